@@ -1,0 +1,128 @@
+//! Devices of the kernel: found in sysfs, opened through group and container or through cdev and iommufd.
+
+mod open;
+mod sysfs;
+
+use std::time::Duration;
+
+use crate::stimulus::{Stimulus, StimulusError};
+use crate::uapi::Errno;
+use crate::uapi::feature::FeatureCall;
+use crate::uapi::precopy::PrecopyInfoCall;
+use crate::uapi::stream::{DataFd, Readiness};
+use crate::uapi::vfio_device::{DeviceInfo, IrqInfo, RegionInfo, VfioDevice};
+
+use super::name::KernelName;
+use super::{Device, Identity, OpenError, Stream, Via};
+use open::Way;
+use sysfs::Found;
+
+/// An open device of the kernel.
+#[derive(Debug)]
+pub struct KernelDevice {
+    // Closed before the way is: the kernel wants it in this order.
+    device: Option<VfioDevice>,
+    way: Way,
+    found: Found,
+    identity: Identity,
+}
+
+impl KernelDevice {
+    /// Opens the device of that name.
+    ///
+    /// # Errors
+    /// Why it cannot be opened, with what would mend it.
+    pub fn open(name: &KernelName, via: Option<Via>) -> Result<KernelDevice, OpenError> {
+        let found = sysfs::find(name)?;
+        let (way, device) = open::open(&found, via)?;
+        let identity = Identity {
+            name: found.name.clone(),
+            driver: found.driver.clone().unwrap_or_default(),
+            driver_version: found.driver_version(),
+            pci_id: found.pci_id(),
+            via: way.via().to_string(),
+        };
+        Ok(KernelDevice { device: Some(device), way, found, identity })
+    }
+
+    fn device(&self) -> Result<&VfioDevice, Errno> {
+        self.device.as_ref().ok_or(Errno::EBADF)
+    }
+}
+
+impl Device for KernelDevice {
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn feature(&self, call: &mut FeatureCall) -> Result<i32, Errno> {
+        self.device()?.feature(call)
+    }
+
+    fn stream(&self, data_fd: i32) -> Box<dyn Stream> {
+        Box::new(VfioDevice::data_fd(data_fd))
+    }
+
+    fn reset(&self) -> Result<i32, Errno> {
+        self.device()?.reset()
+    }
+
+    fn info(&self) -> Result<DeviceInfo, Errno> {
+        self.device()?.info()
+    }
+
+    fn region_info(&self, index: u32) -> Result<RegionInfo, Errno> {
+        self.device()?.region_info(index)
+    }
+
+    fn irq_info(&self, index: u32) -> Result<IrqInfo, Errno> {
+        self.device()?.irq_info(index)
+    }
+
+    fn region_read(&self, index: u32, offset: u64, buffer: &mut [u8]) -> Result<usize, Errno> {
+        let device = self.device()?;
+        device.region_read(device.region_info(index)?, offset, buffer)
+    }
+
+    fn region_write(&self, index: u32, offset: u64, bytes: &[u8]) -> Result<usize, Errno> {
+        let device = self.device()?;
+        device.region_write(device.region_info(index)?, offset, bytes)
+    }
+
+    fn reopen(&mut self) -> Result<(), OpenError> {
+        self.device = None;
+        self.device = Some(self.way.device(&self.found)?);
+        Ok(())
+    }
+
+    fn stimulate(&self, stimulus: Stimulus) -> Result<(), StimulusError> {
+        // Which registers make a device do it is what profiles will say; there are none yet.
+        Err(StimulusError::Lacking(stimulus))
+    }
+}
+
+impl Stream for DataFd {
+    fn number(&self) -> i32 {
+        DataFd::number(self)
+    }
+
+    fn read(&self, buffer: &mut [u8]) -> Result<usize, Errno> {
+        DataFd::read(self, buffer)
+    }
+
+    fn write(&self, bytes: &[u8]) -> Result<usize, Errno> {
+        DataFd::write(self, bytes)
+    }
+
+    fn poll(&self, timeout: Duration) -> Result<Readiness, Errno> {
+        DataFd::poll(self, timeout)
+    }
+
+    fn precopy_info(&self, call: &mut PrecopyInfoCall) -> Result<i32, Errno> {
+        DataFd::precopy_info(self, call)
+    }
+
+    fn is_close_on_exec(&self) -> Result<bool, Errno> {
+        DataFd::is_close_on_exec(self)
+    }
+}

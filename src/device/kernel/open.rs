@@ -1,0 +1,168 @@
+//! The two ways to a device, and what stands in the way of each.
+
+use std::io::{Error, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use crate::uapi::Errno;
+use crate::uapi::group::{Container, Group};
+use crate::uapi::iommu::Type1Container;
+use crate::uapi::iommufd::{IoasId, Iommufd, UnboundDevice};
+use crate::uapi::vfio_device::VfioDevice;
+
+use super::super::{OpenError, OpenFailure, Via};
+use super::sysfs::Found;
+
+/// What stays open beside the device, so that it can be opened again.
+#[derive(Debug)]
+pub enum Way {
+    /// Through its group. The container is never asked again, but has to live as long as the group is in it.
+    Group { group: Group, _container: Type1Container },
+    /// Through its character device.
+    Cdev { path: PathBuf, iommufd: Iommufd, ioas: IoasId },
+}
+
+impl Way {
+    /// Which of the two it is.
+    pub fn via(&self) -> Via {
+        match self {
+            Way::Group { .. } => Via::Group,
+            Way::Cdev { .. } => Via::Cdev,
+        }
+    }
+
+    /// Opens the device itself.
+    pub fn device(&self, found: &Found) -> Result<VfioDevice, OpenError> {
+        let refused = |step: &str| {
+            let step = step.to_owned();
+            move |errno| found.failed(OpenFailure::Refused(step, errno))
+        };
+        match self {
+            Way::Group { group, .. } => group.device(&found.name).map_err(refused("VFIO_GROUP_GET_DEVICE_FD")),
+            Way::Cdev { path, iommufd, ioas } => UnboundDevice::open(path)
+                .map_err(|error| found.unopenable(path, &error))?
+                .bind(iommufd, *ioas)
+                .map_err(refused("VFIO_DEVICE_BIND_IOMMUFD")),
+        }
+    }
+}
+
+/// Opens a device the way that was asked for, or else the newest that the host has.
+pub fn open(found: &Found, via: Option<Via>) -> Result<(Way, VfioDevice), OpenError> {
+    found.is_driven_by_vfio()?;
+    let way = match via {
+        Some(Via::Group) => by_group(found),
+        Some(Via::Cdev) => by_cdev(found),
+        None if found.has_cdev() => by_cdev(found),
+        None => by_group(found),
+    }?;
+    let device = way.device(found)?;
+    Ok((way, device))
+}
+
+fn by_cdev(found: &Found) -> Result<Way, OpenError> {
+    if !found.has_cdev() {
+        return Err(found.failed(OpenFailure::NoSuchWay(Via::Cdev)));
+    }
+    let path = found.cdev_path();
+    let iommufd = Iommufd::open().map_err(|error| found.unopenable(Path::new("/dev/iommu"), &error))?;
+    let ioas =
+        iommufd.alloc_ioas().map_err(|errno| found.failed(OpenFailure::Refused("IOMMU_IOAS_ALLOC".into(), errno)))?;
+    Ok(Way::Cdev { path, iommufd, ioas })
+}
+
+fn by_group(found: &Found) -> Result<Way, OpenError> {
+    let number = found.group.ok_or_else(|| found.failed(OpenFailure::NoIommu))?;
+    let refused = |step: &str| {
+        let step = step.to_owned();
+        move |errno| found.failed(OpenFailure::Refused(step, errno))
+    };
+    let container = Container::open().map_err(|error| found.unopenable(Path::new("/dev/vfio/vfio"), &error))?;
+    container.api_version().map_err(refused("VFIO_GET_API_VERSION"))?;
+    if !container.has_type1v2().map_err(refused("VFIO_CHECK_EXTENSION"))? {
+        return Err(found.failed(OpenFailure::NoSuchWay(Via::Group)));
+    }
+    let path = PathBuf::from(format!("/dev/vfio/{number}"));
+    let group = Group::open(&path).map_err(|error| found.unopenable(&path, &error))?;
+    if !group.is_viable().map_err(refused("VFIO_GROUP_GET_STATUS"))? {
+        let neighbours = found.foreign_neighbours();
+        return Err(found.failed(OpenFailure::GroupNotViable(number, neighbours)));
+    }
+    group.set_container(&container).map_err(refused("VFIO_GROUP_SET_CONTAINER"))?;
+    let container = container.into_type1().map_err(refused("VFIO_SET_IOMMU"))?;
+    Ok(Way::Group { group, _container: container })
+}
+
+impl Found {
+    fn has_cdev(&self) -> bool {
+        self.vfio_dev.is_some() && self.cdev_path().exists() && Path::new("/dev/iommu").exists()
+    }
+
+    fn cdev_path(&self) -> PathBuf {
+        let name = self.vfio_dev.clone().unwrap_or_default();
+        Path::new("/dev/vfio/devices").join(name)
+    }
+
+    fn is_driven_by_vfio(&self) -> Result<(), OpenError> {
+        match (&self.vfio_dev, &self.driver) {
+            (Some(_), _) => Ok(()),
+            _ if !Path::new("/dev/vfio/vfio").exists() => Err(self.failed(OpenFailure::NoVfio)),
+            (None, driver) => Err(self.failed(OpenFailure::WrongDriver(driver.clone()))),
+        }
+    }
+
+    fn unopenable(&self, path: &Path, error: &Error) -> OpenError {
+        let why = match error.kind() {
+            ErrorKind::PermissionDenied => OpenFailure::NoPermission(path.to_owned()),
+            ErrorKind::ResourceBusy => OpenFailure::Busy(path.to_owned()),
+            ErrorKind::NotFound => OpenFailure::NoVfio,
+            _ => {
+                let errno = error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
+                OpenFailure::Refused(format!("opening {}", path.display()), errno)
+            }
+        };
+        self.failed(why)
+    }
+
+    fn failed(&self, why: OpenFailure) -> OpenError {
+        OpenError { device: self.name.clone(), remedy: self.remedy(&why), why }
+    }
+
+    /// What to type.
+    fn remedy(&self, why: &OpenFailure) -> Vec<String> {
+        let line = |text: &str| vec![text.to_owned()];
+        match why {
+            OpenFailure::NoVfio => line("modprobe vfio_iommu_type1 vfio-pci"),
+            OpenFailure::NoIommu => {
+                line("boot with intel_iommu=on (or amd_iommu=on) and the IOMMU enabled in the firmware")
+            }
+            OpenFailure::WrongDriver(_) if self.is_pci() => self.rebind(),
+            OpenFailure::WrongDriver(_) => line("create the device with a driver that has migration"),
+            OpenFailure::NoPermission(path) => {
+                vec![format!("run as root, or: sudo chown $USER {}", path.display())]
+            }
+            OpenFailure::GroupNotViable(_, neighbours) => neighbours
+                .iter()
+                .map(|name| format!("echo {name} > /sys/bus/pci/devices/{name}/driver/unbind"))
+                .collect(),
+            OpenFailure::Busy(path) => vec![format!("fuser -v {}    # shows who", path.display())],
+            OpenFailure::NoSuchWay(Via::Cdev) => {
+                line("use --via group, or a kernel with CONFIG_IOMMUFD and CONFIG_VFIO_DEVICE_CDEV")
+            }
+            OpenFailure::NoSuchWay(Via::Group) => line("modprobe vfio_iommu_type1"),
+            OpenFailure::NoSuchDevice | OpenFailure::Ambiguous(_) | OpenFailure::Refused(..) => Vec::new(),
+        }
+    }
+
+    fn rebind(&self) -> Vec<String> {
+        let device = format!("/sys/bus/pci/devices/{}", self.name);
+        let mut lines = vec![
+            "modprobe DRIVER    # the variant driver of this device: modinfo -F alias DRIVER".to_owned(),
+            format!("echo DRIVER > {device}/driver_override"),
+        ];
+        if self.driver.is_some() {
+            lines.push(format!("echo {} > {device}/driver/unbind", self.name));
+        }
+        lines.push(format!("echo {} > /sys/bus/pci/drivers_probe", self.name));
+        lines
+    }
+}

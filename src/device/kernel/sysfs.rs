@@ -1,0 +1,135 @@
+//! What sysfs tells about a device: where it is, what drives it, in which group it is.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::super::name::KernelName;
+use super::super::{OpenError, OpenFailure};
+
+const PCI_DEVICES: &str = "/sys/bus/pci/devices";
+const MDEV_DEVICES: &str = "/sys/bus/mdev/devices";
+const GROUPS: &str = "/sys/kernel/iommu_groups";
+const CDEVS: &str = "/sys/class/vfio-dev";
+
+/// A device as sysfs shows it.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// The name that sysfs and `VFIO_GROUP_GET_DEVICE_FD` know it by.
+    pub name: String,
+    /// Its folder.
+    pub path: PathBuf,
+    /// The driver that it is bound to.
+    pub driver: Option<String>,
+    /// Its IOMMU group.
+    pub group: Option<u32>,
+    /// Its name among the VFIO devices; there is one exactly if a VFIO driver drives it.
+    pub vfio_dev: Option<String>,
+}
+
+/// Finds a device by what the user called it.
+pub fn find(name: &KernelName) -> Result<Found, OpenError> {
+    let path = match name {
+        KernelName::Pci(address) => Path::new(PCI_DEVICES).join(address),
+        KernelName::Mdev(uuid) => Path::new(MDEV_DEVICES).join(uuid),
+        KernelName::Group(number) => only_device_of(*number)?,
+        KernelName::Cdev(cdev) => Path::new(CDEVS).join(cdev).join("device"),
+    };
+    let Ok(path) = path.canonicalize() else {
+        return Err(absent(name));
+    };
+    Ok(Found {
+        name: file_name(&path),
+        driver: link_name(&path.join("driver")),
+        group: link_name(&path.join("iommu_group")).and_then(|number| number.parse().ok()),
+        vfio_dev: entries(&path.join("vfio-dev")).into_iter().next(),
+        path,
+    })
+}
+
+fn absent(name: &KernelName) -> OpenError {
+    let look = match name {
+        KernelName::Pci(_) => "ls /sys/bus/pci/devices",
+        KernelName::Mdev(_) => "ls /sys/bus/mdev/devices",
+        KernelName::Group(_) => "ls /sys/kernel/iommu_groups",
+        KernelName::Cdev(_) => "ls /sys/class/vfio-dev",
+    };
+    OpenError {
+        device: name.to_string(),
+        why: OpenFailure::NoSuchDevice,
+        remedy: vec![format!("{look}    # shows those that there are")],
+    }
+}
+
+fn only_device_of(group: u32) -> Result<PathBuf, OpenError> {
+    let folder = Path::new(GROUPS).join(group.to_string()).join("devices");
+    let mut names = entries(&folder);
+    match names.len() {
+        0 => Err(absent(&KernelName::Group(group))),
+        1 => Ok(folder.join(names.remove(0))),
+        _ => Err(OpenError {
+            device: format!("group {group}"),
+            why: OpenFailure::Ambiguous(names.clone()),
+            remedy: vec![format!("name the device instead: {}", names.join(" or "))],
+        }),
+    }
+}
+
+impl Found {
+    /// The other devices of its group that a driver other than VFIO's holds.
+    pub fn foreign_neighbours(&self) -> Vec<String> {
+        let Some(group) = self.group else {
+            return Vec::new();
+        };
+        let folder = Path::new(GROUPS).join(group.to_string()).join("devices");
+        entries(&folder)
+            .into_iter()
+            .filter(|name| {
+                let path = folder.join(name);
+                path.join("driver").exists() && entries(&path.join("vfio-dev")).is_empty()
+            })
+            .collect()
+    }
+
+    /// `version` and `srcversion` of the driver's module, as far as they are there.
+    pub fn driver_version(&self) -> Option<String> {
+        let module = self.path.join("driver/module");
+        let parts: Vec<String> = ["version", "srcversion"]
+            .iter()
+            .filter_map(|name| fs::read_to_string(module.join(name)).ok())
+            .map(|text| text.trim().to_owned())
+            .collect();
+        (!parts.is_empty()).then(|| parts.join(" "))
+    }
+
+    /// `vendor:device` of a PCI function.
+    pub fn pci_id(&self) -> Option<String> {
+        let id = |name: &str| {
+            let text = fs::read_to_string(self.path.join(name)).ok()?;
+            Some(text.trim().trim_start_matches("0x").to_owned())
+        };
+        Some(format!("{}:{}", id("vendor")?, id("device")?))
+    }
+
+    /// Whether it is a PCI function.
+    pub fn is_pci(&self) -> bool {
+        self.path.join("vendor").exists()
+    }
+}
+
+fn entries(folder: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    let mut names: Vec<String> =
+        entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+fn link_name(link: &Path) -> Option<String> {
+    fs::read_link(link).ok().map(|target| file_name(&target))
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}

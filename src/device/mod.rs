@@ -1,0 +1,221 @@
+//! The device under test, behind one trait, and its makers: the kernel's VFIO (group or cdev) and the model.
+//!
+//! The trait has the shape of the uAPI and nothing more: calls go in as the kernel would get them and answers come
+//! out as the kernel gave them, so that a check can see every defect. What a check wants to say in protocol words is
+//! built on top, in [`migration`].
+
+pub mod kernel;
+pub mod migration;
+pub mod model;
+mod name;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::stimulus::{Stimulus, StimulusError};
+use crate::uapi::Errno;
+use crate::uapi::feature::FeatureCall;
+use crate::uapi::precopy::PrecopyInfoCall;
+use crate::uapi::stream::Readiness;
+use crate::uapi::vfio_device::{DeviceInfo, IrqInfo, RegionInfo};
+
+pub use name::{DeviceName, ParseDeviceNameError, Via};
+
+/// One device, open. All calls take `&self`: the uAPI allows them from many threads at once, and so do checks.
+pub trait Device: Send + Sync {
+    /// What it is and how it was opened.
+    fn identity(&self) -> &Identity;
+
+    /// `VFIO_DEVICE_FEATURE`, whatever the call holds.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    fn feature(&self, call: &mut FeatureCall) -> Result<i32, Errno>;
+
+    /// Takes over the session whose data_fd a successful SET of the device state answered. Each number is taken over
+    /// at most once; dropping the stream closes it.
+    fn stream(&self, data_fd: i32) -> Box<dyn Stream>;
+
+    /// `VFIO_DEVICE_RESET`.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    fn reset(&self) -> Result<i32, Errno>;
+
+    /// `VFIO_DEVICE_GET_INFO`.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    fn info(&self) -> Result<DeviceInfo, Errno>;
+
+    /// `VFIO_DEVICE_GET_REGION_INFO`.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    fn region_info(&self, index: u32) -> Result<RegionInfo, Errno>;
+
+    /// `VFIO_DEVICE_GET_IRQ_INFO`.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    fn irq_info(&self, index: u32) -> Result<IrqInfo, Errno>;
+
+    /// Reads from a region, `offset` bytes behind its beginning.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    fn region_read(&self, index: u32, offset: u64, buffer: &mut [u8]) -> Result<usize, Errno>;
+
+    /// Writes to a region, `offset` bytes behind its beginning.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    fn region_write(&self, index: u32, offset: u64, bytes: &[u8]) -> Result<usize, Errno>;
+
+    /// Closes the device, in whatever state it is, and opens it again. Streams that are open stay open, as the
+    /// uAPI has it.
+    ///
+    /// # Errors
+    /// Why it could not be opened again; the device is closed then, and every call answers EBADF.
+    fn reopen(&mut self) -> Result<(), OpenError>;
+
+    /// Makes the device do something.
+    ///
+    /// # Errors
+    /// That this device does not have the stimulus, or what went wrong with it.
+    fn stimulate(&self, stimulus: Stimulus) -> Result<(), StimulusError>;
+}
+
+/// The data_fd of one session. Dropping it closes it.
+pub trait Stream: Send + Sync {
+    /// The number of the descriptor, for people to read.
+    fn number(&self) -> i32;
+
+    /// `read`.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    fn read(&self, buffer: &mut [u8]) -> Result<usize, Errno>;
+
+    /// `write`.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    fn write(&self, bytes: &[u8]) -> Result<usize, Errno>;
+
+    /// `poll` for reading and writing, at most this long.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    fn poll(&self, timeout: Duration) -> Result<Readiness, Errno>;
+
+    /// `VFIO_MIG_GET_PRECOPY_INFO`.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    fn precopy_info(&self, call: &mut PrecopyInfoCall) -> Result<i32, Errno>;
+
+    /// Whether the descriptor goes away when the process executes another program.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    fn is_close_on_exec(&self) -> Result<bool, Errno>;
+}
+
+/// What the device under test is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The name it was asked for by.
+    pub name: String,
+    /// The driver it is bound to.
+    pub driver: String,
+    /// The driver module's version and srcversion, as far as sysfs tells.
+    pub driver_version: Option<String>,
+    /// `vendor:device` of a PCI function.
+    pub pci_id: Option<String>,
+    /// How it was opened: `group`, `cdev` or `model`.
+    pub via: String,
+}
+
+/// Opens the device of that name.
+///
+/// # Errors
+/// Why it cannot be opened, with what would mend it.
+pub fn open(name: &DeviceName, via: Option<Via>) -> Result<Box<dyn Device>, OpenError> {
+    match name {
+        DeviceName::Model(spec) => Ok(Box::new(model::ModelDevice::new(*spec))),
+        DeviceName::Kernel(name) => Ok(Box::new(kernel::KernelDevice::open(name, via)?)),
+    }
+}
+
+/// Why a device could not be opened. Each reads as a sentence that ends in what to do next.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("failed to open {device}: {why}{}", remedy_lines(.remedy))]
+pub struct OpenError {
+    /// The device's name.
+    pub device: String,
+    /// What stands in the way.
+    pub why: OpenFailure,
+    /// Commands that would mend it, one a line.
+    pub remedy: Vec<String>,
+}
+
+/// What stands in the way of opening a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OpenFailure {
+    /// sysfs knows no such device.
+    NoSuchDevice,
+    /// The VFIO modules are not loaded.
+    NoVfio,
+    /// The device has no IOMMU group.
+    NoIommu,
+    /// The device is bound to no driver, or to one that is none of VFIO's.
+    WrongDriver(Option<String>),
+    /// We may not open this file.
+    NoPermission(PathBuf),
+    /// Another device of the group is bound to a driver that is none of VFIO's.
+    GroupNotViable(u32, Vec<String>),
+    /// The group or the device is open elsewhere.
+    Busy(PathBuf),
+    /// The way that was asked for is not there.
+    NoSuchWay(Via),
+    /// A group with several devices was named, so it is not clear which is meant.
+    Ambiguous(Vec<String>),
+    /// Any other refusal, of the step that is named.
+    Refused(String, Errno),
+}
+
+impl fmt::Display for OpenFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OpenFailure::NoSuchDevice => f.write_str("there is no such device"),
+            OpenFailure::NoVfio => f.write_str("the kernel's VFIO modules are not loaded"),
+            OpenFailure::NoIommu => f.write_str("it is in no IOMMU group, so no IOMMU guards it"),
+            OpenFailure::WrongDriver(None) => f.write_str("it is bound to no driver"),
+            OpenFailure::WrongDriver(Some(driver)) => {
+                write!(f, "it is bound to {driver}, which is no VFIO driver")
+            }
+            OpenFailure::NoPermission(path) => {
+                write!(f, "{} may not be opened by this user", path.display())
+            }
+            OpenFailure::GroupNotViable(group, others) => write!(
+                f,
+                "its IOMMU group {group} also holds {}, bound to drivers that are not VFIO's",
+                others.join(", ")
+            ),
+            OpenFailure::Busy(path) => write!(f, "{} is open elsewhere", path.display()),
+            OpenFailure::NoSuchWay(via) => write!(f, "this kernel has no {via} way to it"),
+            OpenFailure::Ambiguous(devices) => {
+                write!(f, "the group has several devices: {}", devices.join(", "))
+            }
+            OpenFailure::Refused(step, errno) => write!(f, "{step} was refused: {errno}"),
+        }
+    }
+}
+
+fn remedy_lines(remedy: &[String]) -> String {
+    remedy.iter().map(|line| format!("\n    {line}")).collect::<String>()
+}

@@ -1,0 +1,222 @@
+//! Deliberate defects, to prove that checks can fail.
+
+use crate::uapi::state::Capabilities;
+
+/// Declares [`Fault`] with its names, so that a fault is one line with its documentation.
+macro_rules! faults {
+    ($($(#[$doc:meta])* $fault:ident = $name:literal,)*) => {
+        /// One defect. The model keeps the protocol in everything that the defect does not touch.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Fault {
+            $($(#[$doc])* $fault,)*
+        }
+
+        impl Fault {
+            /// All of them.
+            pub const ALL: [Fault; [$($name),*].len()] = [$(Fault::$fault),*];
+
+            /// Its stable name.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Fault::$fault => $name,)*
+                }
+            }
+        }
+    };
+}
+
+faults! {
+    // What can be discovered.
+    /// GET MIGRATION has a flag that no uAPI defines.
+    UndefinedCapabilityFlags = "undefined-capability-flags",
+    /// An `argsz` below the minimum is not refused.
+    ArgszUnchecked = "argsz-unchecked",
+    /// Unknown bits in the flags are not refused.
+    UnknownFlagsAccepted = "unknown-flags-accepted",
+    /// SET of a feature that can only be got, and GET of one that can only be set, answer success.
+    WrongDirectionAccepted = "wrong-direction-accepted",
+    /// GET together with SET, without PROBE, is not refused; it does what GET does.
+    GetAndSetAccepted = "get-and-set-accepted",
+    /// A feature number that is none answers success.
+    UnknownFeatureAccepted = "unknown-feature-accepted",
+    /// PROBE finds no MIG_DATA_SIZE, which GET answers.
+    ProbeLies = "probe-lies",
+    /// PROBE SET of MIG_DEVICE_STATE does what SET does.
+    ProbeActs = "probe-acts",
+    /// Memory that cannot be read or written goes unnoticed.
+    EfaultIgnored = "efault-ignored",
+    /// MIG_DATA_SIZE is refused while no session goes on.
+    DataSizeNeedsSession = "data-size-needs-session",
+    /// MIG_DATA_SIZE answers the largest number there is.
+    DataSizeAbsurd = "data-size-absurd",
+    /// MIG_PRECOPY_INFOv2 can be set on a device without PRE_COPY.
+    PrecopyInfoV2WithoutPreCopy = "precopy-info-v2-without-pre-copy",
+
+    // The state machine.
+    /// SET ERROR succeeds and leads there.
+    ErrorIsATarget = "error-is-a-target",
+    /// SET of a state that is not advertised succeeds and leads there.
+    UnadvertisedAccepted = "unadvertised-accepted",
+    /// SET of a number that is no state answers success and does nothing.
+    OutOfRangeAccepted = "out-of-range-accepted",
+    /// STOP_COPY -> PRE_COPY and STOP_COPY -> PRE_COPY_P2P work.
+    BlockedArcAllowed = "blocked-arc-allowed",
+    /// SET for STOP_COPY -> PRE_COPY and STOP_COPY -> PRE_COPY_P2P never returns.
+    BlockedArcHangs = "blocked-arc-hangs",
+    /// A combination transition ends one arc early and answers success.
+    ArcStopsShort = "arc-stops-short",
+    /// SET RUNNING answers success and does nothing.
+    StateUnchangedBySuccess = "state-unchanged-by-success",
+    /// GET of the state in STOP moves the device to RUNNING.
+    GetChangesState = "get-changes-state",
+    /// In PRE_COPY the device is found in RUNNING after a few looks at it.
+    StateDrifts = "state-drifts",
+    /// A SET that is refused moves the device to ERROR.
+    RefusalMovesToError = "refusal-moves-to-error",
+    /// From ERROR, SET STOP works.
+    ErrorLeavesBySet = "error-leaves-by-set",
+    /// The device changes by itself in states in which it is stopped.
+    WorksWhileStopped = "works-while-stopped",
+    /// A successful SET of the state returns 1.
+    PositiveReturn = "positive-return",
+    /// SET RESUMING kills the process.
+    Crash = "crash",
+
+    // Sessions.
+    /// GET of the state answers a data_fd.
+    GetReturnsFd = "get-returns-fd",
+    /// The arc into PRE_COPY answers no data_fd.
+    NoFdOnPreCopy = "no-fd-on-pre-copy",
+    /// The arc into RESUMING answers no data_fd.
+    NoFdOnResuming = "no-fd-on-resuming",
+    /// A move inside the saving group answers another data_fd.
+    FdInsideSavingGroup = "fd-inside-saving-group",
+    /// SET of the state that the device is in answers a data_fd.
+    FdOnSameState = "fd-on-same-state",
+    /// A data_fd goes away only when it is closed, and not when another program is executed.
+    FdWithoutCloexec = "fd-without-cloexec",
+    /// The data_fd of a session that ended goes on to work.
+    OldFdSurvives = "old-fd-survives",
+    /// A read on the data_fd of a session that ended answers 0 instead of an error.
+    OldFdAnswersEof = "old-fd-answers-eof",
+    /// Moving inside the saving group ends the session.
+    SessionDiesInsideSavingGroup = "session-dies-inside-saving-group",
+    /// SET of the state that the device is in ends the session.
+    SameStateEndsSession = "same-state-ends-session",
+    /// A SET that is refused ends the session.
+    RefusalEndsSession = "refusal-ends-session",
+    /// A write on a data_fd of the saving group answers success.
+    SavingFdWritable = "saving-fd-writable",
+    /// A read on the data_fd of RESUMING answers 0.
+    ResumingFdReadable = "resuming-fd-readable",
+    /// A poll that has to wait sleeps through its timeout, whatever happens.
+    PollerNotWoken = "poller-not-woken",
+
+    // Streaming in PRE_COPY.
+    /// The temporary end of the stream reads as 0.
+    EndOfPreCopyReadsZero = "end-of-pre-copy-reads-zero",
+    /// After the temporary end nothing more is streamed until STOP_COPY.
+    EndOfPreCopyIsFinal = "end-of-pre-copy-is-final",
+    /// poll says readable at the temporary end.
+    ReadableAtEndOfPreCopy = "readable-at-end-of-pre-copy",
+    /// PRECOPY_INFO is refused in PRE_COPY_P2P.
+    PrecopyInfoRefusedInP2p = "precopy-info-refused-in-p2p",
+    /// PRECOPY_INFO works in STOP_COPY too.
+    PrecopyInfoInStopCopy = "precopy-info-in-stop-copy",
+    /// PRECOPY_INFO takes any `argsz`.
+    PrecopyInfoArgszUnchecked = "precopy-info-argsz-unchecked",
+    /// PRECOPY_INFO returns the bytes that it could not write instead of EFAULT.
+    PrecopyInfoPositiveReturn = "precopy-info-positive-return",
+    /// After the opt-in to v2 the flags of PRECOPY_INFO come back as they went in.
+    PrecopyInfoEchoesFlags = "precopy-info-echoes-flags",
+    /// The opt-in to v2 outlives the closing of the device.
+    PrecopyInfoV2SurvivesReopen = "precopy-info-v2-survives-reopen",
+    /// initial_bytes is always 0.
+    InitialBytesZero = "initial-bytes-zero",
+    /// initial_bytes grows when the device changes.
+    InitialBytesGrow = "initial-bytes-grow",
+    /// initial_bytes stays what it was at first.
+    InitialBytesNeverFall = "initial-bytes-never-fall",
+    /// dirty_bytes is not 0 before anything was dirtied.
+    DirtyBytesAtFirst = "dirty-bytes-at-first",
+    /// dirty_bytes is always 0.
+    DirtyBytesNeverGrow = "dirty-bytes-never-grow",
+    /// dirty_bytes counts the pages and not what is streamed along with them.
+    DirtyBytesWithoutHeaders = "dirty-bytes-without-headers",
+    /// Where nothing is left to read, dirty_bytes promises a page.
+    PromisedDataIsMissing = "promised-data-is-missing",
+
+    // Streaming in STOP_COPY.
+    /// The permanent end of the stream reads as ENOMSG.
+    EndOfStopCopyIsEnomsg = "end-of-stop-copy-is-enomsg",
+    /// The permanent end of the stream can be read once; after that a read is refused.
+    EndOfStopCopyIsOnce = "end-of-stop-copy-is-once",
+    /// poll says nothing at the permanent end.
+    UnreadableAtEndOfStopCopy = "unreadable-at-end-of-stop-copy",
+    /// The last page is always streamed as zeroes.
+    LastPageLost = "last-page-lost",
+    /// One of the pages that are dirty on the arc into STOP_COPY is not streamed again.
+    DirtyPageLost = "dirty-page-lost",
+    /// Every other small read does not advance in the stream.
+    SmallReadsRepeat = "small-reads-repeat",
+    /// A part of the stream that has no meaning differs from one session to the next.
+    StaleBytes = "stale-bytes",
+
+    // Restoring.
+    /// A write that does not end where a part of the stream ends is refused.
+    SplitWritesRefused = "split-writes-refused",
+    /// A stream of no bytes is taken for a good one.
+    EmptyStreamAccepted = "empty-stream-accepted",
+    /// A stream that lacks its end is taken for a good one.
+    TruncatedStreamAccepted = "truncated-stream-accepted",
+    /// Data behind the end of the stream is ignored.
+    TrailingDataAccepted = "trailing-data-accepted",
+    /// After a write that failed, RESUMING -> STOP can succeed.
+    FailedWriteForgotten = "failed-write-forgotten",
+    /// The registers are not restored.
+    RegistersNotRestored = "registers-not-restored",
+
+    // Reset and reopening.
+    /// A reset leaves the state as it was.
+    ResetKeepsState = "reset-keeps-state",
+    /// A reset does not end the session.
+    ResetKeepsSession = "reset-keeps-session",
+    /// A reset does not lead out of ERROR.
+    ResetKeepsError = "reset-keeps-error",
+    /// Closing and opening leaves the state as it was.
+    ReopenKeepsState = "reopen-keeps-state",
+    /// Closing and opening does not end the session.
+    ReopenKeepsSession = "reopen-keeps-session",
+}
+
+impl Fault {
+    /// The fault of that name.
+    pub fn from_name(name: &str) -> Option<Fault> {
+        Fault::ALL.into_iter().find(|fault| fault.name() == name)
+    }
+
+    /// A capability set on which the fault can be seen.
+    pub const fn seen_with(self) -> Capabilities {
+        match self {
+            // Nothing is left out of the full set.
+            Fault::UnadvertisedAccepted | Fault::PrecopyInfoV2WithoutPreCopy => {
+                Capabilities { p2p: false, pre_copy: false }
+            }
+            _ => Capabilities::FULL,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_stable_in_form_and_all_different() {
+        for fault in Fault::ALL {
+            let name = fault.name();
+            assert!(name.bytes().all(|b| b == b'-' || b.is_ascii_lowercase() || b.is_ascii_digit()), "{name}");
+            assert_eq!(Fault::from_name(name), Some(fault));
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! `VFIO_DEVICE_FEATURE` as the kernel's VFIO core answers it, with the model's machine as the driver.
+
+use super::fault::Fault;
+use super::machine::{Machine, NO_FD};
+use crate::uapi::Errno;
+use crate::uapi::feature::{Feature, FeatureCall, HEADER_BYTES, MigState, Placement, Verb};
+
+/// A bit of the MIGRATION flags that nobody has given a meaning.
+const UNDEFINED_FLAG: u64 = 1 << 8;
+
+impl Machine {
+    /// Answers a call, whatever it holds.
+    ///
+    /// # Errors
+    /// The errno that the kernel would return.
+    pub(super) fn feature(&mut self, call: &mut FeatureCall) -> Result<i32, Errno> {
+        let spec = self.spec;
+        self.check_header(call)?;
+        let Some(feature) = known_feature(call.number()) else {
+            spec.refuse_unless(Fault::UnknownFeatureAccepted, Errno::ENOTTY)?;
+            return Ok(0);
+        };
+        self.check_offered(feature)?;
+        if !permits_direction(feature, call) {
+            spec.refuse_unless(Fault::WrongDirectionAccepted, Errno::EINVAL)?;
+            return Ok(0);
+        }
+        if asks_for(call, Verb::Probe) {
+            return self.probe(feature, call);
+        }
+        if !asks_for(call, Verb::Get) && !asks_for(call, Verb::Set) {
+            return Err(Errno::EINVAL);
+        }
+        if call.argsz.saturating_sub(HEADER_BYTES) < feature.payload_bytes() {
+            spec.refuse_unless(Fault::ArgszUnchecked, Errno::EINVAL)?;
+        }
+        self.perform(feature, call)
+    }
+
+    /// What is the same for all features.
+    fn check_header(&self, call: &FeatureCall) -> Result<(), Errno> {
+        let spec = self.spec;
+        if call.placement == Placement::Unmapped {
+            spec.refuse_unless(Fault::EfaultIgnored, Errno::EFAULT)?;
+        }
+        if call.argsz < HEADER_BYTES {
+            spec.refuse_unless(Fault::ArgszUnchecked, Errno::EINVAL)?;
+        }
+        if call.flags & !(call.number() | Verb::ProbeGetSet.bits()) != 0 {
+            spec.refuse_unless(Fault::UnknownFlagsAccepted, Errno::EINVAL)?;
+        }
+        if asks_for(call, Verb::GetSet) && !asks_for(call, Verb::Probe) {
+            spec.refuse_unless(Fault::GetAndSetAccepted, Errno::EINVAL)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the device has the feature at all.
+    fn check_offered(&self, feature: Feature) -> Result<(), Errno> {
+        let set = self.capabilities().ok_or(Errno::ENOTTY)?;
+        match feature {
+            // Nothing in the model does DMA, and no stimulus asks for it, so there would be nothing to log.
+            Feature::DmaLoggingStart | Feature::DmaLoggingStop | Feature::DmaLoggingReport => Err(Errno::ENOTTY),
+            // The core knows this feature and misses the capability; that is why it is not ENOTTY.
+            Feature::MigPrecopyInfoV2 if !set.pre_copy => {
+                let fault = Fault::PrecopyInfoV2WithoutPreCopy;
+                self.spec.refuse_unless(fault, Errno::EINVAL)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn probe(&mut self, feature: Feature, call: &mut FeatureCall) -> Result<i32, Errno> {
+        if self.has(Fault::ProbeLies) && feature == Feature::MigDataSize {
+            return Err(Errno::ENOTTY);
+        }
+        if self.has(Fault::ProbeActs) && feature == Feature::MigDeviceState && asks_for(call, Verb::Set) {
+            return self.set_device_state(call);
+        }
+        Ok(0)
+    }
+
+    fn perform(&mut self, feature: Feature, call: &mut FeatureCall) -> Result<i32, Errno> {
+        match feature {
+            Feature::Migration => self.get_migration(call),
+            Feature::MigDataSize => self.get_data_size(call),
+            Feature::MigDeviceState if asks_for(call, Verb::Get) => self.get_device_state(call),
+            Feature::MigDeviceState => self.set_device_state(call),
+            Feature::MigPrecopyInfoV2 => {
+                self.precopy_info_v2 = true;
+                Ok(0)
+            }
+            Feature::DmaLoggingStart | Feature::DmaLoggingStop | Feature::DmaLoggingReport => Err(Errno::ENOTTY),
+        }
+    }
+
+    fn get_migration(&self, call: &mut FeatureCall) -> Result<i32, Errno> {
+        let mut flags = self.capabilities().ok_or(Errno::ENOTTY)?.flags();
+        if self.has(Fault::UndefinedCapabilityFlags) {
+            flags |= UNDEFINED_FLAG;
+        }
+        self.copy_to_user(call, &flags.to_ne_bytes())
+    }
+
+    fn get_data_size(&self, call: &mut FeatureCall) -> Result<i32, Errno> {
+        if self.has(Fault::DataSizeNeedsSession) && self.sessions.alive().next().is_none() {
+            return Err(Errno::EINVAL);
+        }
+        let bytes = match self.has(Fault::DataSizeAbsurd) {
+            false => self.data_size(),
+            true => u64::MAX,
+        };
+        self.copy_to_user(call, &bytes.to_ne_bytes())
+    }
+
+    fn get_device_state(&mut self, call: &mut FeatureCall) -> Result<i32, Errno> {
+        self.copy_from_user(call)?;
+        let device_state = self.look_at_state().number();
+        let data_fd = match self.has(Fault::GetReturnsFd) {
+            false => NO_FD,
+            true => self.begin_needlessly(),
+        };
+        let answer = MigState { device_state, data_fd };
+        self.copy_to_user(call, &answer.to_bytes())
+    }
+
+    fn set_device_state(&mut self, call: &mut FeatureCall) -> Result<i32, Errno> {
+        let wanted = self.copy_from_user(call)?;
+        let result = self.set_state(wanted.device_state);
+        // A failed SET is answered too: with the state that was asked for, and no data_fd.
+        let answer = MigState { data_fd: result.unwrap_or(NO_FD), ..wanted };
+        if let Err(errno) = self.copy_to_user(call, &answer.to_bytes()) {
+            // The transition has happened. A data_fd that nobody was told of is closed; its session goes on.
+            self.sessions.close(answer.data_fd);
+            return Err(errno);
+        }
+        result?;
+        Ok(i32::from(self.has(Fault::PositiveReturn)))
+    }
+
+    fn copy_from_user(&self, call: &FeatureCall) -> Result<MigState, Errno> {
+        if call.placement == Placement::HeaderOnly {
+            self.spec.refuse_unless(Fault::EfaultIgnored, Errno::EFAULT)?;
+        }
+        // Behind what the caller filled in there are zeroes, as in the memory behind a real call.
+        let mut bytes = call.payload.clone();
+        bytes.extend([0; Feature::MigDeviceState.payload_bytes() as usize]);
+        MigState::from_bytes(&bytes).ok_or(Errno::EFAULT)
+    }
+
+    fn copy_to_user(&self, call: &mut FeatureCall, answer: &[u8]) -> Result<i32, Errno> {
+        if call.placement != Placement::Ordinary {
+            self.spec.refuse_unless(Fault::EfaultIgnored, Errno::EFAULT)?;
+            return Ok(0);
+        }
+        for (slot, byte) in call.payload.iter_mut().zip(answer) {
+            *slot = *byte;
+        }
+        Ok(0)
+    }
+}
+
+fn known_feature(number: u32) -> Option<Feature> {
+    Feature::ALL.into_iter().find(|feature| feature.number() == number)
+}
+
+/// Whether all the bits of a verb are in the flags.
+fn asks_for(call: &FeatureCall, verb: Verb) -> bool {
+    call.flags & verb.bits() == verb.bits()
+}
+
+fn permits_direction(feature: Feature, call: &FeatureCall) -> bool {
+    let get = feature.can_get() || !asks_for(call, Verb::Get);
+    let set = feature.can_set() || !asks_for(call, Verb::Set);
+    get && set
+}

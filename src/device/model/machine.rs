@@ -1,0 +1,350 @@
+//! Everything that changes in the model: state, memory, sessions. Calls come in one at a time.
+
+use std::thread;
+use std::time::Duration;
+
+use super::arcs;
+use super::fault::Fault;
+use super::memory::{Memory, pages_of};
+use super::resuming::Resuming;
+use super::saving::Saving;
+use super::session::{Sessions, Transfer};
+use super::spec::ModelSpec;
+use crate::stimulus::Stimulus;
+use crate::uapi::Errno;
+use crate::uapi::state::{Capabilities, State};
+
+/// What `data_fd` holds where there is none.
+pub(super) const NO_FD: i32 = -1;
+
+/// After so many looks [`Fault::StateDrifts`] shows.
+const LOOKS_UNTIL_DRIFT: u32 = 3;
+
+/// The device behind its lock.
+#[derive(Debug)]
+pub(super) struct Machine {
+    pub(super) spec: ModelSpec,
+    state: State,
+    pub(super) memory: Memory,
+    pub(super) sessions: Sessions,
+    /// Whether the user has opted in to the flags of PRECOPY_INFO.
+    pub(super) precopy_info_v2: bool,
+    /// Whether the next arc fails.
+    doomed: bool,
+    /// How often the state was asked for since the last arc.
+    looks: u32,
+    /// How many saving sessions there were.
+    saves: u32,
+}
+
+impl Machine {
+    /// The device as it is when it is opened for the first time.
+    pub(super) fn new(spec: ModelSpec) -> Machine {
+        Machine {
+            spec,
+            state: State::Running,
+            memory: Memory::after_reset(),
+            sessions: Sessions::new(),
+            precopy_info_v2: false,
+            doomed: false,
+            looks: 0,
+            saves: 0,
+        }
+    }
+
+    /// Whether the model has this defect.
+    pub(super) fn has(&self, fault: Fault) -> bool {
+        self.spec.has(fault)
+    }
+
+    /// The capability set; `None` if the device cannot migrate.
+    pub(super) fn capabilities(&self) -> Option<Capabilities> {
+        self.spec.capabilities
+    }
+
+    /// The state as GET answers it.
+    pub(super) fn look_at_state(&mut self) -> State {
+        self.looks += 1;
+        if self.has(Fault::StateDrifts) && self.state == State::PreCopy && self.looks > LOOKS_UNTIL_DRIFT {
+            self.state = State::Running;
+        }
+        let seen = self.state;
+        if self.has(Fault::GetChangesState) && self.state == State::Stop {
+            self.state = State::Running;
+        }
+        seen
+    }
+
+    /// Whether PRECOPY_INFO is valid.
+    pub(super) fn permits_precopy_info(&self) -> bool {
+        match self.state {
+            State::PreCopy => true,
+            State::PreCopyP2p => !self.has(Fault::PrecopyInfoRefusedInP2p),
+            State::StopCopy => self.has(Fault::PrecopyInfoInStopCopy),
+            _ => false,
+        }
+    }
+
+    /// Goes to the state of that number, arc by arc. Says the new session's data_fd, or [`NO_FD`].
+    ///
+    /// # Errors
+    /// EINVAL for what can never be done, and nothing changes; the errno of an arc that failed.
+    pub(super) fn set_state(&mut self, number: u32) -> Result<i32, Errno> {
+        if self.wrongly_accepts(number) {
+            return Ok(NO_FD);
+        }
+        match self.judge(number) {
+            Some(target) if target == self.state => Ok(self.stay()),
+            Some(target) => self.go_to(target),
+            None => {
+                self.refuse();
+                Err(Errno::EINVAL)
+            }
+        }
+    }
+
+    /// The state of that number, if the device may be asked to go there.
+    fn judge(&self, number: u32) -> Option<State> {
+        let set = self.capabilities()?;
+        let target = State::from_number(number)?;
+        if target == State::Error || !set.has(target) {
+            return None;
+        }
+        if target != self.state {
+            arcs::first_arc(set, self.state, target)?;
+        }
+        Some(target)
+    }
+
+    /// The place of the faults that let the device leap where it must not go.
+    fn wrongly_accepts(&mut self, number: u32) -> bool {
+        let Some(target) = State::from_number(number) else {
+            return self.has(Fault::OutOfRangeAccepted);
+        };
+        let leaps = match (self.state, target) {
+            (_, State::Error) => self.has(Fault::ErrorIsATarget),
+            _ if !self.capabilities().is_some_and(|set| set.has(target)) => self.has(Fault::UnadvertisedAccepted),
+            (State::StopCopy, State::PreCopy | State::PreCopyP2p) => {
+                while self.has(Fault::BlockedArcHangs) {
+                    thread::sleep(Duration::from_secs(1));
+                }
+                self.has(Fault::BlockedArcAllowed)
+            }
+            (State::Error, State::Stop) => self.has(Fault::ErrorLeavesBySet),
+            _ => false,
+        };
+        if leaps {
+            self.state = target;
+        }
+        leaps
+    }
+
+    /// Nothing happens on a refusal.
+    fn refuse(&mut self) {
+        if self.has(Fault::RefusalEndsSession) {
+            self.sessions.end();
+        }
+        if self.has(Fault::RefusalMovesToError) {
+            self.state = State::Error;
+        }
+    }
+
+    /// Nothing happens if the device is there already.
+    fn stay(&mut self) -> i32 {
+        if self.has(Fault::SameStateEndsSession) {
+            self.sessions.end();
+        }
+        if self.has(Fault::FdOnSameState) {
+            return self.begin_needlessly();
+        }
+        NO_FD
+    }
+
+    /// Hands out one more data_fd where there should be none.
+    pub(super) fn begin_needlessly(&mut self) -> i32 {
+        let ended = Transfer::Saving(self.new_saving());
+        self.sessions.begin_needlessly(ended)
+    }
+
+    fn go_to(&mut self, target: State) -> Result<i32, Errno> {
+        if self.has(Fault::Crash) && target == State::Resuming {
+            std::process::abort();
+        }
+        if self.has(Fault::StateUnchangedBySuccess) && target == State::Running {
+            return Ok(NO_FD);
+        }
+        let set = self.capabilities().ok_or(Errno::ENOTTY)?;
+        let origin = self.state;
+        let mut data_fd = NO_FD;
+        while self.state != target {
+            let next = arcs::first_arc(set, self.state, target).ok_or(Errno::EINVAL)?;
+            if self.has(Fault::ArcStopsShort) && next == target && self.state != origin {
+                break;
+            }
+            data_fd = self.take_arc(next)?;
+        }
+        Ok(data_fd)
+    }
+
+    /// Takes one arc that the text lists. On failure the device stays where it is, or is in ERROR.
+    fn take_arc(&mut self, next: State) -> Result<i32, Errno> {
+        use State::*;
+        if self.doomed {
+            self.fail();
+            return Err(Errno::EIO);
+        }
+        self.looks = 0;
+        let data_fd = match (self.state, next) {
+            (Running, PreCopy) | (RunningP2p, PreCopyP2p) => self.begin_pre_copy(),
+            (Stop, StopCopy) => self.begin_stop_copy(),
+            (Stop, Resuming) => self.begin_resuming(),
+            (PreCopy | PreCopyP2p, StopCopy | PreCopy | PreCopyP2p) => self.go_on_saving(next),
+            (Resuming, Stop) => self.finish_resuming()?,
+            (PreCopy | PreCopyP2p | StopCopy, _) => self.end_session(),
+            _ => NO_FD,
+        };
+        self.state = next;
+        Ok(data_fd)
+    }
+
+    fn new_saving(&mut self) -> Saving {
+        self.saves += 1;
+        Saving::new(self.spec, &self.memory, self.saves)
+    }
+
+    fn begin_pre_copy(&mut self) -> i32 {
+        let saving = self.new_saving();
+        let data_fd = self.sessions.begin(Transfer::Saving(saving));
+        if self.has(Fault::NoFdOnPreCopy) {
+            self.sessions.close(data_fd);
+            return NO_FD;
+        }
+        data_fd
+    }
+
+    fn begin_stop_copy(&mut self) -> i32 {
+        let mut saving = self.new_saving();
+        saving.complete(&self.memory);
+        self.sessions.begin(Transfer::Saving(saving))
+    }
+
+    fn begin_resuming(&mut self) -> i32 {
+        let data_fd = self.sessions.begin(Transfer::Resuming(Resuming::new(self.spec)));
+        if self.has(Fault::NoFdOnResuming) {
+            self.sessions.close(data_fd);
+            return NO_FD;
+        }
+        data_fd
+    }
+
+    fn go_on_saving(&mut self, next: State) -> i32 {
+        if self.has(Fault::SessionDiesInsideSavingGroup) {
+            self.sessions.end();
+        }
+        if next == State::StopCopy {
+            for saving in self.sessions.saving_mut() {
+                saving.complete(&self.memory);
+            }
+        }
+        if self.has(Fault::FdInsideSavingGroup) {
+            return self.begin_needlessly();
+        }
+        NO_FD
+    }
+
+    /// The only arc whose success depends on what the user has done: the memory becomes what was written.
+    fn finish_resuming(&mut self) -> Result<i32, Errno> {
+        let finished = self.sessions.resuming().ok_or(Errno::EINVAL).and_then(Resuming::finish);
+        match finished {
+            Ok(memory) => {
+                self.memory = memory;
+                Ok(self.end_session())
+            }
+            Err(errno) => {
+                // The text leaves it open whether the device stays in RESUMING or goes to ERROR. From RESUMING no
+                // way out would work either, since the data is bad for good, so ERROR says what helps: a reset.
+                self.fail();
+                Err(errno)
+            }
+        }
+    }
+
+    fn end_session(&mut self) -> i32 {
+        self.sessions.end();
+        NO_FD
+    }
+
+    fn fail(&mut self) {
+        self.sessions.end();
+        self.state = State::Error;
+        self.doomed = false;
+    }
+
+    /// `VFIO_DEVICE_RESET`.
+    pub(super) fn reset(&mut self) {
+        let keeps_error = self.has(Fault::ResetKeepsError) && self.state == State::Error;
+        if !self.has(Fault::ResetKeepsState) && !keeps_error {
+            self.state = State::Running;
+        }
+        if !self.has(Fault::ResetKeepsSession) {
+            self.sessions.end();
+        }
+        self.start_over();
+    }
+
+    /// The user closes the device and opens it again, which resets its memory too.
+    pub(super) fn reopen(&mut self) {
+        if !self.has(Fault::ReopenKeepsState) {
+            self.state = State::Running;
+        }
+        if !self.has(Fault::ReopenKeepsSession) {
+            self.sessions.end();
+        }
+        if !self.has(Fault::PrecopyInfoV2SurvivesReopen) {
+            self.precopy_info_v2 = false;
+        }
+        self.start_over();
+    }
+
+    /// What has nothing to do with the protocol is as at first.
+    fn start_over(&mut self) {
+        self.memory = Memory::after_reset();
+        self.doomed = false;
+        self.looks = 0;
+    }
+
+    /// Something happens to the device.
+    pub(super) fn stimulate(&mut self, stimulus: Stimulus) {
+        match stimulus {
+            Stimulus::EnterError => self.doomed = true,
+            Stimulus::Dirty(bytes) if self.works() => {
+                let touched = self.memory.work(bytes);
+                for saving in self.sessions.saving_mut() {
+                    saving.mark_dirty(touched.iter().copied());
+                }
+            }
+            Stimulus::Dirty(_) => {}
+        }
+    }
+
+    /// Whether the device may change by itself.
+    fn works(&self) -> bool {
+        use State::*;
+        matches!(self.state, Running | RunningP2p | PreCopy | PreCopyP2p) || self.has(Fault::WorksWhileStopped)
+    }
+
+    /// The user writes to the memory region.
+    pub(super) fn write_memory(&mut self, offset: u64, bytes: &[u8]) -> Result<usize, Errno> {
+        let written = self.memory.write(offset, bytes)?;
+        for saving in self.sessions.saving_mut() {
+            saving.mark_dirty(pages_of(written.clone()));
+        }
+        Ok(written.len())
+    }
+
+    /// Bytes that STOP_COPY would stream from here on.
+    pub(super) fn data_size(&self) -> u64 {
+        let going_on = self.sessions.saving().next().map(Saving::bytes_to_the_end);
+        going_on.unwrap_or_else(Saving::bytes_of_all)
+    }
+}

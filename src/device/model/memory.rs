@@ -1,0 +1,165 @@
+//! The model's device memory: a page of registers and pages of data.
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 0..8 | identification, read only |
+//! | 8..16 | bytes that work has changed since the reset, read only |
+//! | 16..1024 | registers without a meaning, read and write |
+//! | 1024.. | data, read and write; work happens here |
+//!
+//! All of it is device state: a migration carries it over.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use crate::uapi::Errno;
+
+/// The granularity of dirty tracking and of the stream.
+pub(super) const PAGE_BYTES: usize = 1024;
+
+/// How many pages there are, the registers' included.
+pub(super) const PAGES: usize = 32;
+
+/// All of it.
+pub(super) const MEMORY_BYTES: usize = PAGE_BYTES * PAGES;
+
+const DATA_BYTES: usize = MEMORY_BYTES - PAGE_BYTES;
+const IDENTIFICATION: [u8; 8] = *b"vfiomodl";
+const WORK_DONE: Range<usize> = 8..16;
+const READ_ONLY_BYTES: usize = WORK_DONE.end;
+
+/// What the device remembers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Memory(Vec<u8>);
+
+impl Memory {
+    /// The contents after a reset: a pattern in which no two pages are equal.
+    pub(super) fn after_reset() -> Memory {
+        let mut bytes: Vec<u8> = (0..MEMORY_BYTES).map(|at| (at ^ (at / PAGE_BYTES).wrapping_mul(37)) as u8).collect();
+        bytes[..IDENTIFICATION.len()].copy_from_slice(&IDENTIFICATION);
+        bytes[WORK_DONE].fill(0);
+        Memory(bytes)
+    }
+
+    /// The contents that a stream has brought.
+    pub(super) fn from_image(image: Vec<u8>) -> Memory {
+        Memory(image)
+    }
+
+    /// One page.
+    pub(super) fn page(&self, page: usize) -> &[u8] {
+        &self.0[page * PAGE_BYTES..(page + 1) * PAGE_BYTES]
+    }
+
+    /// Reads what there is from `offset` on.
+    pub(super) fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, Errno> {
+        let range = clip(offset, buffer.len())?;
+        buffer[..range.len()].copy_from_slice(&self.0[range.clone()]);
+        Ok(range.len())
+    }
+
+    /// Writes what there is room for from `offset` on, except for what is read only. Says which bytes that were.
+    pub(super) fn write(&mut self, offset: u64, bytes: &[u8]) -> Result<Range<usize>, Errno> {
+        let range = clip(offset, bytes.len())?;
+        for (at, byte) in range.clone().zip(bytes) {
+            if at >= READ_ONLY_BYTES {
+                self.0[at] = *byte;
+            }
+        }
+        Ok(range)
+    }
+
+    /// Changes that many bytes of data, as far as there are so many, in a way that follows from the contents alone.
+    /// Says which pages are no longer what they were.
+    pub(super) fn work(&mut self, bytes: usize) -> BTreeSet<usize> {
+        let mut touched = BTreeSet::new();
+        if bytes == 0 {
+            return touched;
+        }
+        let done = self.work_done();
+        let start = scatter(done);
+        for step in 0..bytes.min(DATA_BYTES) {
+            let at = PAGE_BYTES + (start + step) % DATA_BYTES;
+            // Never 0, so the byte does change.
+            self.0[at] ^= scatter(done + step as u64) as u8 | 1;
+            touched.insert(at / PAGE_BYTES);
+        }
+        let done = done.wrapping_add(bytes as u64);
+        self.0[WORK_DONE].copy_from_slice(&done.to_le_bytes());
+        touched.insert(0);
+        touched
+    }
+
+    fn work_done(&self) -> u64 {
+        let mut eight = [0; 8];
+        eight.copy_from_slice(&self.0[WORK_DONE]);
+        u64::from_le_bytes(eight)
+    }
+}
+
+/// The pages that a range of bytes lies in.
+pub(super) fn pages_of(range: Range<usize>) -> Range<usize> {
+    range.start / PAGE_BYTES..range.end.div_ceil(PAGE_BYTES)
+}
+
+/// The part of an access that lies in the memory; one that begins behind its end is refused.
+fn clip(offset: u64, length: usize) -> Result<Range<usize>, Errno> {
+    let start = usize::try_from(offset).map_err(|_| Errno::EINVAL)?;
+    if start >= MEMORY_BYTES {
+        return Err(Errno::EINVAL);
+    }
+    Ok(start..start + length.min(MEMORY_BYTES - start))
+}
+
+/// A number that looks random and is always the same.
+fn scatter(seed: u64) -> usize {
+    (seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_changes_as_many_bytes_as_asked_for_and_says_where() {
+        for bytes in [1, 100, PAGE_BYTES * 3, DATA_BYTES, DATA_BYTES * 2] {
+            let before = Memory::after_reset();
+            let mut after = before.clone();
+            let touched = after.work(bytes);
+            let differing = |range: Range<usize>| range.filter(|at| before.0[*at] != after.0[*at]);
+            assert_eq!(differing(PAGE_BYTES..MEMORY_BYTES).count(), bytes.min(DATA_BYTES));
+            let pages: BTreeSet<usize> = differing(0..MEMORY_BYTES).map(|at| at / PAGE_BYTES).collect();
+            assert_eq!(pages, touched);
+        }
+        assert!(Memory::after_reset().work(0).is_empty());
+    }
+
+    #[test]
+    fn work_follows_from_the_contents() {
+        let (mut one, mut two) = (Memory::after_reset(), Memory::after_reset());
+        one.work(7);
+        two.work(7);
+        assert_eq!(one, two);
+        one.work(7);
+        assert_ne!(one, two);
+    }
+
+    #[test]
+    fn accesses_end_where_the_memory_ends() {
+        let mut memory = Memory::after_reset();
+        let end = MEMORY_BYTES as u64;
+        let mut buffer = [0; 8];
+        assert_eq!(memory.read(end - 3, &mut buffer), Ok(3));
+        assert_eq!(memory.write(end - 3, &[1; 8]), Ok(MEMORY_BYTES - 3..MEMORY_BYTES));
+        assert_eq!(memory.read(end, &mut buffer), Err(Errno::EINVAL));
+        assert_eq!(memory.write(u64::MAX, &[1]), Err(Errno::EINVAL));
+    }
+
+    #[test]
+    fn the_identification_stays() {
+        let mut memory = Memory::after_reset();
+        assert_eq!(memory.write(0, &[0xff; 17]), Ok(0..17));
+        assert_eq!(memory.page(0)[..8], IDENTIFICATION);
+        assert_eq!(memory.page(0)[8..17], [0, 0, 0, 0, 0, 0, 0, 0, 0xff]);
+    }
+}

@@ -1,0 +1,162 @@
+//! The model: a device in this process that keeps the protocol for every capability set, or breaks it in one chosen
+//! place.
+//!
+//! It answers as a kernel with a careful variant driver would, and was written from the uAPI text alone, without the
+//! oracle in [`crate::fsm`]. With it every check can run anywhere and in no time; with a [`Fault`] every check can be
+//! shown to fail.
+
+mod arcs;
+mod fault;
+mod feature;
+mod machine;
+mod memory;
+mod record;
+mod resuming;
+mod saving;
+mod session;
+mod spec;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use vfio_bindings::bindings::vfio as raw;
+
+use super::{Device, Identity, OpenError, Stream};
+use crate::stimulus::{Stimulus, StimulusError};
+use crate::uapi::Errno;
+use crate::uapi::feature::FeatureCall;
+use crate::uapi::stream::Readiness;
+use crate::uapi::vfio_device::{DeviceInfo, IrqInfo, RegionInfo};
+use machine::Machine;
+use stream::ModelStream;
+
+pub use fault::Fault;
+pub use spec::ModelSpec;
+
+/// The index of the only region: the device memory.
+const MEMORY_REGION: u32 = 0;
+
+/// The index of the only interrupt. The model never raises it.
+const ONLY_IRQ: u32 = 0;
+
+/// A device in this process. Its sessions may outlive it, as a data_fd may outlive the device's descriptor.
+pub struct ModelDevice {
+    identity: Identity,
+    shared: Arc<Shared>,
+}
+
+impl ModelDevice {
+    /// A device of that kind, just opened.
+    pub fn new(spec: ModelSpec) -> ModelDevice {
+        let identity = Identity {
+            name: format!("model:{spec}"),
+            driver: "model".to_owned(),
+            driver_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            pci_id: None,
+            via: "model".to_owned(),
+        };
+        ModelDevice { identity, shared: Arc::new(Shared::new(spec)) }
+    }
+}
+
+impl Device for ModelDevice {
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn feature(&self, call: &mut FeatureCall) -> Result<i32, Errno> {
+        self.shared.change(|machine| machine.feature(call))
+    }
+
+    fn stream(&self, data_fd: i32) -> Box<dyn Stream> {
+        Box::new(ModelStream::take(Arc::clone(&self.shared), data_fd))
+    }
+
+    fn reset(&self) -> Result<i32, Errno> {
+        self.shared.change(Machine::reset);
+        Ok(0)
+    }
+
+    fn info(&self) -> Result<DeviceInfo, Errno> {
+        Ok(DeviceInfo { flags: raw::VFIO_DEVICE_FLAGS_RESET, regions: MEMORY_REGION + 1, irqs: ONLY_IRQ + 1 })
+    }
+
+    fn region_info(&self, index: u32) -> Result<RegionInfo, Errno> {
+        require_memory_region(index)?;
+        Ok(RegionInfo {
+            flags: raw::VFIO_REGION_INFO_FLAG_READ | raw::VFIO_REGION_INFO_FLAG_WRITE,
+            size: memory::MEMORY_BYTES as u64,
+            offset: 0,
+        })
+    }
+
+    fn irq_info(&self, index: u32) -> Result<IrqInfo, Errno> {
+        if index != ONLY_IRQ {
+            return Err(Errno::EINVAL);
+        }
+        Ok(IrqInfo { flags: raw::VFIO_IRQ_INFO_EVENTFD, count: 1 })
+    }
+
+    fn region_read(&self, index: u32, offset: u64, buffer: &mut [u8]) -> Result<usize, Errno> {
+        require_memory_region(index)?;
+        self.shared.lock().memory.read(offset, buffer)
+    }
+
+    fn region_write(&self, index: u32, offset: u64, bytes: &[u8]) -> Result<usize, Errno> {
+        require_memory_region(index)?;
+        self.shared.change(|machine| machine.write_memory(offset, bytes))
+    }
+
+    fn reopen(&mut self) -> Result<(), OpenError> {
+        self.shared.change(Machine::reopen);
+        Ok(())
+    }
+
+    fn stimulate(&self, stimulus: Stimulus) -> Result<(), StimulusError> {
+        self.shared.change(|machine| machine.stimulate(stimulus));
+        Ok(())
+    }
+}
+
+fn require_memory_region(index: u32) -> Result<(), Errno> {
+    if index == MEMORY_REGION { Ok(()) } else { Err(Errno::EINVAL) }
+}
+
+/// What the device and its streams share.
+struct Shared {
+    machine: Mutex<Machine>,
+    changed: Condvar,
+}
+
+impl Shared {
+    fn new(spec: ModelSpec) -> Shared {
+        Shared { machine: Mutex::new(Machine::new(spec)), changed: Condvar::new() }
+    }
+
+    /// A check that panics in one thread must not hide what the device does in the others.
+    fn lock(&self) -> MutexGuard<'_, Machine> {
+        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does something that those who wait may want to know of.
+    fn change<R>(&self, action: impl FnOnce(&mut Machine) -> R) -> R {
+        let result = action(&mut self.lock());
+        self.changed.notify_all();
+        result
+    }
+
+    /// Waits until something is ready, at most this long.
+    fn wait(
+        &self,
+        timeout: Duration,
+        readiness: impl Fn(&Machine) -> Result<Readiness, Errno>,
+    ) -> Result<Readiness, Errno> {
+        let nothing = |machine: &mut Machine| readiness(machine) == Ok(Readiness::default());
+        let waited = self.changed.wait_timeout_while(self.lock(), timeout, nothing);
+        let (machine, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        readiness(&machine)
+    }
+}

@@ -1,0 +1,270 @@
+//! What a data_fd of the saving group streams.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use super::fault::Fault;
+use super::memory::{Memory, PAGE_BYTES, PAGES};
+use super::record;
+use super::spec::ModelSpec;
+use crate::uapi::Errno;
+
+/// With [`Fault::SmallReadsRepeat`], reads of less than this are small.
+const SMALL_READ_BYTES: usize = 16;
+
+/// The initial data of every session: the beginning, and all pages once.
+const INITIAL_BYTES: usize = record::BEGIN_RECORD_BYTES + PAGES * record::PAGE_RECORD_BYTES;
+
+/// The stream of one saving session.
+///
+/// It begins with all pages as they are at the entry, which are the initial data. Pages that change later are
+/// streamed again. Entering STOP_COPY appends what is left, and the end.
+#[derive(Debug, Clone)]
+pub(super) struct Saving {
+    spec: ModelSpec,
+    /// Which session this is, counted from the first one.
+    serial: u32,
+    /// What is already put into records and not read yet. Initial data comes first.
+    queue: VecDeque<u8>,
+    /// How many bytes of the queue are initial data.
+    initial: usize,
+    /// Pages that changed since they were put into a record.
+    dirty: BTreeSet<usize>,
+    /// Whether the queue holds everything that will ever come.
+    complete: bool,
+    /// How often a read met an end, temporary or permanent.
+    ends_met: u32,
+    /// How many small reads there were.
+    small_reads: u32,
+}
+
+/// The estimates of PRECOPY_INFO. Here they are exact: what can be read until ENOMSG if nothing changes any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Estimate {
+    pub(super) initial_bytes: u64,
+    pub(super) dirty_bytes: u64,
+}
+
+impl Saving {
+    /// Begins to save this memory.
+    pub(super) fn new(spec: ModelSpec, memory: &Memory, serial: u32) -> Saving {
+        let mut saving = Saving {
+            spec,
+            serial,
+            queue: VecDeque::from(record::begin()),
+            initial: INITIAL_BYTES,
+            dirty: BTreeSet::new(),
+            complete: false,
+            ends_met: 0,
+            small_reads: 0,
+        };
+        for page in 0..PAGES {
+            saving.enqueue(page, memory);
+        }
+        saving
+    }
+
+    /// What a session streams that begins in STOP_COPY.
+    pub(super) const fn bytes_of_all() -> u64 {
+        (INITIAL_BYTES + record::END_RECORD_BYTES) as u64
+    }
+
+    /// Takes note of pages that changed. Once the stream is complete nothing can be added to it.
+    pub(super) fn mark_dirty(&mut self, pages: impl IntoIterator<Item = usize>) {
+        if !self.complete {
+            self.dirty.extend(pages);
+        }
+    }
+
+    /// The device has stopped: this memory is what the stream must restore.
+    pub(super) fn complete(&mut self, memory: &Memory) {
+        if self.complete {
+            return;
+        }
+        if self.has(Fault::DirtyPageLost) {
+            self.dirty.pop_last();
+        }
+        while let Some(page) = self.dirty.pop_first() {
+            self.enqueue(page, memory);
+        }
+        let stale = match self.has(Fault::StaleBytes) {
+            false => 0,
+            true => self.serial,
+        };
+        self.queue.extend(record::end(stale));
+        self.complete = true;
+    }
+
+    /// Hands over what fits.
+    ///
+    /// # Errors
+    /// ENOMSG at the temporary end.
+    pub(super) fn read(&mut self, buffer: &mut [u8], memory: &Memory) -> Result<usize, Errno> {
+        self.refill(buffer.len(), memory);
+        let bytes = buffer.len().min(self.queue.len());
+        if bytes == 0 {
+            return self.meet_the_end();
+        }
+        for (slot, byte) in buffer.iter_mut().zip(&self.queue) {
+            *slot = *byte;
+        }
+        if !self.repeats(bytes) {
+            self.queue.drain(..bytes);
+            self.initial = self.initial.saturating_sub(bytes);
+        }
+        Ok(bytes)
+    }
+
+    fn refill(&mut self, wanted: usize, memory: &Memory) {
+        if self.has(Fault::EndOfPreCopyIsFinal) && self.ends_met > 0 {
+            return;
+        }
+        while self.queue.len() < wanted {
+            let Some(page) = self.dirty.pop_first() else {
+                return;
+            };
+            self.enqueue(page, memory);
+        }
+    }
+
+    fn enqueue(&mut self, page: usize, memory: &Memory) {
+        let contents = match self.has(Fault::LastPageLost) && page == PAGES - 1 {
+            false => memory.page(page),
+            true => &[0; PAGE_BYTES],
+        };
+        self.queue.extend(record::page(page, contents));
+    }
+
+    fn meet_the_end(&mut self) -> Result<usize, Errno> {
+        self.ends_met += 1;
+        match (self.complete, self.spec.fault) {
+            (false, Some(Fault::EndOfPreCopyReadsZero)) => Ok(0),
+            (false, _) => Err(Errno::ENOMSG),
+            (true, Some(Fault::EndOfStopCopyIsEnomsg)) => Err(Errno::ENOMSG),
+            (true, Some(Fault::EndOfStopCopyIsOnce)) if self.ends_met > 1 => Err(Errno::EIO),
+            (true, _) => Ok(0),
+        }
+    }
+
+    fn repeats(&mut self, bytes: usize) -> bool {
+        if !self.has(Fault::SmallReadsRepeat) || bytes >= SMALL_READ_BYTES {
+            return false;
+        }
+        self.small_reads += 1;
+        self.small_reads % 2 == 1
+    }
+
+    /// Whether a read would deliver data, or the permanent end.
+    pub(super) fn is_readable(&self) -> bool {
+        let has_data = !self.queue.is_empty() || !self.dirty.is_empty();
+        let has_end = match self.complete {
+            true => !self.has(Fault::UnreadableAtEndOfStopCopy),
+            false => self.has(Fault::ReadableAtEndOfPreCopy),
+        };
+        has_data || has_end
+    }
+
+    /// What PRECOPY_INFO answers.
+    pub(super) fn estimate(&self) -> Estimate {
+        let mut estimate = self.exact();
+        let Estimate { initial_bytes, dirty_bytes } = &mut estimate;
+        match self.spec.fault {
+            Some(Fault::InitialBytesZero) => *initial_bytes = 0,
+            Some(Fault::InitialBytesGrow) => *initial_bytes += std::mem::take(dirty_bytes),
+            Some(Fault::InitialBytesNeverFall) => *initial_bytes = INITIAL_BYTES as u64,
+            Some(Fault::DirtyBytesAtFirst) if self.initial == INITIAL_BYTES => *dirty_bytes += 1,
+            Some(Fault::DirtyBytesNeverGrow) => *dirty_bytes = 0,
+            Some(Fault::DirtyBytesWithoutHeaders) => {
+                *dirty_bytes -= (self.dirty.len() * record::HEADER_BYTES) as u64;
+            }
+            Some(Fault::PromisedDataIsMissing) if !self.is_readable() => {
+                *dirty_bytes = record::PAGE_RECORD_BYTES as u64;
+            }
+            _ => {}
+        }
+        estimate
+    }
+
+    fn exact(&self) -> Estimate {
+        let waiting = self.queue.len() - self.initial;
+        let dirty = self.dirty.len() * record::PAGE_RECORD_BYTES;
+        Estimate { initial_bytes: self.initial as u64, dirty_bytes: (waiting + dirty) as u64 }
+    }
+
+    /// What would be read until the permanent end if the device stopped now.
+    pub(super) fn bytes_to_the_end(&self) -> u64 {
+        let Estimate { initial_bytes, dirty_bytes } = self.exact();
+        let end = match self.complete {
+            true => 0,
+            false => record::END_RECORD_BYTES as u64,
+        };
+        initial_bytes + dirty_bytes + end
+    }
+
+    fn has(&self, fault: Fault) -> bool {
+        self.spec.has(fault)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn new(memory: &Memory) -> Saving {
+        Saving::new(ModelSpec::default(), memory, 0)
+    }
+
+    fn drain(saving: &mut Saving, memory: &Memory, step: usize) -> Vec<u8> {
+        let mut stream = Vec::new();
+        let mut buffer = vec![0; step];
+        loop {
+            match saving.read(&mut buffer, memory) {
+                Ok(0) | Err(_) => return stream,
+                Ok(bytes) => stream.extend(&buffer[..bytes]),
+            }
+        }
+    }
+
+    #[test]
+    fn the_size_of_reads_does_not_matter() {
+        let memory = Memory::after_reset();
+        let whole = drain(&mut new(&memory), &memory, 1 << 20);
+        assert_eq!(drain(&mut new(&memory), &memory, 1), whole);
+        assert_eq!(drain(&mut new(&memory), &memory, 1021), whole);
+    }
+
+    #[test]
+    fn estimates_are_what_can_be_read() {
+        let mut memory = Memory::after_reset();
+        let mut saving = new(&memory);
+        let begun = saving.estimate();
+        assert!(begun.initial_bytes > 0);
+        assert_eq!(begun.dirty_bytes, 0);
+
+        saving.mark_dirty(memory.work(3000));
+        let worked = saving.estimate();
+        assert_eq!(worked.initial_bytes, begun.initial_bytes);
+        assert!(worked.dirty_bytes > 3000);
+
+        let mut buffer = [0; 1000];
+        assert_eq!(saving.read(&mut buffer, &memory), Ok(1000));
+        assert_eq!(saving.estimate().initial_bytes, begun.initial_bytes - 1000);
+
+        let left = saving.estimate().initial_bytes + saving.estimate().dirty_bytes;
+        assert_eq!(drain(&mut saving, &memory, 100).len() as u64, left);
+        assert!(!saving.is_readable());
+    }
+
+    #[test]
+    fn completing_appends_what_is_left_and_the_end_once() {
+        let mut memory = Memory::after_reset();
+        let mut saving = new(&memory);
+        drain(&mut saving, &memory, 4096);
+        saving.mark_dirty(memory.work(1));
+        let announced = saving.bytes_to_the_end();
+        saving.complete(&memory);
+        saving.complete(&memory);
+        assert_eq!(saving.bytes_to_the_end(), announced);
+        assert_eq!(drain(&mut saving, &memory, 77).len() as u64, announced);
+        assert!(saving.is_readable());
+    }
+}

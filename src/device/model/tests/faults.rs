@@ -1,0 +1,301 @@
+//! Every fault can be seen, and differs from what a conforming device does.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use super::*;
+use crate::device::model::Fault;
+use crate::stimulus::Stimulus;
+use crate::uapi::feature::{Feature, FeatureCall, MigState, Placement, Verb};
+use crate::uapi::precopy::PrecopyInfoCall;
+
+const MOMENT: Duration = Duration::from_millis(15);
+
+/// Does what brings a fault to light. What is answered must be different on a conforming device.
+fn observe(fault: Fault, device: &mut ModelDevice) -> String {
+    use State::*;
+    match fault {
+        Fault::UndefinedCapabilityFlags => show(api(device).migration_flags()),
+        Fault::ArgszUnchecked => feature(device, get(Feature::Migration).with_argsz(15)),
+        Fault::UnknownFlagsAccepted => feature(device, flagged(get(Feature::Migration), 1 << 19)),
+        Fault::WrongDirectionAccepted => feature(device, FeatureCall::new(Feature::Migration, Verb::Set)),
+        Fault::GetAndSetAccepted => feature(device, FeatureCall::new(Feature::MigDeviceState, Verb::GetSet)),
+        Fault::UnknownFeatureAccepted => feature(device, flagged(get(Feature::Migration), 0xfff0)),
+        Fault::ProbeLies => show(api(device).probe(Feature::MigDataSize, Verb::ProbeGet)),
+        Fault::ProbeActs => {
+            feature(device, flagged(set_call(Stop), Verb::Probe.bits()));
+            show(state(device))
+        }
+        Fault::EfaultIgnored => feature(device, get(Feature::Migration).placed(Placement::ReadOnly)),
+        Fault::DataSizeNeedsSession | Fault::DataSizeAbsurd => feature(device, get(Feature::MigDataSize)),
+        Fault::PrecopyInfoV2WithoutPreCopy => feature(device, opt_in()),
+
+        Fault::ErrorIsATarget => walk(device, &[Error]),
+        Fault::UnadvertisedAccepted => walk(device, &[RunningP2p]),
+        Fault::OutOfRangeAccepted => show(api(device).set_state(8).err()),
+        Fault::BlockedArcAllowed => walk(device, &[StopCopy, PreCopy]),
+        Fault::BlockedArcHangs => attempt_blocked_arc(device),
+        Fault::ArcStopsShort => walk(device, &[StopCopy]),
+        Fault::StateUnchangedBySuccess => walk(device, &[Stop, Running]),
+        Fault::GetChangesState => walk(device, &[Stop]) + &show(state(device)),
+        Fault::StateDrifts => walk(device, &[PreCopy]) + &show([(); 9].map(|()| state(device))),
+        Fault::RefusalMovesToError => walk(device, &[Error]),
+        Fault::ErrorLeavesBySet => {
+            fail(device);
+            walk(device, &[Stop])
+        }
+        Fault::WorksWhileStopped => {
+            walk(device, &[Stop]);
+            dirty(device);
+            show(memory_of(device))
+        }
+        Fault::PositiveReturn => show(set(device, Stop).map(|answer| answer.returned)),
+        Fault::Crash => String::from(survives_resuming(device)),
+
+        Fault::GetReturnsFd => show(api(device).state().map(|answer| answer.data_fd)),
+        Fault::NoFdOnPreCopy => show(set(device, PreCopy).map(|answer| answer.data_fd)),
+        Fault::NoFdOnResuming => show(set(device, Resuming).map(|answer| answer.data_fd)),
+        Fault::FdInsideSavingGroup => {
+            walk(device, &[PreCopy]);
+            show(set(device, StopCopy).map(|answer| answer.data_fd))
+        }
+        Fault::FdOnSameState => show(set(device, Running).map(|answer| answer.data_fd)),
+        Fault::FdWithoutCloexec => show(begin(device, PreCopy).is_close_on_exec()),
+        Fault::OldFdSurvives | Fault::OldFdAnswersEof => read_after(device, &[PreCopy, Running]),
+        Fault::SessionDiesInsideSavingGroup => read_after(device, &[PreCopy, PreCopyP2p]),
+        Fault::SameStateEndsSession => read_after(device, &[PreCopy, PreCopy]),
+        Fault::RefusalEndsSession => read_after(device, &[PreCopy, Error]),
+        Fault::SavingFdWritable => show(begin(device, StopCopy).write(&[0])),
+        Fault::ResumingFdReadable => show(begin(device, Resuming).read(&mut [0])),
+        Fault::PollerNotWoken => poll_while_dirtying(device),
+
+        Fault::EndOfPreCopyReadsZero => read_after_all(device, PreCopy),
+        Fault::EndOfPreCopyIsFinal => {
+            let stream = begin(device, PreCopy);
+            drain(&*stream);
+            dirty(device);
+            show(drain(&*stream).len())
+        }
+        Fault::ReadableAtEndOfPreCopy => poll_after_all(device, PreCopy),
+        Fault::PrecopyInfoRefusedInP2p => show(begin(device, PreCopyP2p).precopy_info(&mut info())),
+        Fault::PrecopyInfoInStopCopy => show(begin(device, StopCopy).precopy_info(&mut info())),
+        Fault::PrecopyInfoArgszUnchecked => {
+            let mut call = PrecopyInfoCall { argsz: 8, ..info() };
+            show(begin(device, PreCopy).precopy_info(&mut call))
+        }
+        Fault::PrecopyInfoPositiveReturn => {
+            let mut call = PrecopyInfoCall { writable: false, ..info() };
+            show(begin(device, PreCopy).precopy_info(&mut call))
+        }
+        Fault::PrecopyInfoEchoesFlags => {
+            feature(device, opt_in());
+            show(flags_of_info(device))
+        }
+        Fault::PrecopyInfoV2SurvivesReopen => {
+            feature(device, opt_in());
+            device.reopen().unwrap();
+            show(flags_of_info(device))
+        }
+        Fault::InitialBytesZero | Fault::DirtyBytesAtFirst => estimate(&*begin(device, PreCopy)),
+        Fault::InitialBytesGrow | Fault::DirtyBytesNeverGrow | Fault::DirtyBytesWithoutHeaders => {
+            let stream = begin(device, PreCopy);
+            dirty(device);
+            estimate(&*stream)
+        }
+        Fault::InitialBytesNeverFall | Fault::PromisedDataIsMissing => {
+            let stream = begin(device, PreCopy);
+            drain(&*stream);
+            estimate(&*stream)
+        }
+
+        Fault::EndOfStopCopyIsEnomsg | Fault::EndOfStopCopyIsOnce => read_after_all(device, StopCopy),
+        Fault::UnreadableAtEndOfStopCopy => poll_after_all(device, StopCopy),
+        Fault::LastPageLost | Fault::RegistersNotRestored => {
+            let saved = save(device);
+            show(restore(device, &saved)) + &show(memory_of(device))
+        }
+        Fault::DirtyPageLost => {
+            let stream = begin(device, PreCopy);
+            dirty(device);
+            walk(device, &[StopCopy]);
+            show(drain(&*stream).len())
+        }
+        Fault::SmallReadsRepeat => show(drain_by(&*begin(device, StopCopy), 1).len()),
+        Fault::StaleBytes => show(save(device) == save(device)),
+
+        Fault::SplitWritesRefused => show(begin(device, Resuming).write(b"V")),
+        Fault::EmptyStreamAccepted => show(restore(device, &[])),
+        Fault::TruncatedStreamAccepted => {
+            let saved = save(device);
+            show(restore(device, &saved[..saved.len() - 1]))
+        }
+        Fault::TrailingDataAccepted => {
+            let saved = save(device);
+            show(restore(device, &[&saved[..], &[0]].concat()))
+        }
+        Fault::FailedWriteForgotten => {
+            let saved = save(device);
+            let stream = begin(device, Resuming);
+            show((stream.write(&[0; 64]), stream.write(&saved), set(device, Stop).err()))
+        }
+
+        Fault::ResetKeepsState => {
+            walk(device, &[Stop]);
+            show((device.reset(), state(device)))
+        }
+        Fault::ResetKeepsSession => {
+            let stream = begin(device, PreCopy);
+            show((device.reset(), stream.read(&mut [0])))
+        }
+        Fault::ResetKeepsError => {
+            fail(device);
+            show((device.reset(), state(device)))
+        }
+        Fault::ReopenKeepsState => {
+            walk(device, &[Stop]);
+            device.reopen().unwrap();
+            show(state(device))
+        }
+        Fault::ReopenKeepsSession => {
+            let stream = begin(device, PreCopy);
+            device.reopen().unwrap();
+            show(stream.read(&mut [0]))
+        }
+    }
+}
+
+#[test]
+fn every_fault_can_be_seen() {
+    for fault in Fault::ALL {
+        let faulty = ModelSpec::faulty(fault);
+        let conforming = ModelSpec { fault: None, ..faulty };
+        let expected = observe(fault, &mut ModelDevice::new(conforming));
+        let seen = observe(fault, &mut ModelDevice::new(faulty));
+        assert_ne!(seen, expected, "{} cannot be seen", fault.name());
+    }
+}
+
+fn feature(device: &ModelDevice, mut call: FeatureCall) -> String {
+    let answer = device.feature(&mut call);
+    show((answer, call.payload))
+}
+
+fn get(feature: Feature) -> FeatureCall {
+    FeatureCall::new(feature, Verb::Get)
+}
+
+fn opt_in() -> FeatureCall {
+    FeatureCall::new(Feature::MigPrecopyInfoV2, Verb::Set)
+}
+
+fn set_call(target: State) -> FeatureCall {
+    let wanted = MigState { device_state: target.number(), data_fd: -1 };
+    FeatureCall::new(Feature::MigDeviceState, Verb::Set).with_payload(wanted.to_bytes())
+}
+
+fn flagged(call: FeatureCall, bits: u32) -> FeatureCall {
+    FeatureCall { flags: call.flags | bits, ..call }
+}
+
+fn dirty(device: &ModelDevice) {
+    device.stimulate(Stimulus::Dirty(2000)).unwrap();
+}
+
+fn fail(device: &ModelDevice) {
+    device.stimulate(Stimulus::EnterError).unwrap();
+    assert!(set(device, State::Stop).is_err());
+}
+
+/// What each SET comes to, and where the device is then.
+fn walk(device: &ModelDevice, targets: &[State]) -> String {
+    let errors: Vec<_> = targets.iter().map(|target| set(device, *target).err()).collect();
+    show((errors, state(device)))
+}
+
+/// What a read of the session that the first state begins comes to after the other states.
+fn read_after(device: &ModelDevice, states: &[State]) -> String {
+    let stream = begin(device, states[0]);
+    walk(device, &states[1..]);
+    show(stream.read(&mut [0; 8]))
+}
+
+fn read_after_all(device: &ModelDevice, origin: State) -> String {
+    let stream = begin(device, origin);
+    drain(&*stream);
+    show([stream.read(&mut [0; 8]), stream.read(&mut [0; 8])])
+}
+
+fn poll_after_all(device: &ModelDevice, origin: State) -> String {
+    let stream = begin(device, origin);
+    drain(&*stream);
+    show(stream.poll(Duration::ZERO))
+}
+
+fn poll_while_dirtying(device: &ModelDevice) -> String {
+    let stream = begin(device, State::PreCopy);
+    drain(&*stream);
+    thread::scope(|scope| {
+        let poller = scope.spawn(|| stream.poll(MOMENT * 4));
+        thread::sleep(MOMENT);
+        dirty(device);
+        show(poller.join().unwrap())
+    })
+}
+
+fn info() -> PrecopyInfoCall {
+    PrecopyInfoCall::default()
+}
+
+fn estimate(stream: &dyn Stream) -> String {
+    let mut call = info();
+    let answer = stream.precopy_info(&mut call);
+    show((answer, call))
+}
+
+fn flags_of_info(device: &ModelDevice) -> u32 {
+    let mut call = PrecopyInfoCall { flags: 6, ..info() };
+    begin(device, State::PreCopy).precopy_info(&mut call).unwrap();
+    call.flags
+}
+
+/// Whether SET STOP_COPY -> PRE_COPY comes back. If it does not, its thread stays behind until the tests end.
+fn attempt_blocked_arc(device: &ModelDevice) -> String {
+    let victim = ModelDevice { identity: device.identity.clone(), shared: device.shared.clone() };
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        enter(&victim, State::Stop);
+        // Closing a data_fd would wait for the call that hangs, as it would in a kernel.
+        std::mem::forget(enter(&victim, State::StopCopy));
+        let _ = sender.send(set(&victim, State::PreCopy).err());
+    });
+    show(receiver.recv_timeout(MOMENT * 4))
+}
+
+const VICTIM: &str = "VFIO_CONFORM_TEST_VICTIM";
+
+/// Whether a process that does SET RESUMING lives on: this test program, with nothing but the victim to run.
+fn survives_resuming(device: &ModelDevice) -> &'static str {
+    let spec = device.identity.name.trim_start_matches("model:");
+    let victim = concat!(module_path!(), "::victim_of_a_crash");
+    let (_, victim) = victim.split_once("::").unwrap();
+    let status = Command::new(std::env::current_exe().unwrap())
+        .args([victim, "--exact", "--nocapture"])
+        .env(VICTIM, spec)
+        .output()
+        .unwrap()
+        .status;
+    if status.signal().is_some() { "killed" } else { "alive" }
+}
+
+/// Does nothing unless it is run as the victim.
+#[test]
+fn victim_of_a_crash() {
+    let Ok(spec) = std::env::var(VICTIM) else {
+        return;
+    };
+    let device = ModelDevice::new(ModelSpec::parse(&spec).unwrap());
+    drop(set(&device, State::Resuming));
+}

@@ -1,0 +1,124 @@
+//! The executor: the process that holds the device open and runs checks one at a time.
+//!
+//! It knows nothing of deadlines, journals or other checks. Whoever started it ends it, or sees it die.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io::{stdin, stdout};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::device::{self, DeviceName, Via};
+use crate::suites;
+
+use super::bench::{Bench, KernelVersion, Migration, Ran};
+use super::check::Check;
+use super::journal::LabReady;
+use super::kernel_log::KernelLog;
+use super::outcome::Outcome;
+use super::record::Recorder;
+use super::trace::Tracer;
+use super::verdict::Verdict;
+use super::wire::{Done, Receiver, Reply, Request, WireError, send};
+
+/// How an executor is started.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ExecutorArguments {
+    /// The device to open.
+    #[arg(long)]
+    pub device: DeviceName,
+    /// The way to open it.
+    #[arg(long)]
+    pub via: Option<Via>,
+    /// A file that outlives us, for the record of operations.
+    #[arg(long)]
+    pub record: Option<PathBuf>,
+}
+
+// Nobody waits for the next request but us, and whoever sends it may take all the time it likes.
+const NO_BOUND: Duration = Duration::from_secs(u32::MAX as u64);
+
+/// Opens the device, says so on standard output, and runs the checks that standard input names until it ends.
+///
+/// # Errors
+/// What talking to the keeper answered.
+pub fn serve(arguments: &ExecutorArguments) -> Result<(), WireError> {
+    let mut bench = match open(arguments) {
+        Ok(bench) => bench,
+        Err(why) => return Ok(send(stdout(), &Reply::NotReady(why))?),
+    };
+    send(stdout(), &Reply::Ready(Box::new(ready(&bench))))?;
+    let checks: HashMap<String, Check> =
+        suites::all().into_iter().map(|check| (check.name().to_owned(), check)).collect();
+    let mut requests = Receiver::new(stdin());
+    loop {
+        let name = match requests.receive(NO_BOUND) {
+            Ok(Request::Run(name)) => name,
+            Ok(Request::End) | Err(WireError::Closed) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let ran = run(&mut bench, checks.get(&name));
+        let done = Done { outcome: ran.outcome, lost: ran.lost };
+        send(stdout(), &Reply::Done(Box::new(done)))?;
+    }
+}
+
+fn open(arguments: &ExecutorArguments) -> Result<Bench, String> {
+    let record = arguments.record.as_ref().map(|path| open_record(path));
+    let record = record.transpose().map_err(|error| format!("failed to open the record of operations: {error}"))?;
+    let device = device::open(&arguments.device, arguments.via).map_err(|error| error.to_string())?;
+    let (kernel, tracer) = match &arguments.device {
+        DeviceName::Model(_) => (KernelVersion::NEWEST, Err("the model has no kernel".to_owned())),
+        DeviceName::Kernel(_) => {
+            let version = KernelVersion::parse(&kernel_release());
+            (version.unwrap_or(KernelVersion::NEWEST), Tracer::start())
+        }
+    };
+    Ok(Bench::new(device, kernel, tracer, Recorder::new(record)))
+}
+
+fn open_record(path: &PathBuf) -> std::io::Result<File> {
+    OpenOptions::new().append(true).open(path)
+}
+
+fn ready(bench: &Bench) -> LabReady {
+    LabReady {
+        kernel: kernel_release(),
+        identity: bench.identity().clone(),
+        capabilities: match bench.migration() {
+            Migration::Has(set) => Some(set),
+            Migration::Absent | Migration::Nonsense(_) => None,
+        },
+        accelerator: None,
+        tracing: bench.tracing(),
+        taint: KernelLog::open().taint(),
+    }
+}
+
+/// `uname -r`.
+pub fn kernel_release() -> String {
+    nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// Runs one check; a panic inside it stays inside it.
+pub fn run(bench: &mut Bench, check: Option<&Check>) -> Ran {
+    let Some(check) = check else {
+        return Ran {
+            outcome: Outcome::without_judgement(
+                Verdict::Blocked,
+                "this executor has no such check; supervisor and executor are of different versions",
+            ),
+            lost: None,
+        };
+    };
+    catch_unwind(AssertUnwindSafe(|| bench.run(check))).unwrap_or_else(|panic| {
+        let what = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("no message");
+        let why = format!("the check itself panicked ({what}); please report it");
+        Ran { outcome: Outcome::without_judgement(Verdict::Blocked, why.clone()), lost: Some(why) }
+    })
+}

@@ -1,0 +1,177 @@
+//! The journal of a run: an append-only file, one event a line, on disk before and after each check.
+//!
+//! It is the one truth about a run. Whatever dies, its lines say what was running; every report is made from them.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use super::outcome::Outcome;
+use super::verdict::{Exit, RunVerdict};
+use crate::device::Identity;
+use crate::uapi::state::Capabilities;
+
+/// The version of the journal's form. It grows when an old reader would misread a new journal.
+pub const FORMAT: u32 = 1;
+
+/// One line of the journal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Counts the lines from 0, so that a cut or a repetition is seen.
+    pub seq: u64,
+    /// Seconds since the run began.
+    pub t: f64,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// What can happen in a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// The first line of every journal.
+    RunStarted(Box<RunStarted>),
+    /// A part of the timeline was reached.
+    Stage {
+        /// Which.
+        stage: Stage,
+    },
+    /// The lab can run checks now; comes again after a restart.
+    LabReady(Box<LabReady>),
+    /// This check is running from here on.
+    CheckStarted {
+        /// `chapter::check_name`.
+        check: String,
+    },
+    /// This check is over.
+    CheckFinished {
+        /// `chapter::check_name`.
+        check: String,
+        /// What it came to.
+        outcome: Box<Outcome>,
+    },
+    /// The lab was lost and is started again.
+    LabRestarted {
+        /// Why, in one sentence.
+        reason: String,
+    },
+    /// The last line of a journal that was not cut off.
+    RunFinished {
+        /// What the run came to.
+        verdict: RunVerdict,
+        /// The exit code of the process.
+        exit: Exit,
+    },
+}
+
+/// What a run set out to do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunStarted {
+    /// The version of the journal's form.
+    pub format: u32,
+    /// The run's own name, which is also that of its folder.
+    pub run: String,
+    /// Version of vfio-conform.
+    pub tool: String,
+    /// When, as RFC 3339 in UTC.
+    pub started: String,
+    /// The device as it was named.
+    pub device: String,
+    /// `local`, `qemu`.
+    pub lab: String,
+    /// Which emulated device, where the lab starts one.
+    pub target: Option<String>,
+    /// Which kernel was asked for, where the lab boots one.
+    pub kernel: Option<String>,
+    /// Whether a broken should counts like a broken must.
+    pub strict: bool,
+    /// The command that repeats a check; `{check}` stands for its name.
+    pub reproduce: String,
+    /// The checks that are to run, in their order.
+    pub planned: Vec<PlannedCheck>,
+}
+
+/// A check that is to run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedCheck {
+    /// `chapter::check_name`.
+    pub name: String,
+    /// The ids of the requirements that it can prove.
+    pub requirements: Vec<String>,
+}
+
+/// What the lab found out about itself and the device.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LabReady {
+    /// `uname -r`.
+    pub kernel: String,
+    /// What the device is.
+    pub identity: Identity,
+    /// The capability set; `None` if the device cannot migrate or answers nonsense.
+    pub capabilities: Option<Capabilities>,
+    /// `tcg`, `kvm`; `None` where no guest is involved.
+    pub accelerator: Option<String>,
+    /// Whether the kernel's own path can be seen, and if not, why.
+    pub tracing: Result<(), String>,
+    /// The taint mask of the kernel before the first check.
+    pub taint: u64,
+}
+
+/// The parts of a run's timeline, in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Environment, kernel and modules are there.
+    EnvironmentReady,
+    /// The guest was switched on.
+    PowerOn,
+    /// The guest's kernel has started its init.
+    GuestUp,
+    /// The device is open.
+    DeviceReady,
+    /// The last check is over.
+    ChecksDone,
+    /// The guest is off.
+    PowerOff,
+}
+
+/// Writes the journal of a run that is going on.
+#[derive(Debug)]
+pub struct Journal {
+    file: File,
+    began: Instant,
+    next: u64,
+    /// Whether each line is forced to the disk, since the machine itself may die under a check.
+    durable: bool,
+}
+
+impl Journal {
+    /// Begins the journal of a run.
+    ///
+    /// # Errors
+    /// What creating the file answered; it must not be there yet.
+    pub fn create(path: &Path, durable: bool) -> std::io::Result<Journal> {
+        let file = File::create_new(path)?;
+        Ok(Journal { file, began: Instant::now(), next: 0, durable })
+    }
+
+    /// Appends one event. When this returns, the line is in the file.
+    ///
+    /// # Errors
+    /// What writing answered: a full disk, usually.
+    pub fn write(&mut self, event: Event) -> std::io::Result<()> {
+        let entry = Entry { seq: self.next, t: self.began.elapsed().as_secs_f64(), event };
+        let mut line = serde_json::to_vec(&entry)?;
+        line.push(b'\n');
+        self.file.write_all(&line)?;
+        if self.durable {
+            self.file.sync_data()?;
+        }
+        self.next += 1;
+        Ok(())
+    }
+}

@@ -1,0 +1,15 @@
+//! Runs checks: trials, supervisor and executor, deadlines, the kernel-log watch, verdicts, and the journal.
+
+pub mod bench;
+pub mod check;
+pub mod executor;
+pub mod journal;
+pub mod keeper;
+pub mod kernel_log;
+pub mod outcome;
+pub mod record;
+pub mod session;
+pub mod supervisor;
+pub mod trace;
+pub mod verdict;
+pub mod wire;

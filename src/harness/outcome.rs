@@ -1,0 +1,90 @@
+//! What a check leaves behind: a verdict with all that led to it.
+
+use serde::{Deserialize, Serialize};
+
+use super::verdict::Verdict;
+use crate::requirement::Level;
+use crate::uapi::state::State;
+
+/// The whole result of one check on one device.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// What it came to.
+    pub verdict: Verdict,
+    /// Why, in one sentence; empty on a plain pass.
+    pub message: String,
+    /// How long it took, in seconds, putting the device back included.
+    pub seconds: f64,
+    /// The requirements that were judged and kept.
+    pub proven: Vec<String>,
+    /// The requirements that were broken.
+    pub broken: Vec<Broken>,
+    /// What was seen on the way.
+    pub evidence: Evidence,
+}
+
+/// A requirement that a device broke, in words for someone who does not know the code.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Broken {
+    /// Its id.
+    pub requirement: String,
+    /// Its level.
+    pub level: Level,
+    /// The requirement itself, in one sentence.
+    pub statement: String,
+    /// What was asked of the device.
+    pub asked: String,
+    /// What the protocol has it answer.
+    pub expected: String,
+    /// What it answered.
+    pub actual: String,
+}
+
+/// What was seen while a check ran.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Evidence {
+    /// Every operation on the device in order.
+    pub operations: Vec<Operation>,
+    /// The steps that the kernel itself took, where tracing is available.
+    pub paths: Vec<ObservedPath>,
+    /// The kernel log since the check began, where it has anything to say.
+    pub kernel_log: Vec<String>,
+    /// Remarks: broken advice, what was not observed and why.
+    pub notes: Vec<String>,
+}
+
+/// One operation on the device, in protocol words.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Operation {
+    /// Seconds since the check began.
+    pub at: f64,
+    /// `SET STOP_COPY`, `read 4096`, `RESET`.
+    pub what: String,
+    /// `ok, data_fd 7`, `EINVAL`; `None` if it never came back.
+    pub result: Option<String>,
+    /// How long it took, in microseconds; `None` if it never came back.
+    pub micros: Option<f64>,
+}
+
+/// The kernel's own path of one transition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObservedPath {
+    /// Where it was asked to go.
+    pub to: State,
+    /// The states that the kernel stood in when it chose each next step, beginning with the origin.
+    pub through: Vec<State>,
+}
+
+impl Outcome {
+    /// An outcome of a check that never judged anything.
+    pub fn without_judgement(verdict: Verdict, message: impl Into<String>) -> Outcome {
+        Outcome {
+            verdict,
+            message: message.into(),
+            seconds: 0.0,
+            proven: Vec::new(),
+            broken: Vec::new(),
+            evidence: Evidence::default(),
+        }
+    }
+}

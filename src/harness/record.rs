@@ -1,0 +1,104 @@
+//! The record of what was done to the device: kept in memory, and in a file that outlives the executor.
+//!
+//! The file is written before and after each operation and read only when something went wrong, so an operation
+//! costs two small writes to memory that nobody waits for.
+
+use std::fs::File;
+use std::io::Write;
+use std::time::Instant;
+
+use super::outcome::Operation;
+
+/// Writes down operations as they happen.
+#[derive(Debug)]
+pub struct Recorder {
+    began: Instant,
+    operations: Vec<Operation>,
+    file: Option<File>,
+}
+
+impl Recorder {
+    /// A recorder; with a file, what it knows survives this process.
+    pub fn new(file: Option<File>) -> Recorder {
+        Recorder { began: Instant::now(), operations: Vec::new(), file }
+    }
+
+    /// Forgets everything: a new check begins.
+    pub fn clear(&mut self) {
+        self.began = Instant::now();
+        self.operations.clear();
+        if let Some(file) = &self.file {
+            // A record that cannot be emptied only shows operations too many.
+            let _ = file.set_len(0);
+        }
+    }
+
+    /// What was recorded since the check began.
+    pub fn take(&mut self) -> Vec<Operation> {
+        std::mem::take(&mut self.operations)
+    }
+
+    /// Does one operation and writes down what it was and what came of it.
+    pub fn operation<T>(&mut self, what: String, operate: impl FnOnce() -> T, tell: impl FnOnce(&T) -> String) -> T {
+        let begin = Instant::now();
+        let at = (begin - self.began).as_secs_f64();
+        self.append(&format!(">{at:.6}\t{what}\n"));
+        let result = operate();
+        let micros = begin.elapsed().as_secs_f64() * 1e6;
+        let told = tell(&result);
+        self.append(&format!("<{micros:.1}\t{told}\n"));
+        self.operations.push(Operation { at, what, result: Some(told), micros: Some(micros) });
+        result
+    }
+
+    fn append(&mut self, line: &str) {
+        if let Some(file) = &mut self.file {
+            // The record is evidence, not a result: without room for it the check still counts.
+            let _ = file.write_all(line.as_bytes());
+        }
+    }
+}
+
+/// Reads the file of a recorder whose process is gone. What cannot be understood ends the record.
+pub fn read_back(text: &str) -> Vec<Operation> {
+    let mut operations: Vec<Operation> = Vec::new();
+    for line in text.lines() {
+        if let Some((at, what)) = line.strip_prefix('>').and_then(|l| l.split_once('\t')) {
+            let Ok(at) = at.parse() else { break };
+            let what = what.to_owned();
+            operations.push(Operation { at, what, result: None, micros: None });
+        }
+        if let Some((micros, told)) = line.strip_prefix('<').and_then(|l| l.split_once('\t'))
+            && let Some(last) = operations.last_mut()
+        {
+            last.micros = micros.parse().ok();
+            last.result = Some(told.to_owned());
+        }
+    }
+    operations
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_going_on_when_the_process_died_is_read_back() -> std::io::Result<()> {
+        let file = tempfile::NamedTempFile::new()?;
+        let mut recorder = Recorder::new(Some(file.reopen()?));
+        recorder.operation("GET".into(), || 7, |n| format!("ok {n}"));
+        let told = std::cell::RefCell::new(Vec::new());
+        recorder.operation(
+            "SET STOP".into(),
+            || told.borrow_mut().extend(std::fs::read(file.path()).unwrap_or_default()),
+            |_| "never".into(),
+        );
+        let text = String::from_utf8(told.into_inner()).unwrap();
+        let operations = read_back(&text);
+        assert_eq!(operations.len(), 2);
+        assert_eq!(operations[0].result.as_deref(), Some("ok 7"));
+        assert_eq!(operations[1].what, "SET STOP");
+        assert_eq!(operations[1].result, None);
+        Ok(())
+    }
+}

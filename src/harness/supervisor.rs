@@ -1,0 +1,362 @@
+//! The supervisor: the libtest-mimic program. It lists, filters and orders trials, and each trial is a request to the
+//! lab. It holds no device; what it holds is the journal.
+
+use std::fs;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use libtest_mimic::{Arguments, Completion, Failed, FormatSetting, Trial};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
+
+use crate::lab::{Lab, LabError, Progress, Watch};
+use crate::report;
+use crate::suites;
+
+use super::check::Check;
+use super::journal::{Event, FORMAT, Journal, PlannedCheck, RunStarted, Stage};
+use super::outcome::Outcome;
+use super::verdict::{Exit, Verdict, judge_run};
+use super::wire::Done;
+
+/// What a run is asked to do.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// The device as it was named.
+    pub device: String,
+    /// `local`, `qemu`.
+    pub lab: &'static str,
+    /// Which emulated device, where the lab starts one.
+    pub target: Option<String>,
+    /// Which kernel was asked for, where the lab boots one.
+    pub kernel: Option<String>,
+    /// Whether a broken should counts like a broken must.
+    pub strict: bool,
+    /// Whether the machine itself may die under a check, so that the journal must reach the disk.
+    pub durable: bool,
+    /// The command that repeats a check; `{check}` stands for its name.
+    pub reproduce: String,
+}
+
+/// Why a run could not begin, or not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The folder of the run cannot be made or written.
+    #[error("failed to write {}: {why}\n    choose another folder with --out, or make room", .path.display())]
+    Folder {
+        /// The folder or the file in it.
+        path: PathBuf,
+        /// What the system answered.
+        why: std::io::Error,
+    },
+    /// The folder holds a run already.
+    #[error("failed to begin a run in {}: it holds a journal already\n    choose another folder with --out", .0.display())]
+    Occupied(PathBuf),
+    /// The lab did not come up.
+    #[error("{0}")]
+    Lab(#[from] LabError),
+    /// The reports could not be made.
+    #[error("{0}")]
+    Report(#[from] report::ReportError),
+}
+
+impl RunError {
+    /// The exit code that it means.
+    pub fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+}
+
+/// The folder of a run, and where its parts are.
+#[derive(Debug, Clone)]
+pub struct RunFolder {
+    path: PathBuf,
+}
+
+impl RunFolder {
+    /// Makes the folder: the one that was asked for, or a new one in `reports/out` that `latest` then points at.
+    ///
+    /// # Errors
+    /// Why it cannot be made.
+    pub fn create(out: Option<&Path>) -> Result<RunFolder, RunError> {
+        let path = match out {
+            Some(path) => path.to_owned(),
+            None => PathBuf::from("reports/out").join(new_name()),
+        };
+        let failed = |why| RunError::Folder { path: path.clone(), why };
+        fs::create_dir_all(&path).map_err(failed)?;
+        if path.join("journal.jsonl").exists() {
+            return Err(RunError::Occupied(path));
+        }
+        if out.is_none() {
+            point_latest_at(&path).map_err(failed)?;
+        }
+        Ok(RunFolder { path })
+    }
+
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The journal.
+    pub fn journal(&self) -> PathBuf {
+        self.path.join("journal.jsonl")
+    }
+
+    /// What the guest's or this host's kernel printed.
+    pub fn console(&self) -> PathBuf {
+        self.path.join("console.log")
+    }
+
+    fn name(&self) -> String {
+        let name = self.path.file_name().unwrap_or(self.path.as_os_str());
+        name.to_string_lossy().into_owned()
+    }
+}
+
+/// Names sort by time; the process number keeps two runs of one second apart.
+fn new_name() -> String {
+    let format = format_description!("[year][month][day]-[hour][minute][second]");
+    let now = OffsetDateTime::now_utc().format(&format).unwrap_or_default();
+    format!("{now}-{}", std::process::id())
+}
+
+fn point_latest_at(path: &Path) -> std::io::Result<()> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Ok(());
+    };
+    // Made beside and moved over, so that `latest` is there at every moment.
+    let new = parent.join(format!(".latest-{}", std::process::id()));
+    std::os::unix::fs::symlink(name, &new)?;
+    fs::rename(new, parent.join("latest"))
+}
+
+/// Lists the checks, as `--list` of a libtest program does.
+pub fn list(arguments: &Arguments) {
+    let trials = suites::all().iter().map(|check| Trial::test(check.name(), || Ok(()))).collect();
+    let _ = libtest_mimic::run(arguments, trials);
+}
+
+/// Runs the checks that the arguments leave, in a lab, and makes the reports.
+///
+/// # Errors
+/// Why the run could not begin, or its reports not be made.
+pub fn run(
+    options: &RunOptions,
+    folder: &RunFolder,
+    mut arguments: Arguments,
+    lab: Box<dyn Lab>,
+) -> Result<Exit, RunError> {
+    // One device, one check at a time; in one thread, since that is the one that children die with.
+    arguments.test_threads = Some(1);
+    let checks = suites::all();
+    let planned = planned(&arguments, &checks);
+    let journal = begin(options, folder, &planned)?;
+    let mut supervisor = Supervisor { lab, journal, lost: None, verdicts: Vec::new(), broken: None };
+    if !planned.is_empty() {
+        supervisor.start()?;
+    }
+    let shared = Arc::new(Mutex::new(supervisor));
+    let trials = checks.into_iter().map(|check| trial(&shared, check)).collect();
+    let _ = libtest_mimic::run(&arguments, trials);
+    let mut supervisor = lock(&shared);
+    let exit = supervisor.finish(options.strict);
+    if let Some(error) = supervisor.broken.take() {
+        return Err(RunError::Folder { path: folder.journal(), why: error });
+    }
+    let run = report::write_all(folder.path())?;
+    summarize(&run, folder, &arguments);
+    Ok(exit)
+}
+
+fn planned(arguments: &Arguments, checks: &[Check]) -> Vec<PlannedCheck> {
+    checks
+        .iter()
+        .filter(|check| {
+            let trial = Trial::test(check.name(), || Ok(()));
+            !arguments.is_filtered_out(&trial) && !arguments.is_ignored(&trial)
+        })
+        .map(|check| PlannedCheck {
+            name: check.name().to_owned(),
+            requirements: check.requirements().iter().map(|r| r.id.to_owned()).collect(),
+        })
+        .collect()
+}
+
+fn begin(options: &RunOptions, folder: &RunFolder, planned: &[PlannedCheck]) -> Result<Journal, RunError> {
+    let failed = |why| RunError::Folder { path: folder.journal(), why };
+    let mut journal = Journal::create(&folder.journal(), options.durable).map_err(failed)?;
+    let started = RunStarted {
+        format: FORMAT,
+        run: folder.name(),
+        tool: env!("CARGO_PKG_VERSION").to_owned(),
+        started: OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default(),
+        device: options.device.clone(),
+        lab: options.lab.to_owned(),
+        target: options.target.clone(),
+        kernel: options.kernel.clone(),
+        strict: options.strict,
+        reproduce: options.reproduce.clone(),
+        planned: planned.to_vec(),
+    };
+    journal.write(Event::RunStarted(Box::new(started))).map_err(failed)?;
+    Ok(journal)
+}
+
+fn trial(shared: &Arc<Mutex<Supervisor>>, check: Check) -> Trial {
+    let shared = Arc::clone(shared);
+    let name = check.name().to_owned();
+    Trial::ignorable_test(check.name(), move || completion(&lock(&shared).run(&name)))
+}
+
+/// What libtest-mimic makes of an outcome. It knows no warning; the summary does.
+fn completion(outcome: &Outcome) -> Result<Completion, Failed> {
+    match outcome.verdict {
+        Verdict::Pass | Verdict::Warn => Ok(Completion::Completed),
+        Verdict::Skip => Ok(Completion::ignored_with(&outcome.message)),
+        Verdict::Fail | Verdict::Hang | Verdict::Crash | Verdict::Blocked => {
+            Err(format!("{}: {}", outcome.verdict, outcome.message).into())
+        }
+    }
+}
+
+fn lock(shared: &Mutex<Supervisor>) -> MutexGuard<'_, Supervisor> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct Supervisor {
+    lab: Box<dyn Lab>,
+    journal: Journal,
+    /// Why the lab is lost, until it is recovered.
+    lost: Option<Lost>,
+    verdicts: Vec<Verdict>,
+    /// The first error of the journal. Nothing is run any more once what happens cannot be written down.
+    broken: Option<std::io::Error>,
+}
+
+enum Lost {
+    /// The next check begins with an attempt to recover.
+    Recoverable(String),
+    /// There is no way back in this run.
+    ForGood(String),
+}
+
+/// What a lab does goes to the journal, and to people.
+struct Told<'a> {
+    journal: &'a mut Journal,
+    broken: &'a mut Option<std::io::Error>,
+    progress: Progress,
+}
+
+impl Watch for Told<'_> {
+    fn stage(&mut self, stage: Stage) {
+        let written = self.journal.write(Event::Stage { stage });
+        if let Err(error) = written {
+            self.broken.get_or_insert(error);
+        }
+    }
+
+    fn step(&mut self, what: &str) {
+        self.progress.step(what);
+    }
+}
+
+impl Supervisor {
+    fn start(&mut self) -> Result<(), LabError> {
+        let mut told = Told { journal: &mut self.journal, broken: &mut self.broken, progress: Progress::new() };
+        let ready = self.lab.start(&mut told);
+        drop(told);
+        let ready = ready?;
+        self.write(Event::LabReady(Box::new(ready)));
+        Ok(())
+    }
+
+    fn run(&mut self, check: &str) -> Outcome {
+        if self.broken.is_some() {
+            let why = "the journal could not be written any more";
+            return Outcome::without_judgement(Verdict::Blocked, why);
+        }
+        self.recover();
+        self.write(Event::CheckStarted { check: check.to_owned() });
+        let done = match &self.lost {
+            Some(Lost::ForGood(why)) => {
+                let outcome = Outcome::without_judgement(Verdict::Blocked, why.clone());
+                Done { outcome, lost: None }
+            }
+            _ => self.lab.run(check),
+        };
+        if let Some(why) = done.lost {
+            self.lost = Some(Lost::Recoverable(why));
+        }
+        let outcome = done.outcome;
+        self.verdicts.push(outcome.verdict);
+        self.write(Event::CheckFinished { check: check.to_owned(), outcome: Box::new(outcome.clone()) });
+        outcome
+    }
+
+    fn recover(&mut self) {
+        let Some(Lost::Recoverable(reason)) = self.lost.take_if(|lost| matches!(lost, Lost::Recoverable(_))) else {
+            return;
+        };
+        self.write(Event::LabRestarted { reason: reason.clone() });
+        let mut told = Told { journal: &mut self.journal, broken: &mut self.broken, progress: Progress::new() };
+        let recovered = self.lab.recover(&mut told);
+        drop(told);
+        match recovered {
+            Ok(ready) => self.write(Event::LabReady(Box::new(ready))),
+            Err(error) => {
+                self.lost = Some(Lost::ForGood(format!("{reason}; {error}")));
+            }
+        }
+    }
+
+    fn finish(&mut self, strict: bool) -> Exit {
+        self.stage(Stage::ChecksDone);
+        let verdict = judge_run(&self.verdicts, strict);
+        let exit = Exit::of_run(&self.verdicts, strict);
+        self.write(Event::RunFinished { verdict, exit });
+        let mut told = Told { journal: &mut self.journal, broken: &mut self.broken, progress: Progress::new() };
+        self.lab.stop(&mut told);
+        exit
+    }
+
+    fn stage(&mut self, stage: Stage) {
+        self.write(Event::Stage { stage });
+    }
+
+    fn write(&mut self, event: Event) {
+        if self.broken.is_some() {
+            return;
+        }
+        if let Err(error) = self.journal.write(event) {
+            self.broken = Some(error);
+        }
+    }
+}
+
+/// The summary goes where the trials went, unless that is a machine's.
+fn summarize(run: &report::Run, folder: &RunFolder, arguments: &Arguments) {
+    let to_machine = arguments.format == Some(FormatSetting::Json) || arguments.logfile.is_some();
+    let choice = match arguments.color {
+        Some(libtest_mimic::ColorSetting::Always) => anstream::ColorChoice::Always,
+        Some(libtest_mimic::ColorSetting::Never) => anstream::ColorChoice::Never,
+        _ => anstream::ColorChoice::Auto,
+    };
+    // A summary that nobody can read is no reason for another exit code.
+    let _ = match to_machine {
+        true => {
+            let mut out = anstream::AutoStream::new(std::io::stderr(), choice);
+            report::console::write(run, folder.path(), report::console::terminal_width(), &mut out)
+                .and_then(|()| out.flush())
+        }
+        false => {
+            let mut out = anstream::AutoStream::new(std::io::stdout(), choice);
+            report::console::write(run, folder.path(), report::console::terminal_width(), &mut out)
+                .and_then(|()| out.flush())
+        }
+    };
+    let _ = std::io::stdout().is_terminal();
+}

@@ -1,0 +1,209 @@
+//! Verdicts, of a check and of a run, and what they mean for the process's exit code.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::requirement::Level;
+
+/// What a check came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The device keeps what the check proves.
+    Pass,
+    /// A must is broken.
+    Fail,
+    /// A should is broken.
+    Warn,
+    /// The check does not apply, or needs what is not there.
+    Skip,
+    /// A call did not come back within the deadline.
+    Hang,
+    /// The kernel or the executor died under the check.
+    Crash,
+    /// The check could not run, or not to its end, for a reason that is not its own.
+    Blocked,
+}
+
+impl Verdict {
+    /// All of them, the worst news first: the order in which people want to read them.
+    pub const ALL: [Verdict; 7] =
+        [Verdict::Crash, Verdict::Hang, Verdict::Fail, Verdict::Warn, Verdict::Blocked, Verdict::Skip, Verdict::Pass];
+
+    /// The one word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Verdict::Pass => "pass",
+            Verdict::Fail => "fail",
+            Verdict::Warn => "warn",
+            Verdict::Skip => "skip",
+            Verdict::Hang => "hang",
+            Verdict::Crash => "crash",
+            Verdict::Blocked => "blocked",
+        }
+    }
+
+    /// Whether the verdict accuses the device.
+    pub const fn is_finding(self) -> bool {
+        matches!(self, Verdict::Fail | Verdict::Warn | Verdict::Hang | Verdict::Crash)
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.word())
+    }
+}
+
+/// What a run came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunVerdict {
+    /// At least one check passed, none accuses the device, and every planned check had its say.
+    Conforms,
+    /// At least one finding.
+    DoesNotConform,
+    /// No finding that decides it, and not every planned check could have its say.
+    Incomplete,
+    /// Not one check was executed.
+    NothingTested,
+}
+
+impl fmt::Display for RunVerdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RunVerdict::Conforms => "conforms",
+            RunVerdict::DoesNotConform => "does not conform",
+            RunVerdict::Incomplete => "incomplete",
+            RunVerdict::NothingTested => "nothing tested",
+        })
+    }
+}
+
+/// Judges a run by the verdicts of all its planned checks.
+///
+/// `strict` counts a broken should like a broken must.
+pub fn judge_run(verdicts: &[Verdict], strict: bool) -> RunVerdict {
+    let any = |wanted: Verdict| verdicts.contains(&wanted);
+    if verdicts.iter().all(|verdict| matches!(verdict, Verdict::Skip | Verdict::Blocked)) {
+        return match any(Verdict::Blocked) {
+            true => RunVerdict::Incomplete,
+            false => RunVerdict::NothingTested,
+        };
+    }
+    if any(Verdict::Hang) || any(Verdict::Crash) || any(Verdict::Fail) {
+        return RunVerdict::DoesNotConform;
+    }
+    if strict && any(Verdict::Warn) {
+        return RunVerdict::DoesNotConform;
+    }
+    match any(Verdict::Blocked) {
+        true => RunVerdict::Incomplete,
+        false => RunVerdict::Conforms,
+    }
+}
+
+/// The exit codes of every command: the one table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "u8")]
+#[serde(try_from = "u8")]
+#[repr(u8)]
+pub enum Exit {
+    /// The device conforms; a command that judges nothing did what it was asked.
+    Conforms = 0,
+    /// There are findings, and every planned check had its say.
+    Findings = 1,
+    /// The command line is wrong, or the environment lacks something.
+    Usage = 2,
+    /// The run could not be finished as planned: a hang, a crash, or checks that were blocked.
+    Unfinished = 3,
+    /// Nothing could be tested, as `git bisect run` wants to hear it.
+    NothingTested = 125,
+}
+
+impl From<Exit> for u8 {
+    fn from(exit: Exit) -> u8 {
+        exit as u8
+    }
+}
+
+impl TryFrom<u8> for Exit {
+    type Error = String;
+
+    fn try_from(code: u8) -> Result<Self, String> {
+        [Exit::Conforms, Exit::Findings, Exit::Usage, Exit::Unfinished, Exit::NothingTested]
+            .into_iter()
+            .find(|exit| *exit as u8 == code)
+            .ok_or_else(|| format!("{code} is none of the documented exit codes"))
+    }
+}
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        std::process::ExitCode::from(exit as u8)
+    }
+}
+
+impl Exit {
+    /// The table, as `--help` and the documentation show it.
+    pub const TABLE: &'static str = "\
+Exit codes:
+  0    conforms (or the command did what it was asked)
+  1    findings, and every planned check had its say
+  2    wrong usage, or the environment lacks something
+  3    the run could not be finished as planned: hang, crash or blocked
+  125  nothing could be tested (what `git bisect run` expects)";
+
+    /// The exit code of a run.
+    pub fn of_run(verdicts: &[Verdict], strict: bool) -> Exit {
+        let unfinished =
+            verdicts.iter().any(|verdict| matches!(verdict, Verdict::Hang | Verdict::Crash | Verdict::Blocked));
+        match judge_run(verdicts, strict) {
+            RunVerdict::NothingTested => Exit::NothingTested,
+            _ if unfinished => Exit::Unfinished,
+            RunVerdict::DoesNotConform => Exit::Findings,
+            RunVerdict::Incomplete => Exit::Unfinished,
+            RunVerdict::Conforms => Exit::Conforms,
+        }
+    }
+}
+
+/// What a broken requirement of this level makes of a check.
+pub fn verdict_of(level: Level) -> Verdict {
+    match level {
+        Level::Must => Verdict::Fail,
+        Level::Should => Verdict::Warn,
+        Level::Advice => Verdict::Pass,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Verdict::*;
+
+    #[test]
+    fn a_run_that_executed_no_check_never_conforms() {
+        assert_eq!(judge_run(&[], false), RunVerdict::NothingTested);
+        assert_eq!(judge_run(&[Skip, Skip], false), RunVerdict::NothingTested);
+        assert_eq!(Exit::of_run(&[], false), Exit::NothingTested);
+        assert_eq!(Exit::of_run(&[Blocked], false), Exit::Unfinished);
+    }
+
+    #[test]
+    fn findings_decide_unless_the_run_was_not_finished() {
+        assert_eq!(Exit::of_run(&[Pass, Skip], false), Exit::Conforms);
+        assert_eq!(Exit::of_run(&[Pass, Fail], false), Exit::Findings);
+        assert_eq!(Exit::of_run(&[Pass, Hang], false), Exit::Unfinished);
+        assert_eq!(Exit::of_run(&[Pass, Fail, Crash], false), Exit::Unfinished);
+        assert_eq!(Exit::of_run(&[Pass, Blocked], false), Exit::Unfinished);
+    }
+
+    #[test]
+    fn a_broken_should_counts_only_when_strict() {
+        assert_eq!(judge_run(&[Pass, Warn], false), RunVerdict::Conforms);
+        assert_eq!(judge_run(&[Pass, Warn], true), RunVerdict::DoesNotConform);
+        assert_eq!(Exit::of_run(&[Pass, Warn], true), Exit::Findings);
+    }
+}

@@ -1,0 +1,160 @@
+//! Lines of JSON between supervisor, keeper and executor, read with a bound on time.
+
+use std::collections::VecDeque;
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::journal::LabReady;
+use super::outcome::Outcome;
+
+/// What is asked of an executor, or of a guest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// Run this check.
+    Run(String),
+    /// Put everything away and end.
+    End,
+}
+
+/// What comes back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// The guest's init runs.
+    Up,
+    /// The device is open.
+    Ready(Box<LabReady>),
+    /// The device cannot be opened.
+    NotReady(String),
+    /// A check is over.
+    Done(Box<Done>),
+}
+
+/// The result of one check.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Done {
+    /// What it came to.
+    pub outcome: Outcome,
+    /// Why the device, or the lab, cannot be used any more, if it cannot.
+    pub lost: Option<String>,
+}
+
+/// Why no message came.
+#[derive(Debug, thiserror::Error)]
+pub enum WireError {
+    /// Nothing came in time.
+    #[error("no answer within {0:?}")]
+    TimedOut(Duration),
+    /// The other side is gone.
+    #[error("the other side is gone")]
+    Closed,
+    /// Reading or writing failed.
+    #[error("failed to talk to the other side: {0}")]
+    Io(#[from] std::io::Error),
+    /// What came is no message.
+    #[error("an answer that is no message: {0:?}")]
+    Garbage(String),
+}
+
+/// Sends one message as one line.
+///
+/// # Errors
+/// What writing answered.
+pub fn send(mut to: impl Write, message: &impl Serialize) -> std::io::Result<()> {
+    let mut line = serde_json::to_vec(message)?;
+    line.push(b'\n');
+    to.write_all(&line)?;
+    to.flush()
+}
+
+/// Reads messages, a line each.
+#[derive(Debug)]
+pub struct Receiver<R> {
+    from: R,
+    pending: VecDeque<u8>,
+}
+
+impl<R: Read + AsFd> Receiver<R> {
+    /// Reads from this descriptor.
+    pub fn new(from: R) -> Receiver<R> {
+        Receiver { from, pending: VecDeque::new() }
+    }
+
+    /// The next message, if it comes within the bound.
+    ///
+    /// # Errors
+    /// Why none came.
+    pub fn receive<M: DeserializeOwned>(&mut self, bound: Duration) -> Result<M, WireError> {
+        let line = self.line(bound)?;
+        serde_json::from_slice(&line).map_err(|_| WireError::Garbage(String::from_utf8_lossy(&line).into_owned()))
+    }
+
+    fn line(&mut self, bound: Duration) -> Result<Vec<u8>, WireError> {
+        let end = Instant::now() + bound;
+        let mut searched = 0;
+        loop {
+            if let Some(at) = self.pending.iter().skip(searched).position(|b| *b == b'\n') {
+                let mut line: Vec<u8> = self.pending.drain(..=searched + at).collect();
+                line.pop();
+                return Ok(line);
+            }
+            searched = self.pending.len();
+            self.fill(end, bound)?;
+        }
+    }
+
+    fn fill(&mut self, end: Instant, bound: Duration) -> Result<(), WireError> {
+        let left = end.saturating_duration_since(Instant::now());
+        // Rounded up, or the last millisecond would be spent in a loop.
+        let timeout = PollTimeout::try_from(left + Duration::from_millis(1));
+        let mut fds = [PollFd::new(self.from.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, timeout.unwrap_or(PollTimeout::MAX)) {
+            Ok(0) if Instant::now() >= end => return Err(WireError::TimedOut(bound)),
+            Ok(0) | Err(Errno::EINTR) => return Ok(()),
+            Ok(_) => {}
+            Err(errno) => return Err(WireError::Io(errno.into())),
+        }
+        let mut chunk = [0u8; 4096];
+        match self.from.read(&mut chunk) {
+            Ok(0) => Err(WireError::Closed),
+            Ok(count) => {
+                self.pending.extend(&chunk[..count]);
+                Ok(())
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => Ok(()),
+            Err(error) if error.raw_os_error() == Some(Errno::ECONNRESET as i32) => Err(WireError::Closed),
+            Err(error) => Err(WireError::Io(error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn messages_arrive_whole_however_they_are_cut() -> Result<(), WireError> {
+        let (mut near, far) = UnixStream::pair()?;
+        let mut receiver = Receiver::new(far);
+        near.write_all(b"{\"run\":\"fsm::a\"}\n\"en")?;
+        let bound = Duration::from_secs(5);
+        assert_eq!(receiver.receive::<Request>(bound)?, Request::Run("fsm::a".into()));
+        let late = receiver.receive::<Request>(Duration::from_millis(5));
+        assert!(matches!(late, Err(WireError::TimedOut(_))));
+        near.write_all(b"d\"\n")?;
+        assert_eq!(receiver.receive::<Request>(bound)?, Request::End);
+        drop(near);
+        let gone = receiver.receive::<Request>(bound);
+        assert!(matches!(gone, Err(WireError::Closed)));
+        Ok(())
+    }
+}

@@ -1,0 +1,142 @@
+//! Makes the guest's initramfs: this program as init, the modules, and what the guest is to do.
+
+use std::fs;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use cpio::newc::{Builder, ModeFileType};
+use serde::{Deserialize, Serialize};
+
+use super::LabError;
+use super::environment::Modules;
+use super::qemu::Target;
+use crate::harness::keeper::ExecutorSpec;
+
+/// Where the guest finds [`GuestPlan`].
+pub const PLAN: &str = "/guest.json";
+/// Where the guest finds its modules.
+pub const MODULES: &str = "/modules";
+
+/// What the guest's init is to do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum GuestPlan {
+    /// Power off at once.
+    PowerOff,
+    /// Bring the target up and run the checks that the host asks for.
+    Check {
+        /// The emulated device.
+        target: Target,
+        /// File names in [`MODULES`], in the order of loading.
+        modules: Vec<String>,
+        /// How to start the executor.
+        executor: ExecutorSpec,
+    },
+}
+
+/// Writes an initramfs to a file.
+///
+/// # Errors
+/// Why it cannot be made.
+pub fn write(path: &Path, modules: &Modules, plan: &GuestPlan) -> Result<(), LabError> {
+    let failed = |error: std::io::Error| LabError::failed("make the initramfs", error);
+    let program = super::local::this_program().and_then(fs::read).map_err(failed)?;
+    if is_dynamic(&program) {
+        return Err(LabError::failed(
+            "make the initramfs",
+            "this vfio-conform is linked to shared libraries, which a guest does not have; build it in the project's \
+             folder, whose .cargo/config.toml links it statically",
+        ));
+    }
+    let file = fs::File::create(path).map_err(failed)?;
+    let mut archive = Archive { out: BufWriter::new(file), next: 1 };
+    for folder in ["dev", "proc", "sys", "tmp", "modules"] {
+        archive.folder(folder).map_err(failed)?;
+    }
+    archive.console().map_err(failed)?;
+    archive.file("init", 0o755, &program).map_err(failed)?;
+    let plan = serde_json::to_vec(plan).map_err(|error| failed(error.into()))?;
+    archive.file(PLAN, 0o644, &plan).map_err(failed)?;
+    for module in &modules.files {
+        let name = module.file_name().unwrap_or_default().to_string_lossy();
+        let bytes = fs::read(module).map_err(failed)?;
+        archive.file(&format!("{MODULES}/{name}"), 0o644, &bytes).map_err(failed)?;
+    }
+    archive.finish().map_err(failed)
+}
+
+struct Archive<W: Write> {
+    out: W,
+    next: u32,
+}
+
+impl<W: Write> Archive<W> {
+    fn entry(&mut self, name: &str, mode: u32) -> Builder {
+        self.next += 1;
+        Builder::new(name.trim_start_matches('/')).ino(self.next).nlink(1).mode(mode)
+    }
+
+    fn folder(&mut self, name: &str) -> std::io::Result<()> {
+        let entry = self.entry(name, 0o755).set_mode_file_type(ModeFileType::Directory);
+        entry.write(&mut self.out, 0).finish().map(drop)
+    }
+
+    /// The kernel opens it for its init's standard output.
+    fn console(&mut self) -> std::io::Result<()> {
+        let entry = self.entry("dev/console", 0o600).set_mode_file_type(ModeFileType::Char).rdev_major(5).rdev_minor(1);
+        entry.write(&mut self.out, 0).finish().map(drop)
+    }
+
+    fn file(&mut self, name: &str, mode: u32, bytes: &[u8]) -> std::io::Result<()> {
+        let size =
+            u32::try_from(bytes.len()).map_err(|_| std::io::Error::other(format!("{name} is larger than 4 GiB")))?;
+        let entry = self.entry(name, mode).set_mode_file_type(ModeFileType::Regular);
+        let mut writer = entry.write(&mut self.out, size);
+        writer.write_all(bytes)?;
+        writer.finish().map(drop)
+    }
+
+    fn finish(mut self) -> std::io::Result<()> {
+        cpio::newc::trailer(&mut self.out)?;
+        self.out.flush()
+    }
+}
+
+/// Whether an ELF program names an interpreter, so that it needs shared libraries.
+fn is_dynamic(program: &[u8]) -> bool {
+    const INTERPRETER: u32 = 3;
+    let number = |at: usize, bytes: usize| {
+        let slice = program.get(at..at + bytes)?;
+        Some(slice.iter().rev().fold(0u64, |value, byte| (value << 8) | u64::from(*byte)))
+    };
+    let (Some(table), Some(size), Some(count)) = (number(32, 8), number(54, 2), number(56, 2)) else {
+        return false;
+    };
+    (0..count).any(|index| number((table + index * size) as usize, 4) == Some(u64::from(INTERPRETER)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_archive_can_be_read_back() -> Result<(), Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        let module = folder.path().join("vfio.ko");
+        fs::write(&module, b"module")?;
+        let path = folder.path().join("initramfs");
+        write(&path, &Modules { files: vec![module] }, &GuestPlan::PowerOff)?;
+        let mut names = Vec::new();
+        let mut rest = fs::File::open(&path)?;
+        loop {
+            let reader = cpio::newc::Reader::new(rest)?;
+            if reader.entry().is_trailer() {
+                break;
+            }
+            names.push(reader.entry().name().to_owned());
+            rest = reader.finish()?;
+        }
+        assert!(names.contains(&"init".to_owned()), "{names:?}");
+        assert!(names.contains(&"modules/vfio.ko".to_owned()), "{names:?}");
+        Ok(())
+    }
+}

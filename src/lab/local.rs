@@ -1,0 +1,60 @@
+//! The local lab: this host, with a device that is already bound to its variant driver, or the model.
+
+use std::path::PathBuf;
+
+use crate::harness::journal::{LabReady, Stage};
+use crate::harness::keeper::{ExecutorSpec, Keeper};
+use crate::harness::wire::Done;
+
+use super::{Lab, LabError, Watch};
+
+/// Checks run on this host.
+#[derive(Debug)]
+pub struct LocalLab {
+    keeper: Keeper,
+}
+
+impl LocalLab {
+    /// A lab whose executor is this program.
+    ///
+    /// # Errors
+    /// What stands in the way of starting an executor.
+    pub fn new(spec: ExecutorSpec) -> Result<LocalLab, LabError> {
+        let failed = |error| LabError::failed("prepare the executor", error);
+        Ok(LocalLab { keeper: Keeper::new(this_program().map_err(failed)?, spec).map_err(failed)? })
+    }
+}
+
+/// The running program itself, even if its file was replaced meanwhile.
+///
+/// # Errors
+/// What the system answered.
+pub fn this_program() -> std::io::Result<PathBuf> {
+    let link = PathBuf::from("/proc/self/exe");
+    match link.exists() {
+        true => std::env::current_exe().map(|path| if path.exists() { path } else { link }),
+        false => std::env::current_exe(),
+    }
+}
+
+impl Lab for LocalLab {
+    fn start(&mut self, watch: &mut dyn Watch) -> Result<LabReady, LabError> {
+        watch.stage(Stage::EnvironmentReady);
+        watch.step("opening the device");
+        let ready = self.keeper.start().map_err(LabError)?;
+        watch.stage(Stage::DeviceReady);
+        Ok(ready)
+    }
+
+    fn run(&mut self, check: &str) -> Done {
+        self.keeper.run(check)
+    }
+
+    fn recover(&mut self, _watch: &mut dyn Watch) -> Result<LabReady, LabError> {
+        self.keeper.start().map_err(LabError)
+    }
+
+    fn stop(&mut self, _watch: &mut dyn Watch) {
+        self.keeper.stop();
+    }
+}

@@ -1,0 +1,54 @@
+//! The place where a run happens: this host, or a guest that we boot.
+
+pub mod environment;
+pub mod guest;
+pub mod initramfs;
+pub mod local;
+pub mod progress;
+pub mod qemu;
+
+use crate::harness::journal::{LabReady, Stage};
+use crate::harness::wire::Done;
+
+pub use progress::Progress;
+
+/// A place where checks run.
+pub trait Lab: Send {
+    /// Prepares the lab and opens the device.
+    ///
+    /// # Errors
+    /// Why no check can run.
+    fn start(&mut self, watch: &mut dyn Watch) -> Result<LabReady, LabError>;
+
+    /// Runs one check, whatever becomes of the lab.
+    fn run(&mut self, check: &str) -> Done;
+
+    /// Makes the lab usable again after a check that lost it.
+    ///
+    /// # Errors
+    /// Why no further check can run.
+    fn recover(&mut self, watch: &mut dyn Watch) -> Result<LabReady, LabError>;
+
+    /// Puts everything away.
+    fn stop(&mut self, watch: &mut dyn Watch);
+}
+
+/// Who is told what a lab does while it does it.
+pub trait Watch {
+    /// A part of the timeline is reached.
+    fn stage(&mut self, stage: Stage);
+    /// What is being done now, for people.
+    fn step(&mut self, what: &str);
+}
+
+/// Why a lab cannot run checks.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct LabError(pub String);
+
+impl LabError {
+    /// A sentence that begins with what failed: `failed to boot: ...`.
+    pub fn failed(what: &str, why: impl std::fmt::Display) -> LabError {
+        LabError(format!("failed to {what}: {why}"))
+    }
+}

@@ -1,0 +1,338 @@
+//! The qemu lab: a guest that we boot, with a real kernel, its real VFIO core and a real driver.
+//!
+//! The journal and the supervisor stay on the host; the guest's init keeps the executor and does what it is asked over
+//! a serial port. So a guest that hangs or panics costs one check and a restart, and nothing that was known.
+
+mod accelerator;
+mod vm;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::harness::journal::{LabReady, Stage};
+use crate::harness::keeper::ExecutorSpec;
+use crate::harness::outcome::Outcome;
+use crate::harness::verdict::Verdict;
+use crate::harness::wire::{Done, Reply, WireError};
+
+use super::environment::{Environment, Kernel, ModuleOptions, Modules};
+use super::initramfs::{self, GuestPlan};
+use super::{Lab, LabError, Watch, guest};
+use accelerator::Choice;
+pub use accelerator::{Accelerator, AcceleratorChoice};
+use vm::{Machine, Vm};
+
+/// An emulated device that a guest can start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// The kernel's own sample driver `mtty`: a serial port that exists only in the kernel, with migration.
+    Mtty,
+}
+
+impl Target {
+    /// The name that its device has in the guest.
+    pub fn device(self) -> &'static str {
+        match self {
+            Target::Mtty => guest::MTTY_UUID,
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Target::Mtty => "mtty",
+        })
+    }
+}
+
+/// What to boot.
+#[derive(Debug, Clone, clap::Args)]
+pub struct QemuOptions {
+    /// The emulated device
+    #[arg(long, value_enum, default_value_t = Target::Mtty)]
+    pub target: Target,
+    /// Series (7.3), version (6.12.107), or path to a bzImage or to a built kernel tree
+    #[arg(long, default_value = "7.3")]
+    pub kernel: String,
+    /// How the guest's processors are made
+    #[arg(long, value_enum, default_value_t = AcceleratorChoice::Auto)]
+    pub accel: AcceleratorChoice,
+    /// Seconds that a check may take before it counts as hung
+    #[arg(long, default_value_t = 5.0, value_parser = seconds)]
+    pub deadline: f64,
+    /// A kbuild folder whose modules are loaded into the guest last; may be given again
+    #[arg(long, value_name = "DIR")]
+    pub extra: Vec<PathBuf>,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.1..=3600.0).contains(&seconds) => Ok(seconds),
+        _ => Err("it is no number of seconds from 0.1 to 3600".to_owned()),
+    }
+}
+
+impl QemuOptions {
+    /// The command that repeats a check; `{check}` stands for its name. Whoever called us through a script is told
+    /// to call the script again.
+    pub fn reproduce(&self) -> String {
+        let command = std::env::var("VFIO_CONFORM_COMMAND");
+        let command = command.unwrap_or_else(|_| "vfio-conform qemu".to_owned());
+        let extra: String = self.extra.iter().map(|extra| format!(" --extra {}", extra.display())).collect();
+        format!("{command} --target {} --kernel {}{extra} -- --exact {{check}}", self.target, self.kernel)
+    }
+}
+
+/// How long a guest may take to its init under TCG on a slow machine, KASAN kernels included.
+const BOOT_BOUND: Duration = Duration::from_secs(180);
+/// How long the guest may take to load its modules and open the device.
+const OPEN_BOUND: Duration = Duration::from_secs(60);
+/// What the guest needs above a check's deadline to say that it passed: the time to kill the executor, and a margin.
+const REPLY_MARGIN: Duration = Duration::from_secs(10);
+/// How many lines of a console are worth showing.
+const TAIL_LINES: usize = 25;
+
+/// Checks run in a guest.
+pub struct QemuLab {
+    options: QemuOptions,
+    console: PathBuf,
+    prepared: Option<Prepared>,
+    vm: Option<Vm>,
+}
+
+/// What a guest is started from.
+struct Prepared {
+    machine: Machine,
+    kernel: Kernel,
+    accelerator: Accelerator,
+    // Holds the initramfs and the channel's socket, and goes away with the lab.
+    _folder: tempfile::TempDir,
+}
+
+impl QemuLab {
+    /// A lab; what the guest's kernel prints is appended to `console`.
+    pub fn new(options: QemuOptions, console: PathBuf) -> QemuLab {
+        QemuLab { options, console, prepared: None, vm: None }
+    }
+
+    fn executor(&self) -> ExecutorSpec {
+        ExecutorSpec {
+            device: self.options.target.device().to_owned(),
+            via: None,
+            deadline: Duration::from_secs_f64(self.options.deadline),
+            open_deadline: OPEN_BOUND,
+        }
+    }
+
+    fn prepare(&mut self, watch: &mut dyn Watch) -> Result<Prepared, LabError> {
+        let mut tell = |step: &str| watch.step(step);
+        let mut environment = Environment::new(&mut tell);
+        let qemu = environment.qemu()?;
+        let kernel = environment.kernel(&self.options.kernel)?;
+        let target = self.options.target.to_string();
+        let options = ModuleOptions { extra: self.options.extra.clone() };
+        let modules = environment.modules(&self.options.kernel, &target, &options)?;
+        let plan =
+            GuestPlan::Check { target: self.options.target, modules: modules.names(), executor: self.executor() };
+        let folder = scratch()?;
+        let initramfs = folder.path().join("initramfs");
+        initramfs::write(&initramfs, &modules, &plan)?;
+        let machine = Machine {
+            qemu,
+            image: kernel.image.clone(),
+            initramfs,
+            socket: folder.path().join("channel"),
+            console: self.console.clone(),
+        };
+        let accelerator = Accelerator::Tcg { why: String::new() };
+        Ok(Prepared { machine, kernel, accelerator, _folder: folder })
+    }
+
+    /// Boots, on KVM where that works.
+    fn boot(&mut self, prepared: &mut Prepared, watch: &mut dyn Watch) -> Result<Vm, LabError> {
+        match accelerator::choose(self.options.accel) {
+            Choice::Use(accelerator) => {
+                prepared.accelerator = accelerator;
+                self.boot_on(prepared, BOOT_BOUND, watch)
+            }
+            Choice::TryKvm => {
+                watch.step("trying KVM");
+                prepared.accelerator = Accelerator::Kvm;
+                let error = match self.boot_on(prepared, accelerator::TRY_BOUND, watch) {
+                    Ok(vm) => {
+                        accelerator::remember(Ok(()));
+                        return Ok(vm);
+                    }
+                    Err(error) => error,
+                };
+                let why = accelerator::why_not(&error);
+                accelerator::remember(Err(&why));
+                watch.step(&format!("KVM does not work here ({why}); using TCG"));
+                prepared.accelerator = Accelerator::Tcg { why };
+                self.boot_on(prepared, BOOT_BOUND, watch)
+            }
+        }
+    }
+
+    fn boot_on(&self, prepared: &Prepared, bound: Duration, watch: &mut dyn Watch) -> Result<Vm, LabError> {
+        watch.step(&format!("booting {} under {}", prepared.kernel.release, prepared.accelerator));
+        watch.stage(Stage::PowerOn);
+        let mut vm = Vm::start(&prepared.machine, prepared.accelerator.name())?;
+        match vm.receive(bound) {
+            Ok(Reply::Up) => {}
+            other => {
+                let what = format!("boot {}", prepared.kernel.release);
+                return Err(vm.explain(&what, other));
+            }
+        }
+        watch.stage(Stage::GuestUp);
+        watch.step("loading the modules and opening the device");
+        Ok(vm)
+    }
+
+    /// From power-on to an open device.
+    fn bring_up(&mut self, watch: &mut dyn Watch) -> Result<LabReady, LabError> {
+        let Some(mut prepared) = self.prepared.take() else {
+            return Err(LabError::failed("boot a guest", "the lab was not prepared"));
+        };
+        let vm = self.boot(&mut prepared, watch);
+        let name = prepared.accelerator.name();
+        self.prepared = Some(prepared);
+        let mut vm = vm?;
+        match vm.receive(OPEN_BOUND + REPLY_MARGIN) {
+            Ok(Reply::Ready(ready)) => {
+                self.vm = Some(vm);
+                watch.stage(Stage::DeviceReady);
+                Ok(LabReady { accelerator: Some(name.to_owned()), ..*ready })
+            }
+            Ok(Reply::NotReady(why)) => Err(LabError(why)),
+            other => Err(vm.explain("open the device in the guest", other)),
+        }
+    }
+}
+
+/// A folder for a socket, whose path must be short.
+fn scratch() -> Result<tempfile::TempDir, LabError> {
+    tempfile::Builder::new()
+        .prefix("vfio-conform-")
+        .tempdir()
+        .map_err(|error| LabError::failed("make a folder for the guest", error))
+}
+
+impl Lab for QemuLab {
+    fn start(&mut self, watch: &mut dyn Watch) -> Result<LabReady, LabError> {
+        let prepared = self.prepare(watch)?;
+        self.prepared = Some(prepared);
+        watch.stage(Stage::EnvironmentReady);
+        self.bring_up(watch)
+    }
+
+    fn run(&mut self, check: &str) -> Done {
+        let Some(vm) = &mut self.vm else {
+            let why = "there is no guest";
+            return Done { outcome: Outcome::without_judgement(Verdict::Blocked, why), lost: Some(why.to_owned()) };
+        };
+        let began = Instant::now();
+        let console_before = vm.console_length();
+        let deadline = Duration::from_secs_f64(self.options.deadline) + REPLY_MARGIN;
+        let answer = vm.run(check).and_then(|()| vm.receive(deadline));
+        let mut done = match answer {
+            Ok(Reply::Done(done)) => return *done,
+            Ok(other) => lost(Verdict::Blocked, format!("the guest said {other:?} instead of a result")),
+            Err(WireError::TimedOut(_)) => lost(Verdict::Hang, format!("the whole guest was silent for {deadline:?}")),
+            Err(error) => vm.autopsy(&error),
+        };
+        done.outcome.seconds = began.elapsed().as_secs_f64();
+        done.outcome.evidence.kernel_log = vm.console_since(console_before);
+        self.vm = None;
+        done
+    }
+
+    fn recover(&mut self, watch: &mut dyn Watch) -> Result<LabReady, LabError> {
+        self.vm = None;
+        watch.step("restarting the guest");
+        self.bring_up(watch)
+    }
+
+    fn stop(&mut self, _watch: &mut dyn Watch) {
+        self.vm = None;
+    }
+}
+
+fn lost(verdict: Verdict, why: String) -> Done {
+    Done { outcome: Outcome::without_judgement(verdict, why.clone()), lost: Some(why) }
+}
+
+impl Modules {
+    fn names(&self) -> Vec<String> {
+        self.files.iter().filter_map(|file| file.file_name()).map(|name| name.to_string_lossy().into_owned()).collect()
+    }
+}
+
+/// What a bare boot took.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Bare {
+    /// The kernel's release.
+    pub kernel: String,
+    /// How the processors were made.
+    pub accelerator: &'static str,
+    /// From power-on to power-off.
+    pub seconds: f64,
+}
+
+impl fmt::Display for Bare {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Bare { kernel, accelerator, seconds } = self;
+        write!(f, "bare boot of {kernel} under {accelerator}: {seconds:.2} s from power-on to power-off")
+    }
+}
+
+/// Boots a guest that powers off at once: the floor that run times are compared with.
+///
+/// # Errors
+/// Why the guest did not boot.
+pub fn bare(options: &QemuOptions) -> Result<Bare, LabError> {
+    let progress = super::Progress::new();
+    let mut tell = |step: &str| progress.step(step);
+    let mut environment = Environment::new(&mut tell);
+    let qemu = environment.qemu()?;
+    let kernel = environment.kernel(&options.kernel)?;
+    let folder = scratch()?;
+    let initramfs = folder.path().join("initramfs");
+    initramfs::write(&initramfs, &Modules { files: Vec::new() }, &GuestPlan::PowerOff)?;
+    let machine = Machine {
+        qemu,
+        image: kernel.image.clone(),
+        initramfs,
+        socket: folder.path().join("channel"),
+        console: folder.path().join("console.log"),
+    };
+    let accelerators = match accelerator::choose(options.accel) {
+        Choice::Use(accelerator) => vec![(accelerator, BOOT_BOUND)],
+        Choice::TryKvm => {
+            let tcg = Accelerator::Tcg { why: String::new() };
+            vec![(Accelerator::Kvm, accelerator::TRY_BOUND), (tcg, BOOT_BOUND)]
+        }
+    };
+    let mut last = LabError::failed("boot a guest", "there is no way to");
+    for (accelerator, bound) in accelerators {
+        progress.step(&format!("booting {} under {accelerator}", kernel.release));
+        let began = Instant::now();
+        match Vm::start(&machine, accelerator.name())?.wait_for_end(bound) {
+            Ok(()) => {
+                return Ok(Bare {
+                    kernel: kernel.release,
+                    accelerator: accelerator.name(),
+                    seconds: began.elapsed().as_secs_f64(),
+                });
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}

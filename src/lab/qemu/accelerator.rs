@@ -1,0 +1,105 @@
+//! KVM where it really works, TCG elsewhere. The device node alone proves nothing: some hosts have it and still stop
+//! a guest at its first instructions. So KVM is tried once with a bound, and what came of it is remembered until the
+//! host is booted again.
+
+use std::fmt;
+use std::fs::{self, OpenOptions};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::LabError;
+
+/// A guest under KVM says hello within a few seconds, or never.
+pub const TRY_BOUND: Duration = Duration::from_secs(20);
+
+/// What the user asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum AcceleratorChoice {
+    /// KVM if it works, else TCG.
+    Auto,
+    /// KVM, or nothing.
+    Kvm,
+    /// TCG.
+    Tcg,
+}
+
+/// What a guest runs on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Accelerator {
+    /// The host's processor.
+    Kvm,
+    /// An emulated one.
+    Tcg {
+        /// Why not KVM; empty if nobody asked for it.
+        why: String,
+    },
+}
+
+impl Accelerator {
+    /// QEMU's name for it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Accelerator::Kvm => "kvm",
+            Accelerator::Tcg { .. } => "tcg",
+        }
+    }
+}
+
+impl fmt::Display for Accelerator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Accelerator::Kvm => f.write_str("KVM"),
+            Accelerator::Tcg { why } if why.is_empty() => f.write_str("TCG"),
+            Accelerator::Tcg { why } => write!(f, "TCG (no KVM: {why})"),
+        }
+    }
+}
+
+/// What to do about it.
+pub enum Choice {
+    /// This one, whatever comes.
+    Use(Accelerator),
+    /// KVM with a bound, then TCG.
+    TryKvm,
+}
+
+/// Decides by what was asked, what the host has, and what was seen before.
+pub fn choose(asked: AcceleratorChoice) -> Choice {
+    match asked {
+        AcceleratorChoice::Kvm => return Choice::Use(Accelerator::Kvm),
+        AcceleratorChoice::Tcg => return Choice::Use(Accelerator::Tcg { why: String::new() }),
+        AcceleratorChoice::Auto => {}
+    }
+    if let Err(error) = OpenOptions::new().read(true).write(true).open("/dev/kvm") {
+        let why = format!("/dev/kvm cannot be opened: {error}");
+        return Choice::Use(Accelerator::Tcg { why });
+    }
+    match memory().and_then(|path| fs::read_to_string(path).ok()).as_deref() {
+        Some("works") => Choice::Use(Accelerator::Kvm),
+        Some(why) => Choice::Use(Accelerator::Tcg { why: why.to_owned() }),
+        None => Choice::TryKvm,
+    }
+}
+
+/// Remembers what a try came to. A memory that cannot be written costs another try.
+pub fn remember(tried: Result<(), &str>) {
+    if let Some(path) = memory() {
+        let _ = fs::write(path, tried.err().unwrap_or("works"));
+    }
+}
+
+/// The first line of an error, as a reason.
+pub fn why_not(error: &LabError) -> String {
+    let line = error.0.lines().next().unwrap_or_default();
+    line.split_once(": ").map_or(line, |(_, why)| why).to_owned()
+}
+
+fn memory() -> Option<PathBuf> {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let cache = std::env::var_os("VFIO_CONFORM_CACHE").map(PathBuf::from).or_else(|| {
+        let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+        let base = base.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
+        Some(base.join("vfio-conform"))
+    })?;
+    cache.is_dir().then(|| cache.join(format!("kvm-{}", boot.trim())))
+}

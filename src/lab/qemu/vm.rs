@@ -1,0 +1,274 @@
+//! One guest: a QEMU process, the channel to its init, and its console.
+
+use std::fs;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::harness::verdict::Verdict;
+use crate::harness::wire::{Done, Receiver, Reply, Request, WireError, send};
+use crate::lab::LabError;
+use crate::uapi::process::die_with_parent;
+
+use super::{TAIL_LINES, lost};
+
+/// A QEMU that nothing hinders is gone well within this.
+const END_BOUND: Duration = Duration::from_secs(5);
+/// QEMU connects to the channel before it starts the guest.
+const CONNECT_BOUND: Duration = Duration::from_secs(30);
+/// How often a wait looks whether QEMU still lives.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Everything that a guest is made of, but the accelerator.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    /// The words that start QEMU.
+    pub qemu: Vec<String>,
+    /// The kernel's image.
+    pub image: PathBuf,
+    /// The initramfs.
+    pub initramfs: PathBuf,
+    /// Where the channel's socket is made.
+    pub socket: PathBuf,
+    /// What the guest's kernel prints is appended here.
+    pub console: PathBuf,
+}
+
+/// A guest that is switched on. Dropping it switches it off.
+pub struct Vm {
+    qemu: Child,
+    channel: UnixStream,
+    replies: Receiver<UnixStream>,
+    console: PathBuf,
+    errors: PathBuf,
+}
+
+impl Vm {
+    /// Switches a guest on.
+    ///
+    /// # Errors
+    /// Why QEMU did not start.
+    pub fn start(machine: &Machine, accelerator: &str) -> Result<Vm, LabError> {
+        let failed = |error: std::io::Error| LabError::failed("start QEMU", error);
+        // Left over from the guest before.
+        let _ = fs::remove_file(&machine.socket);
+        let listener = UnixListener::bind(&machine.socket).map_err(failed)?;
+        let errors = machine.socket.with_extension("stderr");
+        let stderr = fs::File::create(&errors).map_err(failed)?;
+        let mut command = machine.command(accelerator)?;
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
+        let mut qemu = die_with_parent(&mut command).spawn().map_err(failed)?;
+        let channel = match accept(&listener, &mut qemu, &errors) {
+            Ok(channel) => channel,
+            Err(error) => {
+                end(&mut qemu);
+                return Err(error);
+            }
+        };
+        let replies = Receiver::new(channel.try_clone().map_err(failed)?);
+        Ok(Vm { qemu, channel, replies, console: machine.console.clone(), errors })
+    }
+
+    /// Asks the guest to run a check.
+    ///
+    /// # Errors
+    /// That the guest is gone.
+    pub fn run(&mut self, check: &str) -> Result<(), WireError> {
+        send(&self.channel, &Request::Run(check.to_owned())).map_err(|error| match error.kind() {
+            std::io::ErrorKind::BrokenPipe => WireError::Closed,
+            _ => WireError::Io(error),
+        })
+    }
+
+    /// The guest's next message. A QEMU that stopped its guest because KVM failed does not end, so that is looked
+    /// for while waiting.
+    ///
+    /// # Errors
+    /// Why none came.
+    pub fn receive(&mut self, bound: Duration) -> Result<Reply, WireError> {
+        let end = Instant::now() + bound;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            match self.replies.receive(left.min(TICK)) {
+                Err(WireError::TimedOut(_)) if left > TICK && !self.is_stopped() => {}
+                Err(WireError::TimedOut(_)) if left > TICK => return Err(WireError::Closed),
+                Err(WireError::TimedOut(_)) => return Err(WireError::TimedOut(bound)),
+                other => return other,
+            }
+        }
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.errors().contains("KVM internal error")
+    }
+
+    fn errors(&self) -> String {
+        fs::read_to_string(&self.errors).unwrap_or_default().trim().to_owned()
+    }
+
+    /// Waits until the guest powers off by itself.
+    ///
+    /// # Errors
+    /// That it did not, or not well.
+    pub fn wait_for_end(mut self, bound: Duration) -> Result<(), LabError> {
+        match self.receive(bound) {
+            Err(WireError::Closed) if !self.is_stopped() => {}
+            other => return Err(self.explain("boot a bare guest", other)),
+        }
+        match wait(&mut self.qemu, END_BOUND) {
+            Some(status) if status.success() && !self.panicked() => Ok(()),
+            _ => Err(self.explain("boot a bare guest", Err(WireError::Closed))),
+        }
+    }
+
+    fn panicked(&self) -> bool {
+        console_lines(&self.console, 0).iter().any(|line| line.contains("Kernel panic"))
+    }
+
+    /// How much the guest has printed so far, in bytes.
+    pub fn console_length(&self) -> u64 {
+        fs::metadata(&self.console).map(|meta| meta.len()).unwrap_or_default()
+    }
+
+    /// What the guest printed since then.
+    pub fn console_since(&self, length: u64) -> Vec<String> {
+        console_lines(&self.console, length)
+    }
+
+    /// Finds out why the guest went away in the middle of a check.
+    pub fn autopsy(&mut self, error: &WireError) -> Done {
+        let status = wait(&mut self.qemu, END_BOUND);
+        let lines = console_lines(&self.console, 0);
+        let panic = lines.iter().rev().take(200).find(|line| line.contains("Kernel panic"));
+        match (status, panic) {
+            (Some(status), Some(panic)) if status.success() => {
+                lost(Verdict::Crash, format!("the guest's kernel panicked: {panic}"))
+            }
+            (Some(status), _) if status.success() => lost(Verdict::Crash, "the guest went down by itself".to_owned()),
+            (Some(status), _) => {
+                lost(Verdict::Blocked, format!("QEMU {}, which is no fault of the device", self.tell_end(status)))
+            }
+            (None, _) => lost(Verdict::Hang, format!("the guest stopped talking: {error}")),
+        }
+    }
+
+    fn tell_end(&self, status: ExitStatus) -> String {
+        let how = match (status.signal(), status.code()) {
+            (Some(signal), _) => format!("was killed by signal {signal}"),
+            (None, code) => format!("ended with code {}", code.unwrap_or_default()),
+        };
+        match self.errors() {
+            said if said.is_empty() => how,
+            said => format!("{how} and said: {said}"),
+        }
+    }
+
+    /// Says what went wrong instead of the message that was waited for, with the end of the console.
+    pub fn explain(&mut self, what: &str, instead: Result<Reply, WireError>) -> LabError {
+        let why = match instead {
+            Ok(reply) => format!("the guest said {reply:?}"),
+            Err(_) if self.is_stopped() => {
+                let errors = self.errors();
+                errors.lines().next().unwrap_or("KVM stopped the guest").to_owned()
+            }
+            Err(WireError::Closed) => match wait(&mut self.qemu, END_BOUND) {
+                Some(status) if status.success() => "the guest went down".to_owned(),
+                Some(status) => format!("QEMU {}", self.tell_end(status)),
+                None => "the guest closed its channel".to_owned(),
+            },
+            Err(error) => error.to_string(),
+        };
+        let lines = console_lines(&self.console, 0);
+        let tail = &lines[lines.len().saturating_sub(TAIL_LINES)..];
+        let tail: String = tail.iter().map(|line| format!("\n    | {line}")).collect();
+        LabError(format!("failed to {what}: {why}{tail}"))
+    }
+}
+
+impl Drop for Vm {
+    fn drop(&mut self) {
+        end(&mut self.qemu);
+    }
+}
+
+impl Machine {
+    fn command(&self, accelerator: &str) -> Result<Command, LabError> {
+        let Some((program, words)) = self.qemu.split_first() else {
+            return Err(LabError::failed("start QEMU", "the environment names no program"));
+        };
+        let cpu = match accelerator {
+            "kvm" => "host",
+            _ => "max",
+        };
+        let mut command = Command::new(program);
+        command.args(words).args(["-nodefaults", "-no-user-config", "-display", "none"]);
+        command.args(["-machine", "q35", "-accel", accelerator, "-cpu", cpu]);
+        command.args(["-smp", "2", "-m", "1G", "-no-reboot"]);
+        command.arg("-chardev").arg(option("file,id=console,append=on,path=", &self.console));
+        command.args(["-serial", "chardev:console"]);
+        command.arg("-chardev").arg(option("socket,id=channel,path=", &self.socket));
+        command.args(["-serial", "chardev:channel"]);
+        command.arg("-kernel").arg(&self.image).arg("-initrd").arg(&self.initramfs);
+        // A panic ends QEMU; warnings and worse go to the console, since that is what a dead guest leaves behind.
+        command.args(["-append", "console=ttyS0 panic=-1 loglevel=5 iommu.strict=1"]);
+        Ok(command)
+    }
+}
+
+/// QEMU wants commas in values doubled.
+fn option(head: &str, path: &Path) -> String {
+    format!("{head}{}", path.display().to_string().replace(',', ",,"))
+}
+
+fn accept(listener: &UnixListener, qemu: &mut Child, errors: &Path) -> Result<UnixStream, LabError> {
+    let failed = |error: std::io::Error| LabError::failed("start QEMU", error);
+    listener.set_nonblocking(true).map_err(failed)?;
+    let end = Instant::now() + CONNECT_BOUND;
+    while Instant::now() < end {
+        match listener.accept() {
+            Ok((channel, _)) => {
+                channel.set_nonblocking(false).map_err(failed)?;
+                return Ok(channel);
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(failed(error)),
+        }
+        if let Ok(Some(status)) = qemu.try_wait() {
+            let said = fs::read_to_string(errors).unwrap_or_default();
+            let why = format!("it ended at once ({status}) and said: {}", said.trim());
+            return Err(LabError::failed("start QEMU", why));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let why = format!("it did not connect within {CONNECT_BOUND:?}");
+    Err(LabError::failed("start QEMU", why))
+}
+
+fn end(qemu: &mut Child) {
+    // It may have ended by itself.
+    let _ = qemu.kill();
+    let _ = qemu.wait();
+}
+
+fn wait(qemu: &mut Child, bound: Duration) -> Option<ExitStatus> {
+    let end = Instant::now() + bound;
+    loop {
+        match qemu.try_wait() {
+            Ok(Some(status)) => return Some(status),
+            Ok(None) if Instant::now() < end => std::thread::sleep(Duration::from_millis(5)),
+            Ok(None) | Err(_) => return None,
+        }
+    }
+}
+
+fn console_lines(console: &Path, from: u64) -> Vec<String> {
+    let bytes = fs::read(console).unwrap_or_default();
+    let from = usize::try_from(from).unwrap_or(usize::MAX).min(bytes.len());
+    String::from_utf8_lossy(&bytes[from..])
+        .lines()
+        .map(|line| line.trim_end().to_owned())
+        .filter(|line| !line.is_empty())
+        .collect()
+}

@@ -1,0 +1,16 @@
+//! vfio-conform tells whether a VFIO variant driver keeps the Linux VFIO migration protocol (v2, with PRE_COPY).
+//!
+//! The rooms, and which way they look: `suites` (the checks) use [`device`], [`fsm`], [`requirement`] and
+//! [`stimulus`], which use [`uapi`]; [`harness`] runs the suites; [`report`] reads journals; [`lab`] starts the
+//! harness somewhere.
+
+pub mod device;
+pub mod fsm;
+pub mod harness;
+pub mod lab;
+pub mod report;
+pub mod requirement;
+pub mod stimulus;
+#[path = "../suites/mod.rs"]
+pub mod suites;
+pub mod uapi;

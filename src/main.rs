@@ -1,0 +1,252 @@
+//! The command line, thin.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use vfio_conform::device::{DeviceName, Via};
+use vfio_conform::harness::executor::{self, ExecutorArguments};
+use vfio_conform::harness::keeper::ExecutorSpec;
+use vfio_conform::harness::supervisor::{self, RunError, RunFolder, RunOptions};
+use vfio_conform::harness::verdict::Exit;
+use vfio_conform::lab::guest;
+use vfio_conform::lab::local::LocalLab;
+use vfio_conform::lab::qemu::{QemuLab, QemuOptions};
+use vfio_conform::uapi::state::Capabilities;
+use vfio_conform::{fsm, report};
+
+/// Tells whether a VFIO variant driver keeps the Linux VFIO migration protocol (v2, with PRE_COPY).
+#[derive(Debug, Parser)]
+#[command(version, after_help = Exit::TABLE, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the checks on a device of this host, or on the model.
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(RunCommand),
+    /// Boot a guest with an emulated device and run the checks on it.
+    #[command(after_help = QEMU_EXAMPLES)]
+    Qemu(QemuCommand),
+    /// Print what the protocol says about every pair of states.
+    #[command(after_help = FSM_EXAMPLES)]
+    Fsm(FsmCommand),
+    /// Make the reports of a run again, from its journal alone.
+    #[command(after_help = REPORT_EXAMPLES)]
+    Report(ReportCommand),
+    /// Hold a device open and run the checks that standard input names.
+    #[command(hide = true)]
+    Executor(ExecutorArguments),
+}
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  vfio-conform run model                                   the in-process model, as a first look
+  vfio-conform run model:stop_copy+p2p                     the model with another capability set
+  sudo vfio-conform run 0000:65:00.1                       a function bound to its variant driver
+  sudo vfio-conform run 0000:65:00.1 -- fsm::              one chapter of it
+  sudo vfio-conform run 0000:65:00.1 -- --exact fsm::stop_copy_to_pre_copy
+  vfio-conform run model -- --list                         the checks that there are";
+
+const QEMU_EXAMPLES: &str = "\
+Examples:
+  vfio-conform qemu --target mtty --kernel 7.3             boot, check, say what was found
+  vfio-conform qemu --kernel 6.12.107 -- reset::           one chapter on another kernel
+  vfio-conform qemu --kernel ~/linux                       a kernel tree that you have built
+  vfio-conform qemu --kernel 7.3 --bare                    boot and power off: the floor of run times";
+
+const FSM_EXAMPLES: &str = "\
+Examples:
+  vfio-conform fsm                                         all four capability sets
+  vfio-conform fsm --caps stop_copy+p2p+pre_copy           one of them
+  vfio-conform fsm --caps stop_copy+p2p+pre_copy --dot | dot -Tsvg > fsm.svg";
+
+const REPORT_EXAMPLES: &str = "\
+Example:
+  vfio-conform report reports/out/latest";
+
+#[derive(Debug, Args)]
+struct RunCommand {
+    /// PCI address, mdev UUID, group number, vfioN, or model[:CAPABILITIES[,fault=NAME]]
+    device: DeviceName,
+    /// The way to open it [default: cdev where the host has it, else group]
+    #[arg(long)]
+    via: Option<Via>,
+    /// Seconds that a check may take
+    #[arg(long, default_value_t = 10.0, value_parser = seconds)]
+    deadline: f64,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Args)]
+struct QemuCommand {
+    #[command(flatten)]
+    options: QemuOptions,
+    /// Boot and power off at once, and say how long it took
+    #[arg(long)]
+    bare: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Args)]
+struct Common {
+    /// Folder of the reports [default: a new one in reports/out, which reports/out/latest points at]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Count a broken should like a broken must
+    #[arg(long)]
+    strict: bool,
+    /// Options of libtest: filters, --exact, --skip, --list, --format pretty|terse|json (-- --help lists them)
+    #[arg(last = true, value_name = "LIBTEST OPTIONS")]
+    libtest: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct FsmCommand {
+    /// The capability set: stop_copy, with +p2p, +pre_copy or both
+    #[arg(long, value_name = "SET", value_parser = capabilities)]
+    caps: Option<Capabilities>,
+    /// A graph for Graphviz instead of a matrix
+    #[arg(long)]
+    dot: bool,
+}
+
+#[derive(Debug, Args)]
+struct ReportCommand {
+    /// Folder of the run
+    dir: PathBuf,
+}
+
+fn capabilities(text: &str) -> Result<Capabilities, String> {
+    Capabilities::parse(text).ok_or_else(|| {
+        let sets: Vec<String> = Capabilities::ALL.iter().map(ToString::to_string).collect();
+        format!("it is none of {}", sets.join(", "))
+    })
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.001..=86400.0).contains(&seconds) => Ok(seconds),
+        _ => Err("it is no number of seconds from 0.001 to 86400".to_owned()),
+    }
+}
+
+fn main() -> ExitCode {
+    if std::process::id() == 1 {
+        // The kernel of a guest started us as its init.
+        guest::main();
+    }
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Command::Run(command) => run(command),
+        Command::Qemu(command) => qemu(command),
+        Command::Fsm(command) => Ok(print_fsm(&command)),
+        Command::Report(command) => make_reports(&command),
+        Command::Executor(arguments) => serve(&arguments),
+    };
+    match result {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            eprintln!("vfio-conform: {error}");
+            Exit::Usage.into()
+        }
+    }
+}
+
+type Outcome = Result<Exit, Box<dyn std::error::Error>>;
+
+fn run(command: RunCommand) -> Outcome {
+    let Some(arguments) = libtest_arguments(&command.common) else {
+        return Ok(Exit::Conforms);
+    };
+    let is_model = matches!(command.device, DeviceName::Model(_));
+    let options = RunOptions {
+        device: command.device.to_string(),
+        lab: "local",
+        target: None,
+        kernel: None,
+        strict: command.common.strict,
+        durable: !is_model,
+        reproduce: format!("vfio-conform run {} -- --exact {{check}}", command.device),
+    };
+    let lab = LocalLab::new(ExecutorSpec {
+        device: command.device.to_string(),
+        via: command.via,
+        deadline: Duration::from_secs_f64(command.deadline),
+        open_deadline: Duration::from_secs(60),
+    })?;
+    let folder = RunFolder::create(command.common.out.as_deref())?;
+    Ok(supervisor::run(&options, &folder, arguments, Box::new(lab))?)
+}
+
+fn qemu(command: QemuCommand) -> Outcome {
+    if command.bare {
+        return bare(&command.options);
+    }
+    let Some(arguments) = libtest_arguments(&command.common) else {
+        return Ok(Exit::Conforms);
+    };
+    let target = command.options.target;
+    let options = RunOptions {
+        device: target.device().to_owned(),
+        lab: "qemu",
+        target: Some(target.to_string()),
+        kernel: Some(command.options.kernel.clone()),
+        strict: command.common.strict,
+        durable: false,
+        reproduce: command.options.reproduce(),
+    };
+    let folder = RunFolder::create(command.common.out.as_deref())?;
+    let lab = QemuLab::new(command.options, folder.console());
+    Ok(supervisor::run(&options, &folder, arguments, Box::new(lab))?)
+}
+
+fn bare(options: &QemuOptions) -> Outcome {
+    let bare = vfio_conform::lab::qemu::bare(options)?;
+    println!("{bare}");
+    Ok(Exit::Conforms)
+}
+
+/// Reads libtest's own options; `None` if they only asked for the list, which is printed then.
+fn libtest_arguments(common: &Common) -> Option<libtest_mimic::Arguments> {
+    let program = "vfio-conform ... --".to_owned();
+    let words = std::iter::once(program).chain(common.libtest.iter().cloned());
+    let arguments = libtest_mimic::Arguments::from_iter(words);
+    if arguments.list {
+        supervisor::list(&arguments);
+        return None;
+    }
+    Some(arguments)
+}
+
+fn print_fsm(command: &FsmCommand) -> Exit {
+    let sets = command.caps.map_or(Capabilities::ALL.to_vec(), |set| vec![set]);
+    let print = match command.dot {
+        true => fsm::table::dot,
+        false => fsm::table::matrix,
+    };
+    let texts: Vec<String> = sets.into_iter().map(print).collect();
+    print!("{}", texts.join("\n\n"));
+    Exit::Conforms
+}
+
+fn make_reports(command: &ReportCommand) -> Outcome {
+    let run = report::write_all(&command.dir)?;
+    report::console::print(&run, &command.dir)?;
+    Ok(run.exit)
+}
+
+fn serve(arguments: &ExecutorArguments) -> Outcome {
+    executor::serve(arguments)?;
+    Ok(Exit::Conforms)
+}
+
+#[allow(dead_code)]
+fn unused(_: RunError) {}

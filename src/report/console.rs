@@ -1,0 +1,234 @@
+//! The summary for people: every finding, then what the run came to.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use super::block::{Block, STRONG, colour, paint};
+use super::finding::{self, Alike, LABELS};
+use super::run::{CheckRun, Run};
+use super::text::{WIDTH, clean, one_line, plural, span};
+use super::write::{JOURNAL, JSON, JUNIT};
+use crate::harness::verdict::{Exit, RunVerdict, Verdict};
+
+/// The narrowest form that is still readable.
+const NARROWEST: usize = 60;
+/// How far a finding's paragraphs are from the left.
+const INDENT: usize = 2;
+/// How many different reasons for a skip or a block are shown.
+const REASONS: usize = 12;
+
+/// Prints the summary to standard output: as wide as the terminal allows, and in colour where that is wanted.
+///
+/// # Errors
+/// What writing answered.
+pub fn print(run: &Run, folder: &Path) -> io::Result<()> {
+    write(run, folder, terminal_width(), &mut anstream::stdout())
+}
+
+/// How wide a summary on standard output should be: 100, or the terminal's width if that is less.
+pub fn terminal_width() -> usize {
+    match terminal_size::terminal_size() {
+        Some((width, _)) => usize::from(width.0).clamp(NARROWEST, WIDTH),
+        None => WIDTH,
+    }
+}
+
+/// Writes the summary with colours as ANSI escapes; hand it a writer of `anstream` to have them stripped where they
+/// are not wanted.
+///
+/// # Errors
+/// What writing answered.
+pub fn write(run: &Run, folder: &Path, width: usize, out: &mut impl Write) -> io::Result<()> {
+    for verdict in Verdict::ALL.into_iter().filter(|verdict| verdict.is_finding()) {
+        for alike in finding::group(run.with_verdict(verdict)) {
+            writeln!(out, "{}", finding_block(run, &alike, width))?;
+        }
+    }
+    write!(out, "{}", summary(run, folder, width))
+}
+
+/// What was tested, on one line: device, driver, kernel and lab, as far as they are known.
+pub fn subject(run: &Run) -> String {
+    let began = &run.began;
+    let lab = match &began.target {
+        Some(target) => format!("lab {}, target {target}", began.lab),
+        None => format!("lab {}", began.lab),
+    };
+    let Some(ready) = &run.ready else {
+        let kernel = began.kernel.as_deref().unwrap_or("unknown");
+        return one_line(&format!("{} (never ready), kernel {kernel}, {lab}", began.device));
+    };
+    let capabilities = match ready.capabilities {
+        Some(set) => set.to_string(),
+        None => "not migratable".to_owned(),
+    };
+    let accelerator = match &ready.accelerator {
+        Some(accelerator) => format!(" ({accelerator})"),
+        None => String::new(),
+    };
+    one_line(&format!(
+        "{} via {}, driver {}, {capabilities}, kernel {}, {lab}{accelerator}",
+        ready.identity.name, ready.identity.via, ready.identity.driver, ready.kernel
+    ))
+}
+
+fn finding_block(run: &Run, alike: &Alike<'_>, width: usize) -> String {
+    let check = alike.first;
+    let outcome = &check.outcome;
+    let mut block = Block::new(INDENT, LABELS, width);
+    block.headline(&format!(
+        "{}  {}",
+        paint(colour(outcome.verdict), outcome.verdict.word()),
+        paint(STRONG, &one_line(&check.name)),
+    ));
+    if !outcome.message.is_empty() {
+        block.paragraph("what", &outcome.message);
+    }
+    finding::describe(&mut block, outcome, &check.requirements);
+    block.lines("run again", &[clean(&run.reproduce(&check.name))]);
+    if !alike.others.is_empty() {
+        let names: Vec<&str> = alike.others.iter().map(|other| other.name.as_str()).collect();
+        let text = format!("{} more: {}", names.len(), names.join(", "));
+        block.paragraph("alike", &text);
+    }
+    block.into_text()
+}
+
+fn summary(run: &Run, folder: &Path, width: usize) -> String {
+    let mut block = Block::new(0, LABELS, width);
+    block.paragraph("tested", &subject(run));
+    if let Some(Err(why)) = run.ready.as_ref().map(|ready| &ready.tracing) {
+        block.paragraph("", &format!("the kernel's own path was not observed: {why}"));
+    }
+    block.lines("checks", &[counts(run)]);
+    block.paragraphs("blocked", &reasons(run, Verdict::Blocked));
+    block.paragraphs("skip", &reasons(run, Verdict::Skip));
+    block.paragraphs("note", &notes(run));
+    block.paragraph("time", &time(run));
+    block.lines("reports", &[folder.display().to_string()]);
+    block.paragraph("", &format!("{JUNIT}, {JSON}, {JOURNAL}"));
+    block.lines("verdict", &[verdict(run)]);
+    if let Some(next) = next(run) {
+        block.lines("next", &next);
+    }
+    block.into_text()
+}
+
+fn counts(run: &Run) -> String {
+    let counts: Vec<String> = Verdict::ALL
+        .into_iter()
+        .map(|verdict| (run.with_verdict(verdict).count(), verdict))
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, verdict)| format!("{count} {}", paint(colour(verdict), verdict.word())))
+        .collect();
+    match counts.is_empty() {
+        true => "none was planned: the filter matches no check".to_owned(),
+        false => format!("{} planned: {}", run.checks.len(), counts.join(", ")),
+    }
+}
+
+/// Why checks came to this verdict, the most frequent reason first.
+fn reasons(run: &Run, verdict: Verdict) -> Vec<String> {
+    let mut reasons: Vec<(&str, Vec<&CheckRun>)> = Vec::new();
+    for check in run.with_verdict(verdict) {
+        let message = check.outcome.message.as_str();
+        match reasons.iter_mut().find(|(reason, _)| *reason == message) {
+            Some((_, checks)) => checks.push(check),
+            None => reasons.push((message, vec![check])),
+        }
+    }
+    reasons.sort_by_key(|(_, checks)| std::cmp::Reverse(checks.len()));
+    let more = reasons.len().saturating_sub(REASONS);
+    let mut lines: Vec<String> = reasons
+        .iter()
+        .take(REASONS)
+        .map(|(reason, checks)| match checks.as_slice() {
+            [only] => format!("1: {reason} ({})", only.name),
+            checks => format!("{}: {reason}", checks.len()),
+        })
+        .collect();
+    if more > 0 {
+        lines.push(format!("{} more in {JSON}", plural(more, "reason")));
+    }
+    lines
+}
+
+fn notes(run: &Run) -> Vec<String> {
+    let mut notes = run.notes.clone();
+    let remarked = run
+        .checks
+        .iter()
+        .filter(|check| !check.outcome.verdict.is_finding())
+        .filter(|check| !check.outcome.evidence.notes.is_empty())
+        .count();
+    if remarked > 0 {
+        notes.push(format!("{} left remarks, in {JSON}", plural(remarked, "check")));
+    }
+    notes
+}
+
+fn time(run: &Run) -> String {
+    let timeline = &run.timeline;
+    let origin = timeline.power_on.unwrap_or(0.0);
+    let whole = match (timeline.power_on_to_verdict, timeline.verdict) {
+        (Some(seconds), _) => format!("{} from power-on to verdict", span(seconds)),
+        (None, Some(verdict)) => format!("{} from start to verdict", span(verdict)),
+        (None, None) => format!("cut off {} after its start", span(timeline.last_event)),
+    };
+    let stages: Vec<String> = [
+        ("guest up", timeline.guest_up),
+        ("device ready", timeline.device_ready),
+        ("checks done", timeline.checks_done),
+    ]
+    .into_iter()
+    .filter_map(|(stage, at)| at.map(|at| format!("{stage} after {}", span(at - origin))))
+    .collect();
+    let mut time = whole;
+    if !stages.is_empty() {
+        time = format!("{time}: {}", stages.join(", "));
+    }
+    if !run.restarts.is_empty() {
+        time = format!("{time}; {}", plural(run.restarts.len(), "restart"));
+    }
+    time
+}
+
+fn verdict(run: &Run) -> String {
+    let style = colour(match run.verdict {
+        RunVerdict::Conforms => Verdict::Pass,
+        RunVerdict::DoesNotConform => Verdict::Fail,
+        RunVerdict::Incomplete | RunVerdict::NothingTested => Verdict::Blocked,
+    });
+    let verdict = paint(style, &run.verdict.to_string());
+    let strict = if run.began.strict { ", strict" } else { "" };
+    let cut_off = if run.cut_off { ", cut off" } else { "" };
+    let code = run.exit as u8;
+    match exit_reason(run.exit) {
+        Some(reason) => format!("{verdict}{strict}{cut_off} (exit code {code}: {reason})"),
+        None => format!("{verdict}{strict}{cut_off} (exit code {code})"),
+    }
+}
+
+/// Why the exit code is what it is, where the verdict does not say so.
+fn exit_reason(exit: Exit) -> Option<&'static str> {
+    match exit {
+        Exit::Unfinished => Some("a hang, a crash or a blocked check"),
+        Exit::NothingTested => Some("no check was executed"),
+        Exit::Conforms | Exit::Findings | Exit::Usage => None,
+    }
+}
+
+/// What to do next: the command, and before it why.
+fn next(run: &Run) -> Option<[String; 2]> {
+    let worst = Verdict::ALL
+        .into_iter()
+        .filter(|verdict| *verdict != Verdict::Pass)
+        .filter(|verdict| *verdict != Verdict::Skip || run.verdict == RunVerdict::NothingTested)
+        .find_map(|verdict| run.with_verdict(verdict).next())?;
+    let why = match worst.outcome.verdict {
+        Verdict::Blocked => "run the first check that was blocked:",
+        Verdict::Skip => "provide what the first check needs, then run it:",
+        _ => "run the worst finding again, alone:",
+    };
+    Some([why.to_owned(), clean(&run.reproduce(&worst.name))])
+}

@@ -1,0 +1,169 @@
+//! A finding in words for someone who does not know the code.
+
+use anstream::adapter::strip_str;
+
+use super::block::Block;
+use super::evidence;
+use super::run::{CheckRun, Run};
+use super::text::{WIDTH, clean, level, plural, wrap};
+use crate::harness::outcome::{Broken, Evidence, Outcome};
+use crate::harness::verdict::Verdict;
+
+/// How many of the last operations a finding shows.
+const OPERATIONS: usize = 4;
+/// How many of the kernel's own paths a finding shows.
+const PATHS: usize = 3;
+/// How many lines of the kernel log a finding shows.
+const KERNEL_LOG: usize = 8;
+/// How many remarks a finding shows.
+const NOTES: usize = 3;
+
+/// The width of the label column: the longest label and a gap.
+pub const LABELS: usize = 13;
+
+/// What a finding says, as plain text of several lines: why, the requirement, what was asked, expected and came, and
+/// the evidence in short. Meant for the failure message of a trial.
+pub fn finding_text(outcome: &Outcome) -> String {
+    let mut block = plain_block(outcome);
+    describe(&mut block, outcome, &[]);
+    without_colours(block)
+}
+
+/// [`finding_text`] for a check of a run, which also knows what the check was to prove and how to repeat it.
+pub fn finding_text_of(run: &Run, check: &CheckRun) -> String {
+    let mut block = plain_block(&check.outcome);
+    describe(&mut block, &check.outcome, &check.requirements);
+    block.lines("run again", &[clean(&run.reproduce(&check.name))]);
+    without_colours(block)
+}
+
+fn plain_block(outcome: &Outcome) -> Block {
+    let mut block = Block::new(0, LABELS, WIDTH);
+    let why = match outcome.message.is_empty() {
+        true => outcome.verdict.to_string(),
+        false => format!("{}: {}", outcome.verdict, outcome.message),
+    };
+    for line in wrap(&why, WIDTH) {
+        block.headline(&line);
+    }
+    block
+}
+
+fn without_colours(block: Block) -> String {
+    let text = strip_str(&block.into_text()).to_string();
+    text.trim_end().to_owned()
+}
+
+/// Adds what was broken, and the evidence in short. `requirements` are what the check was to prove.
+pub fn describe(block: &mut Block, outcome: &Outcome, requirements: &[String]) {
+    for broken in &outcome.broken {
+        describe_broken(block, broken);
+    }
+    if outcome.broken.is_empty() {
+        describe_unjudged(block, outcome, requirements);
+    }
+    describe_evidence(block, &outcome.evidence);
+}
+
+/// Says of a hang or a crash that judged nothing what it came down to.
+fn describe_unjudged(block: &mut Block, outcome: &Outcome, requirements: &[String]) {
+    let (expected, came) = match outcome.verdict {
+        Verdict::Hang => ("the call comes back, with success or an error", "it never came back"),
+        Verdict::Crash => (
+            "the kernel reports nothing, and the executor survives",
+            evidence::kernel_log_headline(&outcome.evidence.kernel_log).unwrap_or("the executor died"),
+        ),
+        _ => return,
+    };
+    if !requirements.is_empty() {
+        let ids = requirements.join(", ");
+        block.paragraph("requirement", &format!("{ids} (not judged: the check did not get that far)"));
+    }
+    if let Some(last) = outcome.evidence.operations.last() {
+        block.paragraph("asked", &last.what);
+    }
+    block.paragraph("expected", expected);
+    block.paragraph("came", came);
+}
+
+fn describe_broken(block: &mut Block, broken: &Broken) {
+    let level = level(broken.level);
+    block.paragraph("requirement", &format!("{} ({level}): {}", broken.requirement, broken.statement));
+    block.paragraph("asked", &broken.asked);
+    block.paragraph("expected", &broken.expected);
+    block.paragraph("came", &broken.actual);
+}
+
+fn describe_evidence(block: &mut Block, evidence: &Evidence) {
+    let operations = last(&evidence.operations, OPERATIONS);
+    let paths: Vec<String> = last(&evidence.paths, PATHS).iter().map(evidence::path).collect();
+    let log = first(evidence::kernel_log_highlights(&evidence.kernel_log), KERNEL_LOG);
+    let notes = first(&evidence.notes, NOTES);
+
+    block.rows("seen last", &evidence::operations_list(operations));
+    block.paragraphs("kernel path", &paths);
+    block.rows("kernel log", log);
+    block.paragraphs("note", notes);
+
+    let left_out: Vec<String> = [
+        (evidence.operations.len() - operations.len(), "operation"),
+        (evidence.paths.len() - paths.len(), "kernel path"),
+        (evidence.kernel_log.len() - log.len(), "kernel log line"),
+        (evidence.notes.len() - notes.len(), "note"),
+    ]
+    .into_iter()
+    .filter(|(count, _)| *count > 0)
+    .map(|(count, thing)| plural(count, thing))
+    .collect();
+    if !left_out.is_empty() {
+        block.paragraph("not shown", &format!("{} (report.json has all)", left_out.join(", ")));
+    }
+}
+
+fn first<T>(items: &[T], most: usize) -> &[T] {
+    &items[..items.len().min(most)]
+}
+
+fn last<T>(items: &[T], most: usize) -> &[T] {
+    &items[items.len().saturating_sub(most)..]
+}
+
+/// Findings that say the same, in the order of the first of each.
+pub struct Alike<'a> {
+    /// The one that is shown in full.
+    pub first: &'a CheckRun,
+    /// The others.
+    pub others: Vec<&'a CheckRun>,
+}
+
+/// Puts findings together that say the same, so that thirty of a kind do not bury the one of another.
+pub fn group<'a>(findings: impl Iterator<Item = &'a CheckRun>) -> Vec<Alike<'a>> {
+    let mut groups: Vec<Alike<'a>> = Vec::new();
+    for check in findings {
+        match groups.iter_mut().find(|group| says_the_same(&group.first.outcome, &check.outcome)) {
+            Some(group) => group.others.push(check),
+            None => groups.push(Alike { first: check, others: Vec::new() }),
+        }
+    }
+    groups
+}
+
+/// Whether two findings break the same requirements in the same way. Of a hang or a crash, which may have many causes,
+/// the message and the kernel's report must be the same too.
+fn says_the_same(one: &Outcome, other: &Outcome) -> bool {
+    let same_cause = match one.verdict {
+        Verdict::Hang | Verdict::Crash => cause(one) == cause(other),
+        _ => !one.broken.is_empty() || cause(one) == cause(other),
+    };
+    one.verdict == other.verdict
+        && same_cause
+        && one.broken.len() == other.broken.len()
+        && one.broken.iter().zip(&other.broken).all(|(one, other)| {
+            one.requirement == other.requirement && one.expected == other.expected && one.actual == other.actual
+        })
+}
+
+fn cause(outcome: &Outcome) -> (&str, Option<&str>) {
+    let log = evidence::kernel_log_headline(&outcome.evidence.kernel_log);
+    (&outcome.message, log)
+}

@@ -1,0 +1,163 @@
+//! `report.json`: the run for programs. `reports/report.schema.json` describes it too.
+
+use serde::Serialize;
+
+use super::run::{CheckRun, Counts, Restart, Run, Timeline};
+use crate::device::Identity;
+use crate::harness::outcome::{Broken, Evidence};
+use crate::harness::verdict::{Exit, RunVerdict, Verdict};
+
+/// The version of the form of report.json. It grows when an old reader would misread a new report.
+pub const FORMAT: u32 = 1;
+
+/// A whole report.
+#[derive(Debug, Serialize)]
+pub struct Report<'a> {
+    /// The version of this form.
+    pub format: u32,
+    /// The run's own name, which is also that of its folder.
+    pub run: &'a str,
+    /// Version of vfio-conform.
+    pub tool: &'a str,
+    /// When the run began, as RFC 3339 in UTC.
+    pub started: &'a str,
+    /// What the run came to.
+    pub verdict: RunVerdict,
+    /// The exit code that goes with the verdict.
+    pub exit: Exit,
+    /// Whether a broken should counts like a broken must.
+    pub strict: bool,
+    /// Whether the run ended before it was done.
+    pub cut_off: bool,
+    /// The device as it was named.
+    pub device: &'a str,
+    /// What the device is; `null` if the lab was never ready, as for all that follows up to `taint`.
+    pub identity: Option<&'a Identity>,
+    /// The driver that the device is bound to.
+    pub driver: Option<&'a str>,
+    /// The capability set, as `stop_copy+p2p+pre_copy`; `null` also if the device cannot migrate.
+    pub capabilities: Option<String>,
+    /// `uname -r`.
+    pub kernel: Option<&'a str>,
+    /// `tcg`, `kvm`; `null` also where no guest is involved.
+    pub accelerator: Option<&'a str>,
+    /// Whether the kernel's own path could be seen.
+    pub tracing: Option<Tracing<'a>>,
+    /// The taint mask of the kernel before the first check.
+    pub taint: Option<u64>,
+    /// `local`, `qemu`.
+    pub lab: &'a str,
+    /// Which emulated device, where the lab starts one.
+    pub target: Option<&'a str>,
+    /// Which kernel was asked for, where the lab boots one.
+    pub kernel_asked: Option<&'a str>,
+    /// When what was reached, in seconds since the run began.
+    pub timeline: &'a Timeline,
+    /// Each time that the lab was lost and started again.
+    pub restarts: &'a [Restart],
+    /// How many checks came to which verdict.
+    pub counts: Counts,
+    /// Remarks about the journal itself.
+    pub notes: &'a [String],
+    /// Every planned check, in the planned order.
+    pub checks: Vec<Check<'a>>,
+}
+
+/// Whether the kernel's own path could be seen.
+#[derive(Debug, Serialize)]
+pub struct Tracing<'a> {
+    /// Whether it could.
+    pub available: bool,
+    /// Why not.
+    pub why: Option<&'a str>,
+}
+
+/// One check.
+#[derive(Debug, Serialize)]
+pub struct Check<'a> {
+    /// `chapter::check_name`.
+    pub name: &'a str,
+    /// The chapter alone.
+    pub chapter: &'a str,
+    /// The ids of the requirements that it can prove.
+    pub requirements: &'a [String],
+    /// What it came to.
+    pub verdict: Verdict,
+    /// How long it took, in seconds, putting the device back included.
+    pub seconds: f64,
+    /// Why, in one sentence; empty on a plain pass.
+    pub message: &'a str,
+    /// The command that runs just this check again.
+    pub reproduce: String,
+    /// The requirements that were judged and kept.
+    pub proven: &'a [String],
+    /// The requirements that were broken.
+    pub broken: &'a [Broken],
+    /// What was seen on the way.
+    pub evidence: &'a Evidence,
+}
+
+/// Makes the text of `report.json`.
+///
+/// # Errors
+/// What writing JSON answered.
+pub fn to_json(run: &Run) -> serde_json::Result<Vec<u8>> {
+    let mut json = serde_json::to_vec_pretty(&Report::of(run))?;
+    json.push(b'\n');
+    Ok(json)
+}
+
+impl<'a> Report<'a> {
+    /// The report of a run.
+    pub fn of(run: &'a Run) -> Report<'a> {
+        let began = &run.began;
+        let ready = run.ready.as_ref();
+        Report {
+            format: FORMAT,
+            run: &began.run,
+            tool: &began.tool,
+            started: &began.started,
+            verdict: run.verdict,
+            exit: run.exit,
+            strict: began.strict,
+            cut_off: run.cut_off,
+            device: &began.device,
+            identity: ready.map(|ready| &ready.identity),
+            driver: ready.map(|ready| ready.identity.driver.as_str()),
+            capabilities: ready.and_then(|ready| ready.capabilities).map(|set| set.to_string()),
+            kernel: ready.map(|ready| ready.kernel.as_str()),
+            accelerator: ready.and_then(|ready| ready.accelerator.as_deref()),
+            tracing: ready.map(|ready| Tracing {
+                available: ready.tracing.is_ok(),
+                why: ready.tracing.as_ref().err().map(String::as_str),
+            }),
+            taint: ready.map(|ready| ready.taint),
+            lab: &began.lab,
+            target: began.target.as_deref(),
+            kernel_asked: began.kernel.as_deref(),
+            timeline: &run.timeline,
+            restarts: &run.restarts,
+            counts: run.counts(),
+            notes: &run.notes,
+            checks: run.checks.iter().map(|check| Check::of(run, check)).collect(),
+        }
+    }
+}
+
+impl<'a> Check<'a> {
+    fn of(run: &Run, check: &'a CheckRun) -> Check<'a> {
+        let outcome = &check.outcome;
+        Check {
+            name: &check.name,
+            chapter: check.chapter(),
+            requirements: &check.requirements,
+            verdict: outcome.verdict,
+            seconds: outcome.seconds,
+            message: &outcome.message,
+            reproduce: run.reproduce(&check.name),
+            proven: &outcome.proven,
+            broken: &outcome.broken,
+            evidence: &outcome.evidence,
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Reports: what a run said, for people and for machines, made from its journal alone.
+//!
+//! [`Run`] is everything that a report says, folded from the events of a journal, whether the run ended or was cut
+//! off. [`junit`], [`json`] and [`console`] only write it down. None of them touches execution, so a report can be
+//! made again at any time, anywhere, with the same result.
+
+pub mod console;
+pub mod json;
+pub mod junit;
+
+mod block;
+mod evidence;
+mod finding;
+mod fold;
+mod journal_error;
+mod run;
+mod text;
+mod write;
+
+#[cfg(test)]
+mod sample;
+#[cfg(test)]
+mod tests;
+
+pub use finding::finding_text;
+pub use journal_error::{Contradiction, JournalError, JournalFault};
+pub use run::{CheckRun, Counts, Restart, Run, Timeline};
+pub use write::{JOURNAL, JSON, JUNIT, ReportError, write_all};

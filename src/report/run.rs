@@ -1,0 +1,165 @@
+//! A run as reports see it.
+
+use std::io;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::fold;
+use super::journal_error::{JournalError, JournalFault};
+use crate::harness::journal::{LabReady, RunStarted};
+use crate::harness::outcome::Outcome;
+use crate::harness::verdict::{Exit, RunVerdict, Verdict};
+
+/// Everything that a report says about a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Run {
+    /// What the run set out to do.
+    pub began: RunStarted,
+    /// What the lab found out when it was ready for the first time; `None` if it never was.
+    pub ready: Option<LabReady>,
+    /// When what was reached.
+    pub timeline: Timeline,
+    /// Each time that the lab was lost and started again.
+    pub restarts: Vec<Restart>,
+    /// Every planned check, in the planned order.
+    pub checks: Vec<CheckRun>,
+    /// Whether the journal ends before the run did.
+    pub cut_off: bool,
+    /// Remarks about the journal itself.
+    pub notes: Vec<String>,
+    /// What the run came to, judged anew from its checks.
+    pub verdict: RunVerdict,
+    /// The exit code that goes with it.
+    pub exit: Exit,
+}
+
+/// A planned check and what became of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CheckRun {
+    /// `chapter::check_name`.
+    pub name: String,
+    /// The ids of the requirements that it can prove.
+    pub requirements: Vec<String>,
+    /// What it came to. A check that did not finish is `blocked`.
+    pub outcome: Outcome,
+}
+
+/// When what was reached, in seconds since the run began; `None` if it never was.
+///
+/// After a restart some stages come again. The stages up to `device_ready` are given as they were reached first, the
+/// ones after it as they were reached last, so that nothing is left out between `power_on` and `verdict`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Timeline {
+    /// Environment, kernel and modules were there.
+    pub environment_ready: Option<f64>,
+    /// The guest was switched on.
+    pub power_on: Option<f64>,
+    /// The guest's kernel had started its init.
+    pub guest_up: Option<f64>,
+    /// The device was open.
+    pub device_ready: Option<f64>,
+    /// The last check was over.
+    pub checks_done: Option<f64>,
+    /// The guest was off.
+    pub power_off: Option<f64>,
+    /// The run was judged.
+    pub verdict: Option<f64>,
+    /// From `power_on` to `verdict`, restarts included.
+    pub power_on_to_verdict: Option<f64>,
+    /// The last event that the journal holds.
+    pub last_event: f64,
+}
+
+/// The lab was lost and started again.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Restart {
+    /// When it was lost, in seconds since the run began.
+    pub at: f64,
+    /// When it could run checks again, in seconds since the run began; `None` if it never could.
+    pub ready: Option<f64>,
+    /// Why, in one sentence.
+    pub reason: String,
+}
+
+/// How many checks came to which verdict.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// The kernel or the executor died under them.
+    pub crash: usize,
+    /// A call did not come back.
+    pub hang: usize,
+    /// A must is broken.
+    pub fail: usize,
+    /// A should is broken.
+    pub warn: usize,
+    /// They could not run, or not to their end.
+    pub blocked: usize,
+    /// They do not apply, or need what is not there.
+    pub skip: usize,
+    /// The device keeps what they prove.
+    pub pass: usize,
+}
+
+impl Run {
+    /// Reads the journal of a run, which may have been cut off at any point.
+    ///
+    /// # Errors
+    /// Why no truthful report can be made from it.
+    pub fn read(path: &Path) -> Result<Run, JournalError> {
+        std::fs::read(path)
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => JournalFault::Missing,
+                _ => JournalFault::Unreadable(error),
+            })
+            .and_then(|bytes| fold::fold(&bytes))
+            .map_err(|fault| JournalError { path: path.to_owned(), fault })
+    }
+
+    /// The command that runs just this check again.
+    pub fn reproduce(&self, check: &str) -> String {
+        self.began.reproduce.replace("{check}", check)
+    }
+
+    /// How many checks came to which verdict.
+    pub fn counts(&self) -> Counts {
+        let count = |verdict: Verdict| self.with_verdict(verdict).count();
+        Counts {
+            crash: count(Verdict::Crash),
+            hang: count(Verdict::Hang),
+            fail: count(Verdict::Fail),
+            warn: count(Verdict::Warn),
+            blocked: count(Verdict::Blocked),
+            skip: count(Verdict::Skip),
+            pass: count(Verdict::Pass),
+        }
+    }
+
+    /// The checks that came to this verdict, in the planned order.
+    pub fn with_verdict(&self, verdict: Verdict) -> impl Iterator<Item = &CheckRun> {
+        self.checks.iter().filter(move |check| check.outcome.verdict == verdict)
+    }
+
+    /// The chapters, in the order in which their first checks are planned.
+    pub fn chapters(&self) -> Vec<&str> {
+        let mut chapters = Vec::new();
+        for check in &self.checks {
+            if !chapters.contains(&check.chapter()) {
+                chapters.push(check.chapter());
+            }
+        }
+        chapters
+    }
+}
+
+impl CheckRun {
+    /// The chapter that the check belongs to.
+    pub fn chapter(&self) -> &str {
+        self.name.split_once("::").map_or("", |(chapter, _)| chapter)
+    }
+
+    /// The check's name without its chapter.
+    pub fn short_name(&self) -> &str {
+        self.name.split_once("::").map_or(self.name.as_str(), |(_, name)| name)
+    }
+}

@@ -1,0 +1,73 @@
+//! Writes the reports of a run into its folder.
+
+use std::fs::Permissions;
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use super::journal_error::JournalError;
+use super::run::Run;
+use super::{json, junit};
+
+/// The name of the journal in a run's folder.
+pub const JOURNAL: &str = "journal.jsonl";
+/// The name of the JUnit report in a run's folder.
+pub const JUNIT: &str = "junit.xml";
+/// The name of the JSON report in a run's folder.
+pub const JSON: &str = "report.json";
+
+/// Why reports could not be made. Reads as one sentence that says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// The journal does not allow a truthful report.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The run could not be put into JSON.
+    #[error("failed to make report.json: {0}; the journal is unharmed")]
+    Json(#[from] serde_json::Error),
+    /// The run could not be put into XML.
+    #[error("failed to make junit.xml: {0}; the journal is unharmed")]
+    Junit(#[from] junit_report::Error),
+    /// A report could not be written: a full disk, usually.
+    #[error(
+        "failed to write {}: {why}; the journal is unharmed: mend this, then run `vfio-conform report {}`",
+        .folder.join(.name).display(), .folder.display()
+    )]
+    Write {
+        /// The run's folder.
+        folder: PathBuf,
+        /// Of the report's file.
+        name: &'static str,
+        /// What the system answered.
+        #[source]
+        why: io::Error,
+    },
+}
+
+/// Reads the journal in a run's folder and writes `junit.xml` and `report.json` beside it.
+///
+/// Each of them appears whole or not at all; what was there before is replaced.
+///
+/// # Errors
+/// Why the journal allows no truthful report, or why a report could not be written.
+pub fn write_all(folder: &Path) -> Result<Run, ReportError> {
+    let run = Run::read(&folder.join(JOURNAL))?;
+    let json = json::to_json(&run)?;
+    let junit = junit::to_xml(&run)?;
+    write_whole(folder, JSON, &json)?;
+    write_whole(folder, JUNIT, &junit)?;
+    Ok(run)
+}
+
+fn write_whole(folder: &Path, name: &'static str, bytes: &[u8]) -> Result<(), ReportError> {
+    let write = || {
+        // A temporary file is private; a report is not more so than the user's other files.
+        let mut file =
+            tempfile::Builder::new().prefix(name).permissions(Permissions::from_mode(0o666)).tempfile_in(folder)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(folder.join(name))?;
+        Ok(())
+    };
+    write().map_err(|why| ReportError::Write { folder: folder.to_owned(), name, why })
+}

@@ -1,0 +1,46 @@
+//! The catalogue: every sentence of the protocol that the suite judges, with a stable id.
+
+use serde::{Deserialize, Serialize};
+
+pub mod discover;
+pub mod fsm;
+pub mod health;
+pub mod reset;
+pub mod session;
+
+/// How much a requirement binds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// A driver that breaks it does not conform.
+    Must,
+    /// A driver should keep it; breaking it is a warning.
+    Should,
+    /// Breaking it is worth a remark.
+    Advice,
+}
+
+/// One sentence of the protocol.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Requirement {
+    /// Stable and dotted; its first part is the chapter.
+    pub id: &'static str,
+    /// How much it binds.
+    pub level: Level,
+    /// The rule in our own words.
+    pub statement: &'static str,
+    /// Where the uAPI text says so (comments of include/uapi/linux/vfio.h, by what they document).
+    pub source: &'static str,
+    /// How the rule is read where the text is silent, and why.
+    pub ruling: Option<&'static str>,
+}
+
+/// Every requirement, chapter by chapter.
+pub fn all() -> impl Iterator<Item = &'static Requirement> {
+    [discover::ALL, fsm::ALL, session::ALL, reset::ALL, health::ALL].into_iter().flatten().copied()
+}
+
+/// The requirement of that id.
+pub fn find(id: &str) -> Option<&'static Requirement> {
+    all().find(|requirement| requirement.id == id)
+}

@@ -1,0 +1,120 @@
+//! The data transfer session: when its data_fd comes, how long it lives, and what it can do.
+
+use super::Level::{Must, Should};
+use super::Requirement;
+
+const STATES: &str = "enum vfio_device_mig_state";
+const DEVICE_STATE: &str = "VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE";
+
+/// A descriptor comes when a session begins.
+pub static FD_COMES: Requirement = Requirement {
+    id: "session.fd.comes",
+    level: Must,
+    statement: "entering the saving group from outside, and STOP -> RESUMING, bring a new data_fd",
+    source: STATES,
+    ruling: None,
+};
+
+/// And at no other time.
+pub static FD_ABSENT: Requirement = Requirement {
+    id: "session.fd.absent",
+    level: Must,
+    statement: "every other successful transition answers data_fd -1",
+    source: DEVICE_STATE,
+    ruling: None,
+};
+
+/// Inside the saving group the session goes on.
+pub static SAME_SESSION: Requirement = Requirement {
+    id: "session.saving_group.same",
+    level: Must,
+    statement: "moving inside the saving group keeps the data_fd working",
+    source: STATES,
+    ruling: None,
+};
+
+/// Leaving ends it.
+pub static ENDED: Requirement = Requirement {
+    id: "session.end.dead",
+    level: Must,
+    statement: "once the session has ended, read or write on its data_fd fails and moves no data",
+    source: STATES,
+    ruling: Some("An end of stream (0) from a dead session could be taken for a complete one, so it counts as data."),
+};
+
+/// With the customary errno.
+pub static ENDED_ENODEV: Requirement = Requirement {
+    id: "session.end.enodev",
+    level: Should,
+    statement: "the errno of a dead session is ENODEV",
+    source: "custom of the drivers in the kernel; the text names none",
+    ruling: None,
+};
+
+/// Old descriptors stay dead.
+pub static STAYS_DEAD: Requirement = Requirement {
+    id: "session.end.stays_dead",
+    level: Must,
+    statement: "a new session does not bring the data_fd of an earlier one back to life",
+    source: STATES,
+    ruling: None,
+};
+
+/// A new session works beside a dead one.
+pub static NEW_WORKS: Requirement = Requirement {
+    id: "session.new.works",
+    level: Must,
+    statement: "a new session works while the data_fd of an earlier one is still open",
+    source: STATES,
+    ruling: None,
+};
+
+/// The user may close early.
+pub static EARLY_CLOSE: Requirement = Requirement {
+    id: "session.close.early",
+    level: Must,
+    statement: "closing the data_fd before the session ends does no harm: the device can be brought to RUNNING",
+    source: DEVICE_STATE,
+    ruling: None,
+};
+
+/// Descriptors are not inherited.
+pub static CLOSE_ON_EXEC: Requirement = Requirement {
+    id: "session.fd.close_on_exec",
+    level: Should,
+    statement: "the data_fd is close-on-exec",
+    source: "custom of the VFIO core; the text is silent",
+    ruling: None,
+};
+
+/// Sessions have one direction.
+pub static ONE_DIRECTION: Requirement = Requirement {
+    id: "session.fd.one_direction",
+    level: Should,
+    statement: "the data_fd of a saving session cannot be written, that of a resuming session cannot be read",
+    source: DEVICE_STATE,
+    ruling: None,
+};
+
+/// A descriptor that cannot be handed over.
+pub static LOST_FD: Requirement = Requirement {
+    id: "session.fd.not_handed_over",
+    level: Must,
+    statement: "a SET whose answer cannot be written fails with EFAULT, and the device can be brought back to RUNNING",
+    source: DEVICE_STATE,
+    ruling: None,
+};
+
+pub(super) static ALL: &[&Requirement] = &[
+    &FD_COMES,
+    &FD_ABSENT,
+    &SAME_SESSION,
+    &ENDED,
+    &ENDED_ENODEV,
+    &STAYS_DEAD,
+    &NEW_WORKS,
+    &EARLY_CLOSE,
+    &CLOSE_ON_EXEC,
+    &ONE_DIRECTION,
+    &LOST_FD,
+];

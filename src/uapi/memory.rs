@@ -1,0 +1,81 @@
+//! Memory that the kernel may not touch as it would like: what a check needs to see EFAULT.
+#![allow(unsafe_code)]
+
+use std::num::NonZeroUsize;
+use std::ptr::NonNull;
+
+use nix::errno::Errno;
+use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
+
+const PAGE_BYTES: usize = 4096;
+// The protections are set in steps of the largest page size that Linux uses on the machines that have VFIO.
+const STEP_BYTES: usize = 16 * PAGE_BYTES;
+
+/// What may be done with the first part of [`GuardedPages`]; the second part allows nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protection {
+    /// Read and write.
+    ReadWrite,
+    /// Read only.
+    ReadOnly,
+    /// Nothing.
+    None,
+}
+
+/// Two stretches of memory of our own mapping: the first with a chosen protection, the second inaccessible.
+///
+/// No Rust value lives in it, so whatever the kernel does to it is harmless.
+#[derive(Debug)]
+pub struct GuardedPages {
+    base: NonNull<std::ffi::c_void>,
+    offset: usize,
+}
+
+impl GuardedPages {
+    /// Places `bytes`. With `before_end` 0 they stand at the beginning; otherwise that many of them end the first
+    /// stretch, and the rest would be in the inaccessible one.
+    ///
+    /// # Errors
+    /// The errno of the mapping.
+    pub fn new(bytes: &[u8], before_end: usize, protection: Protection) -> Result<GuardedPages, Errno> {
+        let length = NonZeroUsize::new(2 * STEP_BYTES).ok_or(Errno::EINVAL)?;
+        let readable = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: a new private anonymous mapping at an address of the kernel's choice overlaps nothing.
+        let base = unsafe { mmap_anonymous(None, length, readable, MapFlags::MAP_PRIVATE)? };
+        let (offset, fits) = match before_end {
+            0 => (0, bytes.len().min(STEP_BYTES)),
+            kept => (STEP_BYTES - kept, kept.min(bytes.len())),
+        };
+        let pages = GuardedPages { base, offset };
+        // SAFETY: `offset + fits` is within the first stretch of the mapping that was just made writable.
+        unsafe {
+            let target = base.as_ptr().cast::<u8>().add(offset);
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), target, fits);
+        }
+        let first = match protection {
+            Protection::ReadWrite => readable,
+            Protection::ReadOnly => ProtFlags::PROT_READ,
+            Protection::None => ProtFlags::PROT_NONE,
+        };
+        // SAFETY: both stretches belong to this mapping, which nothing else refers to.
+        unsafe {
+            mprotect(base, STEP_BYTES, first)?;
+            let second = base.byte_add(STEP_BYTES);
+            mprotect(second, STEP_BYTES, ProtFlags::PROT_NONE)?;
+        }
+        Ok(pages)
+    }
+
+    /// Where the bytes begin.
+    pub fn address(&self) -> usize {
+        self.base.as_ptr() as usize + self.offset
+    }
+}
+
+impl Drop for GuardedPages {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours, of this length, and nothing refers to it any more. A failure would leave it
+        // mapped, which harms nobody.
+        let _ = unsafe { munmap(self.base, 2 * STEP_BYTES) };
+    }
+}

@@ -1,0 +1,280 @@
+//! The state machine: every pair of states is asked for, and every number that is no state, from every state.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use crate::fsm::{Refusal, Route};
+use crate::harness::bench::{Bench, Requested};
+use crate::harness::check::{Check, Judgement};
+use crate::harness::session::{Direction, Session};
+use crate::requirement::Requirement;
+use crate::requirement::fsm::*;
+use crate::stimulus::Stimulus;
+use crate::uapi::feature::{Feature, FeatureCall, MigState, Placement, Verb};
+use crate::uapi::state::{State, name_of};
+
+use super::{lower, stream_for};
+
+/// Numbers that are no state: just beyond, and at the edges of the types that a driver might keep them in.
+const NO_STATES: [u32; 5] = [8, 9, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff];
+
+/// How long a state is watched. Long enough for a timer of the driver, short enough to be noise in a run.
+const WATCH: Duration = Duration::from_millis(20);
+
+pub(super) fn checks() -> Vec<Check> {
+    let mut checks = vec![Check::new("fsm::opens_running", &[&OPENS_RUNNING], opens_running)];
+    for from in State::ALL {
+        for to in State::ALL {
+            let name = format!("fsm::{}_to_{}", lower(from), lower(to));
+            checks.push(Check::new(name, &judged_by(from, to), move |bench| one_request(bench, from, to.number())));
+        }
+        let name = format!("fsm::{}_to_no_state", lower(from));
+        let judged = [&OUT_OF_RANGE, &REFUSAL_KEEPS_STATE, &REFUSAL_KEEPS_SESSION];
+        checks.push(Check::new(name, &judged, move |bench| to_no_state(bench, from)));
+    }
+    for state in State::ALL {
+        if state == State::Error {
+            continue;
+        }
+        let name = lower(state);
+        checks.extend([
+            Check::new(format!("fsm::get_in_{name}"), &[&GET_ONLY_LOOKS], move |bench| get_only_looks(bench, state)),
+            Check::new(format!("fsm::{name}_is_steady"), &[&STEADY], move |bench| is_steady(bench, state)),
+            Check::new(format!("fsm::reopened_in_{name}"), &[&OPENS_RUNNING], move |bench| reopened(bench, state)),
+        ]);
+    }
+    checks.push(Check::new("fsm::failed_transition_lands", &[&FAILURE_LANDS], failed_transition_lands));
+    for to in [State::Stop, State::StopCopy, State::Resuming, State::PreCopy] {
+        let name = format!("fsm::lost_answer_of_{}", lower(to));
+        checks.push(Check::new(name, &[&FAILURE_LANDS], move |bench| lost_answer(bench, to)));
+    }
+    checks
+}
+
+/// What a pair can prove depends on the capability set; these are all that it may.
+fn judged_by(from: State, to: State) -> Vec<&'static Requirement> {
+    let refusal = |requirement| vec![requirement, &REFUSAL_KEEPS_STATE, &REFUSAL_KEEPS_SESSION];
+    match (from, to) {
+        (_, State::Error) => refusal(&ERROR_AS_TARGET),
+        (State::Error, _) => refusal(&FROM_ERROR),
+        (State::StopCopy, State::PreCopy | State::PreCopyP2p) => [refusal(&BLOCKED), vec![&NOT_ADVERTISED]].concat(),
+        _ if from == to => vec![&SAME_STATE],
+        (_, State::RunningP2p | State::PreCopy | State::PreCopyP2p) => {
+            [refusal(&NOT_ADVERTISED), vec![&ARC, &COMBINATION, &PATH]].concat()
+        }
+        _ => vec![&ARC, &COMBINATION, &PATH],
+    }
+}
+
+fn opens_running(bench: &mut Bench) -> Judgement {
+    let answer = bench.state_at_open();
+    let kept = answer == Ok(State::Running.number());
+    let actual = match answer {
+        Ok(number) => format!("the state {}", name_of(number)),
+        Err(errno) => format!("{errno:?} from GET"),
+    };
+    bench.judge(&OPENS_RUNNING, kept, "open the device for the first time", "the state RUNNING", actual)
+}
+
+/// Asks for one number from one state, and judges by what the oracle says of it.
+fn one_request(bench: &mut Bench, from: State, to: u32) -> Judgement {
+    let stream = stream_for(bench, from)?;
+    let session = bench.bring_to(from)?;
+    let route = crate::fsm::route(bench.capabilities(), from, to);
+    if let (Some(session), true) = (&session, from == State::Resuming && matches!(route, Route::Path(_))) {
+        // Only a device that was given a whole stream has to leave RESUMING.
+        bench.load(session, &stream)?;
+    }
+    let requested = bench.request(from, to);
+    match requested.route.clone() {
+        Route::Stay => {
+            bench.expect_success(&SAME_STATE, &requested)?;
+            bench.expect_state(&SAME_STATE, &requested.asked, from)?;
+            still_alive(bench, &SAME_STATE, &requested.asked, session.as_ref(), &stream)
+        }
+        Route::Path(path) => goes_along(bench, &requested, &path),
+        Route::Refused(refusal) => {
+            bench.expect_refused(requirement_of(refusal), &requested)?;
+            bench.expect_state(&REFUSAL_KEEPS_STATE, &requested.asked, from)?;
+            let asked = &requested.asked;
+            still_alive(bench, &REFUSAL_KEEPS_SESSION, asked, session.as_ref(), &stream)
+        }
+    }
+}
+
+fn to_no_state(bench: &mut Bench, from: State) -> Judgement {
+    let stream = stream_for(bench, from)?;
+    let session = bench.bring_to(from)?;
+    for number in NO_STATES {
+        let requested = bench.request(from, number);
+        bench.expect_refused(&OUT_OF_RANGE, &requested)?;
+        bench.expect_state(&REFUSAL_KEEPS_STATE, &requested.asked, from)?;
+    }
+    let asked = format!("SET numbers that are no state in {from}");
+    still_alive(bench, &REFUSAL_KEEPS_SESSION, &asked, session.as_ref(), &stream)
+}
+
+fn goes_along(bench: &mut Bench, requested: &Requested, path: &[State]) -> Judgement {
+    let requirement = match requested.route.is_direct() {
+        true => &ARC,
+        false => &COMBINATION,
+    };
+    let target = path[path.len() - 1];
+    let observed = bench.observed_path(target);
+    bench.expect_success(requirement, requested)?;
+    bench.expect_state(requirement, &requested.asked, target)?;
+    let Some(observed) = observed else {
+        return Ok(());
+    };
+    let (through, expected) = (path_of(&observed), path_of(&path[..path.len() - 1]));
+    let kept = through == expected;
+    let asked = format!("{}, seen in the kernel", requested.asked);
+    bench.judge(&PATH, kept, asked, format!("steps chosen in {expected}"), through)
+}
+
+fn path_of(states: &[State]) -> String {
+    match states.is_empty() {
+        true => "none".to_owned(),
+        false => crate::fsm::table::path_text(states),
+    }
+}
+
+fn requirement_of(refusal: Refusal) -> &'static Requirement {
+    match refusal {
+        Refusal::ErrorAsTarget => &ERROR_AS_TARGET,
+        Refusal::FromError => &FROM_ERROR,
+        Refusal::NotAdvertised(_) => &NOT_ADVERTISED,
+        Refusal::OutOfRange(_) => &OUT_OF_RANGE,
+        Refusal::Blocked => &BLOCKED,
+    }
+}
+
+fn still_alive(
+    bench: &mut Bench,
+    requirement: &'static Requirement,
+    asked: &str,
+    session: Option<&Session>,
+    stream: &[u8],
+) -> Judgement {
+    let Some(session) = session else {
+        return Ok(());
+    };
+    bench.expect_alive(requirement, asked, session, stream)?;
+    if session.direction() == Direction::Saving {
+        return Ok(());
+    }
+    let stop = bench.request(State::Resuming, State::Stop.number());
+    bench.expect_success(requirement, &stop)
+}
+
+fn get_only_looks(bench: &mut Bench, state: State) -> Judgement {
+    let _session = bench.bring_to(state)?;
+    for _ in 0..3 {
+        let answer = bench.get_state();
+        let kept = matches!(
+            answer,
+            Ok(answer) if answer.returned == 0
+                && answer.device_state == state.number()
+                && answer.data_fd == -1
+        );
+        let actual = match answer {
+            Ok(answer) => format!(
+                "return {}, state {}, data_fd {}",
+                answer.returned,
+                name_of(answer.device_state),
+                answer.data_fd
+            ),
+            Err(errno) => format!("{errno:?}"),
+        };
+        let expected = format!("return 0, state {state}, data_fd -1");
+        bench.judge(&GET_ONLY_LOOKS, kept, format!("GET in {state}"), expected, actual)?;
+    }
+    Ok(())
+}
+
+fn is_steady(bench: &mut Bench, state: State) -> Judgement {
+    let _session = bench.bring_to(state)?;
+    let stimulated = bench.stimulate(Stimulus::Dirty(4096));
+    sleep(WATCH);
+    bench.expect_state(&STEADY, &format!("wait in {state}"), state)?;
+    if stimulated.is_err() {
+        bench.note("watched while idle only: the profile has no stimulus that changes device state");
+    }
+    Ok(())
+}
+
+fn reopened(bench: &mut Bench, state: State) -> Judgement {
+    let session = bench.bring_to(state)?;
+    if let Some(session) = session {
+        bench.close(session);
+    }
+    let asked = format!("close the device in {state}, open it again");
+    let reopened = bench.reopen();
+    let actual = reopened.as_ref().err().map(ToString::to_string);
+    let actual = actual.unwrap_or_default();
+    bench.judge(&OPENS_RUNNING, reopened.is_ok(), &asked, "the device to open again", actual)?;
+    bench.expect_state(&OPENS_RUNNING, &asked, State::Running)
+}
+
+fn failed_transition_lands(bench: &mut Bench) -> Judgement {
+    bench.stimulate(Stimulus::EnterError)?;
+    let requested = bench.request(State::Running, State::StopCopy.number());
+    if requested.answer.is_ok() {
+        let why = "the stimulus did not make the transition fail";
+        return Err(crate::harness::check::Interruption::Blocked(why.to_owned()));
+    }
+    let asked = format!("{}, which fails", requested.asked);
+    lands_on(bench, &asked, &requested.route)?;
+    comes_back(bench, &asked)
+}
+
+/// A transition whose answer cannot be written: the driver has done its part when the kernel finds out.
+fn lost_answer(bench: &mut Bench, to: State) -> Judgement {
+    if !bench.capabilities().has(to) {
+        return bench.bring_to(to).map(drop);
+    }
+    let wanted = MigState { device_state: to.number(), data_fd: -1 };
+    let mut call = FeatureCall::new(Feature::MigDeviceState, Verb::Set)
+        .with_payload(wanted.to_bytes())
+        .placed(Placement::ReadOnly);
+    let answer = bench.feature(&mut call);
+    let asked = format!("SET {to} in RUNNING, in memory that cannot be written");
+    if answer.is_ok() {
+        let why = format!("{asked}: it did not fail");
+        return Err(crate::harness::check::Interruption::Blocked(why));
+    }
+    let route = crate::fsm::route(bench.capabilities(), State::Running, to.number());
+    lands_on(bench, &asked, &route)?;
+    comes_back(bench, &asked)
+}
+
+fn lands_on(bench: &mut Bench, asked: &str, route: &Route) -> Judgement {
+    let mut allowed = vec![State::Error];
+    if let Route::Path(path) = route {
+        allowed.extend(path);
+    }
+    let answer = bench.get_state();
+    let landed = answer.ok().and_then(|answer| State::from_number(answer.device_state));
+    let kept = landed.is_some_and(|state| allowed.contains(&state));
+    let names: Vec<&str> = allowed.iter().map(|state| state.name()).collect();
+    let actual = crate::harness::bench::tell_state(&answer);
+    bench.judge(&FAILURE_LANDS, kept, asked, format!("one of {}", names.join(", ")), actual)
+}
+
+fn comes_back(bench: &mut Bench, asked: &str) -> Judgement {
+    let here = bench.get_state().ok().and_then(|answer| State::from_number(answer.device_state));
+    let asked = match here {
+        // Only a reset leads out of ERROR, and out of a RESUMING that cannot be given a stream any more.
+        None | Some(State::Error | State::Resuming) => {
+            // What reset answers shows in the state.
+            let _ = bench.reset();
+            format!("{asked}, then RESET")
+        }
+        Some(here) => {
+            let back = bench.request(here, State::Running.number());
+            bench.expect_success(&FAILURE_LANDS, &back)?;
+            format!("{asked}, then SET RUNNING")
+        }
+    };
+    bench.expect_state(&FAILURE_LANDS, &asked, State::Running)
+}

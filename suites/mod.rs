@@ -1,0 +1,73 @@
+//! The checks, a file a chapter. A check reads as: bring the device there, do one thing, judge.
+
+mod discover;
+mod fsm;
+mod health;
+mod reset;
+mod session;
+
+use crate::harness::bench::Bench;
+use crate::harness::check::{Check, Judgement};
+use crate::uapi::state::State;
+
+/// Every check, chapter by chapter, in the order in which they run.
+pub fn all() -> Vec<Check> {
+    [discover::checks(), fsm::checks(), session::checks(), reset::checks(), health::checks()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// A state's name as a part of a check's name.
+fn lower(state: State) -> String {
+    state.name().to_ascii_lowercase()
+}
+
+/// A resuming session shows that it is alive by taking a stream, so there has to be one before it begins.
+fn stream_for(bench: &mut Bench, state: State) -> Judgement<Vec<u8>> {
+    match state {
+        State::Resuming => bench.saved_stream(),
+        _ => Ok(Vec::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::requirement;
+
+    #[test]
+    fn names_are_unique_and_carry_their_chapter() {
+        let mut seen = BTreeSet::new();
+        for check in all() {
+            assert!(check.name().contains("::"), "{}", check.name());
+            assert!(seen.insert(check.name().to_owned()), "{} stands twice", check.name());
+        }
+    }
+
+    #[test]
+    fn every_requirement_has_a_check_and_every_check_a_requirement() {
+        let judged: BTreeSet<&str> = all()
+            .iter()
+            .flat_map(|check| {
+                assert!(!check.requirements().is_empty(), "{}", check.name());
+                check.requirements().iter().map(|r| r.id).collect::<Vec<_>>()
+            })
+            .collect();
+        let catalogued: BTreeSet<&str> = requirement::all().map(|r| r.id).collect();
+        assert_eq!(judged, catalogued);
+    }
+
+    #[test]
+    fn requirement_ids_begin_with_their_chapter_and_are_unique() {
+        let chapters: BTreeSet<String> = all().iter().map(|c| c.chapter().to_owned()).collect();
+        let mut seen = BTreeSet::new();
+        for requirement in requirement::all() {
+            let chapter = requirement.id.split('.').next().unwrap_or_default();
+            assert!(chapters.contains(chapter), "{}", requirement.id);
+            assert!(seen.insert(requirement.id), "{}", requirement.id);
+        }
+    }
+}

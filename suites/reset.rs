@@ -1,0 +1,60 @@
+//! Reset: from every state to RUNNING, and nothing of before is left.
+
+use crate::harness::bench::{Bench, tell_return};
+use crate::harness::check::{Check, Judgement};
+use crate::requirement::reset::*;
+use crate::requirement::session::ENDED_ENODEV;
+use crate::uapi::state::State;
+
+use super::lower;
+
+/// Enough to see a leak of state from one reset into the next, few enough for hardware that takes 0.1 s for each.
+const REPEATED_RESETS: usize = 20;
+
+pub(super) fn checks() -> Vec<Check> {
+    let mut checks = vec![Check::new("reset::is_available", &[&AVAILABLE], is_available)];
+    for state in State::ALL {
+        let judged = [&RUNNING, &ENDS_SESSION, &WORKS_AFTERWARDS, &ENDED_ENODEV];
+        let name = format!("reset::from_{}", lower(state));
+        checks.push(Check::new(name, &judged, move |bench| from(bench, state)));
+    }
+    checks.push(Check::new("reset::many_in_a_row", &[&REPEATED], many_in_a_row));
+    checks
+}
+
+fn is_available(bench: &mut Bench) -> Judgement {
+    let can_reset = bench.can_reset();
+    let actual = match can_reset {
+        Ok(true) => "VFIO_DEVICE_FLAGS_RESET".to_owned(),
+        Ok(false) => "no VFIO_DEVICE_FLAGS_RESET".to_owned(),
+        Err(errno) => format!("{errno:?}"),
+    };
+    let expected = "VFIO_DEVICE_FLAGS_RESET among the device's flags";
+    bench.judge(&AVAILABLE, can_reset == Ok(true), "GET_INFO", expected, actual)
+}
+
+fn from(bench: &mut Bench, state: State) -> Judgement {
+    let session = bench.bring_to(state)?;
+    let asked = format!("RESET in {state}");
+    let answer = bench.reset();
+    bench.judge(&RUNNING, answer == Ok(0), &asked, "success (0)", tell_return(&answer))?;
+    bench.expect_state(&RUNNING, &asked, State::Running)?;
+    if let Some(session) = session {
+        bench.expect_dead(&ENDS_SESSION, &ENDED_ENODEV, &asked, &session.ended())?;
+    }
+    if state == State::Error {
+        return Ok(());
+    }
+    let again = bench.bring_to(state);
+    let expected = format!("{state} to be reached again");
+    bench.judge(&WORKS_AFTERWARDS, again.is_ok(), asked, expected, "a refusal on the way")
+}
+
+fn many_in_a_row(bench: &mut Bench) -> Judgement {
+    let asked = format!("RESET {REPEATED_RESETS} times in a row");
+    for _ in 0..REPEATED_RESETS {
+        let answer = bench.reset();
+        bench.judge(&REPEATED, answer == Ok(0), &asked, "success (0)", tell_return(&answer))?;
+    }
+    bench.expect_state(&REPEATED, &asked, State::Running)
+}

@@ -33,6 +33,10 @@ const REPORTS: [&str; 22] = [
     "DEBUG_LOCKS_WARN_ON",
 ];
 
+/// Begins the lines that a guest's init puts into the kernel log, so that whoever reads a console knows which check
+/// was running.
+pub const MARK: &str = "vfio-conform: ";
+
 /// Reads what the kernel logs from now on.
 #[derive(Debug)]
 pub struct KernelLog {
@@ -78,7 +82,8 @@ impl KernelLog {
 
     /// What was said since the last look.
     pub fn look(&mut self) -> Said {
-        let lines = self.lines();
+        let mut lines = self.lines();
+        lines.retain(|line| !strip_stamp(line).starts_with(MARK));
         let report = lines.iter().find(|line| is_report(line)).cloned();
         let now = taint();
         let new_taint = now & !self.taint;

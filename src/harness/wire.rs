@@ -27,14 +27,24 @@ pub enum Request {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
-    /// The guest's init runs.
-    Up,
+    /// The guest's init runs, and goes on talking over this channel.
+    Up(Channel),
     /// The device is open.
     Ready(Box<LabReady>),
     /// The device cannot be opened.
     NotReady(String),
     /// A check is over.
     Done(Box<Done>),
+}
+
+/// Over what a guest and its host talk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Channel {
+    /// The second serial port, which every kernel has. Each byte costs an exit from the guest.
+    Serial,
+    /// A virtio-serial port, where the kernel has the driver.
+    Virtio,
 }
 
 /// The result of one check.

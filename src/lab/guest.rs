@@ -1,11 +1,11 @@
 //! The guest's side of the qemu lab: this program as the init of a guest.
 //!
-//! It mounts what is needed, loads the modules, brings the target up, and runs what the host asks for over the
-//! second serial port, which nothing else writes to. Whatever goes wrong is said there, or by the guest's end.
+//! It mounts what is needed, loads the modules, brings the target up, and runs what the host asks for over a channel
+//! that nothing else writes to. Whatever goes wrong is said there, or by the guest's end.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::kmod::{ModuleInitFlags, finit_module};
@@ -16,10 +16,15 @@ use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 use super::initramfs::{GuestPlan, MODULES, PLAN};
 use super::qemu::Target;
 use crate::harness::keeper::{ExecutorSpec, Keeper};
-use crate::harness::wire::{Receiver, Reply, Request, send};
+use crate::harness::kernel_log::MARK;
+use crate::harness::wire::{Channel, Receiver, Reply, Request, send};
 
-/// Where the host listens.
-const CHANNEL: &str = "/dev/ttyS1";
+/// Where the host listens for the first word, on every kernel.
+const SERIAL: &str = "/dev/ttyS1";
+/// Where it listens for all others, if the kernel has virtio-serial.
+const VIRTIO_PORTS: &str = "/sys/class/virtio-ports";
+/// The name of our virtio-serial port.
+pub const PORT_NAME: &str = "vfio-conform";
 /// Any number will do for an mdev that lives as long as its guest.
 pub const MTTY_UUID: &str = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001";
 const MTTY_TYPE: &str = "/sys/devices/virtual/mtty/mtty/mdev_supported_types/mtty-2/create";
@@ -54,8 +59,7 @@ fn live() -> Lived {
 }
 
 fn check(target: Target, modules: &[String], executor: ExecutorSpec) -> Lived {
-    let channel = open_channel()?;
-    send(&channel, &Reply::Up)?;
+    let channel = greet()?;
     let keeper = bring_up(target, modules).and_then(|()| {
         Keeper::new("/init".into(), executor).map_err(|error| format!("failed to prepare the executor: {error}"))
     });
@@ -79,7 +83,7 @@ fn check(target: Target, modules: &[String], executor: ExecutorSpec) -> Lived {
 /// Marks the kernel log, so that whoever reads the console knows which check was running.
 fn announce(check: &str) {
     if let Ok(mut kmsg) = OpenOptions::new().write(true).open("/dev/kmsg") {
-        let _ = kmsg.write_all(format!("<4>vfio-conform: {check}").as_bytes());
+        let _ = kmsg.write_all(format!("<4>{MARK}{check}").as_bytes());
     }
 }
 
@@ -93,12 +97,27 @@ fn mount_all() -> Lived {
     Ok(())
 }
 
-fn open_channel() -> Result<File, Box<dyn std::error::Error>> {
-    let channel = OpenOptions::new().read(true).write(true).open(CHANNEL)?;
-    let mut settings = tcgetattr(&channel)?;
+/// Says that we are up, and opens the channel for all that follows.
+fn greet() -> Result<File, Box<dyn std::error::Error>> {
+    let serial = OpenOptions::new().read(true).write(true).open(SERIAL)?;
+    let mut settings = tcgetattr(&serial)?;
     cfmakeraw(&mut settings);
-    tcsetattr(&channel, SetArg::TCSANOW, &settings)?;
+    tcsetattr(&serial, SetArg::TCSANOW, &settings)?;
+    let port = virtio_port().and_then(|path| OpenOptions::new().read(true).write(true).open(path).ok());
+    let (channel, name) = match port {
+        Some(port) => (port, Channel::Virtio),
+        None => (serial.try_clone()?, Channel::Serial),
+    };
+    send(&serial, &Reply::Up(name))?;
     Ok(channel)
+}
+
+fn virtio_port() -> Option<PathBuf> {
+    let ports = fs::read_dir(VIRTIO_PORTS).ok()?;
+    let port = ports
+        .flatten()
+        .find(|port| fs::read_to_string(port.path().join("name")).is_ok_and(|name| name.trim() == PORT_NAME))?;
+    Some(Path::new("/dev").join(port.file_name()))
 }
 
 fn bring_up(target: Target, modules: &[String]) -> Result<(), String> {

@@ -146,7 +146,7 @@ impl QemuLab {
             qemu,
             image: kernel.image.clone(),
             initramfs,
-            socket: folder.path().join("channel"),
+            sockets: folder.path().to_owned(),
             console: self.console.clone(),
         };
         let accelerator = Accelerator::Tcg { why: String::new() };
@@ -183,13 +183,7 @@ impl QemuLab {
         watch.step(&format!("booting {} under {}", prepared.kernel.release, prepared.accelerator));
         watch.stage(Stage::PowerOn);
         let mut vm = Vm::start(&prepared.machine, prepared.accelerator.name())?;
-        match vm.receive(bound) {
-            Ok(Reply::Up) => {}
-            other => {
-                let what = format!("boot {}", prepared.kernel.release);
-                return Err(vm.explain(&what, other));
-            }
-        }
+        vm.wait_until_up(bound)?;
         watch.stage(Stage::GuestUp);
         watch.step("loading the modules and opening the device");
         Ok(vm)
@@ -309,7 +303,7 @@ pub fn bare(options: &QemuOptions) -> Result<Bare, LabError> {
         qemu,
         image: kernel.image.clone(),
         initramfs,
-        socket: folder.path().join("channel"),
+        sockets: folder.path().to_owned(),
         console: folder.path().join("console.log"),
     };
     let accelerators = match accelerator::choose(options.accel) {

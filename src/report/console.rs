@@ -6,7 +6,7 @@ use std::path::Path;
 use super::block::{Block, STRONG, colour, paint};
 use super::finding::{self, Alike, LABELS};
 use super::run::{CheckRun, Run};
-use super::text::{WIDTH, clean, one_line, plural, span};
+use super::text::{WIDTH, clean, one_line, plural, span, wrap};
 use super::write::{JOURNAL, JSON, JUNIT};
 use crate::harness::verdict::{Exit, RunVerdict, Verdict};
 
@@ -100,14 +100,14 @@ fn summary(run: &Run, folder: &Path, width: usize) -> String {
     if let Some(Err(why)) = run.ready.as_ref().map(|ready| &ready.tracing) {
         block.paragraph("", &format!("the kernel's own path was not observed: {why}"));
     }
-    block.lines("checks", &[counts(run)]);
+    block.paragraph("checks", &counts(run));
     block.paragraphs("blocked", &reasons(run, Verdict::Blocked));
     block.paragraphs("skip", &reasons(run, Verdict::Skip));
     block.paragraphs("note", &notes(run));
     block.paragraph("time", &time(run));
     block.lines("reports", &[folder.display().to_string()]);
     block.paragraph("", &format!("{JUNIT}, {JSON}, {JOURNAL}"));
-    block.lines("verdict", &[verdict(run)]);
+    block.lines("verdict", &verdict(run, width.saturating_sub(LABELS)));
     if let Some(next) = next(run) {
         block.lines("next", &next);
     }
@@ -119,7 +119,7 @@ fn counts(run: &Run) -> String {
         .into_iter()
         .map(|verdict| (run.with_verdict(verdict).count(), verdict))
         .filter(|(count, _)| *count > 0)
-        .map(|(count, verdict)| format!("{count} {}", paint(colour(verdict), verdict.word())))
+        .map(|(count, verdict)| format!("{count} {verdict}"))
         .collect();
     match counts.is_empty() {
         true => "none was planned: the filter matches no check".to_owned(),
@@ -193,20 +193,26 @@ fn time(run: &Run) -> String {
     time
 }
 
-fn verdict(run: &Run) -> String {
+/// The verdict in one line, its first words in colour.
+fn verdict(run: &Run, width: usize) -> Vec<String> {
     let style = colour(match run.verdict {
         RunVerdict::Conforms => Verdict::Pass,
         RunVerdict::DoesNotConform => Verdict::Fail,
         RunVerdict::Incomplete | RunVerdict::NothingTested => Verdict::Blocked,
     });
-    let verdict = paint(style, &run.verdict.to_string());
+    let verdict = run.verdict.to_string();
     let strict = if run.began.strict { ", strict" } else { "" };
     let cut_off = if run.cut_off { ", cut off" } else { "" };
     let code = run.exit as u8;
-    match exit_reason(run.exit) {
-        Some(reason) => format!("{verdict}{strict}{cut_off} (exit code {code}: {reason})"),
-        None => format!("{verdict}{strict}{cut_off} (exit code {code})"),
+    let exit = match exit_reason(run.exit) {
+        Some(reason) => format!("exit code {code}: {reason}"),
+        None => format!("exit code {code}"),
+    };
+    let mut lines = wrap(&format!("{verdict}{strict}{cut_off} ({exit})"), width);
+    if let Some(first) = lines.first_mut() {
+        *first = first.replacen(&verdict, &paint(style, &verdict), 1);
     }
+    lines
 }
 
 /// Why the exit code is what it is, where the verdict does not say so.

@@ -8,7 +8,10 @@ use super::run::{CheckRun, Run};
 use super::text::{WIDTH, clean, level, plural, wrap};
 use crate::harness::outcome::{Broken, Evidence, Outcome};
 use crate::harness::verdict::Verdict;
+use crate::requirement;
 
+/// How many of the requirements that it was to prove an unjudged finding shows.
+const REQUIREMENTS: usize = 3;
 /// How many of the last operations a finding shows.
 const OPERATIONS: usize = 4;
 /// How many of the kernel's own paths a finding shows.
@@ -75,15 +78,21 @@ fn describe_unjudged(block: &mut Block, outcome: &Outcome, requirements: &[Strin
         ),
         _ => return,
     };
-    if !requirements.is_empty() {
-        let ids = requirements.join(", ");
-        block.paragraph("requirement", &format!("{ids} (not judged: the check did not get that far)"));
-    }
+    let to_prove: Vec<String> = first(requirements, REQUIREMENTS).iter().map(|id| in_words(id)).collect();
+    block.paragraphs("was to prove", &to_prove);
     if let Some(last) = outcome.evidence.operations.last() {
         block.paragraph("asked", &last.what);
     }
     block.paragraph("expected", expected);
     block.paragraph("came", came);
+}
+
+/// A requirement with its sentence, if the catalogue still has it: the journal of an unjudged check has only its id.
+fn in_words(id: &str) -> String {
+    match requirement::find(id) {
+        Some(known) => format!("{id} ({}): {}", level(known.level), known.statement),
+        None => id.to_owned(),
+    }
 }
 
 fn describe_broken(block: &mut Block, broken: &Broken) {

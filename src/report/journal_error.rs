@@ -22,7 +22,7 @@ pub enum JournalFault {
     #[error("there is no such file; name the folder of a run, which holds its journal.jsonl")]
     Missing,
     /// The system does not let us read it.
-    #[error("{0}; make the file readable for this user")]
+    #[error("{0}; make it a file that this user can read")]
     Unreadable(#[source] std::io::Error),
     /// Not one line is whole.
     #[error("it has no complete line, so the run ended before its first event; start the run again")]

@@ -109,7 +109,7 @@ impl Run {
     pub fn read(path: &Path) -> Result<Run, JournalError> {
         std::fs::read(path)
             .map_err(|error| match error.kind() {
-                io::ErrorKind::NotFound => JournalFault::Missing,
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => JournalFault::Missing,
                 _ => JournalFault::Unreadable(error),
             })
             .and_then(|bytes| fold::fold(&bytes))

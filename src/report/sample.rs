@@ -1,7 +1,5 @@
 //! Journals for tests, as a run of the qemu lab would leave them.
 
-use std::path::Path;
-
 use crate::device::Identity;
 use crate::harness::journal::{Entry, Event, FORMAT, LabReady, PlannedCheck, RunStarted, Stage};
 use crate::harness::outcome::{Broken, Evidence, ObservedPath, Operation, Outcome};
@@ -14,7 +12,7 @@ pub fn began(planned: &[&str]) -> Event {
     Event::RunStarted(Box::new(RunStarted {
         format: FORMAT,
         run: "20261123-052400-mtty".to_owned(),
-        tool: "0.1.0".to_owned(),
+        tool: "0.0.1".to_owned(),
         started: "2026-11-23T05:24:00Z".to_owned(),
         device: "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001".to_owned(),
         lab: "qemu".to_owned(),
@@ -70,36 +68,43 @@ pub fn outcome(verdict: Verdict, message: &str) -> Outcome {
     Outcome { seconds: 0.0125, ..Outcome::without_judgement(verdict, message) }
 }
 
-/// An outcome that broke a requirement.
-pub fn broke(level: Level, asked: &str, expected: &str, actual: &str) -> Outcome {
-    let verdict = match level {
-        Level::Should => Verdict::Warn,
-        _ => Verdict::Fail,
+/// A broken must: a session that outlives its end, found by asking this.
+pub fn failed(asked: &str) -> Outcome {
+    let broken = Broken {
+        requirement: "session.fd.dead_after_leaving".to_owned(),
+        level: Level::Must,
+        statement: "When the saving group is left the session ends: a later read or write on the old data_fd fails, \
+                    delivers no data and never hangs."
+            .to_owned(),
+        asked: asked.to_owned(),
+        expected: "an error, ENODEV by custom".to_owned(),
+        actual: "read returned 4096 bytes".to_owned(),
     };
-    Outcome {
-        broken: vec![Broken {
-            requirement: "session.fd.dead_after_leaving".to_owned(),
-            level,
-            statement: "When the saving group is left the session ends: a later read or write on the old data_fd \
-                        fails, delivers no data and never hangs."
-                .to_owned(),
-            asked: asked.to_owned(),
-            expected: expected.to_owned(),
-            actual: actual.to_owned(),
-        }],
-        evidence: Evidence {
-            operations: vec![
-                operation(0.000_012, "SET STOP_COPY", Some("ok, data_fd 7"), 113.2),
-                operation(0.000_230, "read 4096", Some("4096"), 18.4),
-                operation(0.000_301, "SET STOP", Some("ok, data_fd -1"), 40.0),
-                operation(0.000_390, "SET RUNNING", Some("ok, data_fd -1"), 40.0),
-                operation(0.000_488, "read 4096 on the old data_fd", Some("4096"), 9.9),
-            ],
-            paths: vec![ObservedPath { to: State::StopCopy, through: vec![State::Running, State::Stop] }],
-            ..Evidence::default()
-        },
-        ..outcome(verdict, "the old data_fd still delivers data")
-    }
+    let evidence = Evidence {
+        operations: vec![
+            operation(0.000_012, "SET STOP_COPY", Some("ok, data_fd 7"), 113.2),
+            operation(0.000_230, "read 4096", Some("4096"), 18.4),
+            operation(0.000_301, "SET STOP", Some("ok, data_fd -1"), 40.0),
+            operation(0.000_390, "SET RUNNING", Some("ok, data_fd -1"), 40.0),
+            operation(0.000_488, "read 4096 on the old data_fd", Some("4096"), 9.9),
+        ],
+        paths: vec![ObservedPath { to: State::StopCopy, through: vec![State::Running, State::Stop] }],
+        ..Evidence::default()
+    };
+    Outcome { broken: vec![broken], evidence, ..outcome(Verdict::Fail, "the old data_fd still delivers data") }
+}
+
+/// A broken should.
+pub fn warned() -> Outcome {
+    let broken = Broken {
+        requirement: "session.fd.close_on_exec".to_owned(),
+        level: Level::Should,
+        statement: "The data_fd goes away when the process executes another program.".to_owned(),
+        asked: "the descriptor flags of the data_fd of STOP_COPY".to_owned(),
+        expected: "FD_CLOEXEC is set".to_owned(),
+        actual: "FD_CLOEXEC is clear".to_owned(),
+    };
+    Outcome { broken: vec![broken], ..outcome(Verdict::Warn, "the data_fd stays open across exec") }
 }
 
 fn operation(at: f64, what: &str, result: Option<&str>, micros: f64) -> Operation {
@@ -165,7 +170,6 @@ pub const MTTY: [&str; 11] = [
 /// A whole run with every verdict in it, and one restart.
 pub fn mtty() -> Vec<Event> {
     let [flags, unknown, blocked_arc, arcs, running, stop, reset, cloexec, reinit, logging, states] = MTTY;
-    let dead = |asked: &str| broke(Level::Must, asked, "an error, ENODEV by custom", "read returned 4096 bytes");
     let pass = Outcome { proven: vec!["discover.flags.defined".to_owned()], ..outcome(Verdict::Pass, "") };
     let remarked = Outcome {
         evidence: Evidence {
@@ -195,13 +199,13 @@ pub fn mtty() -> Vec<Event> {
         start(arcs),
         finish(arcs, crashed()),
         start(running),
-        finish(running, dead("read of the data_fd after STOP_COPY -> RUNNING")),
+        finish(running, failed("read of the data_fd after STOP_COPY -> RUNNING")),
         start(stop),
-        finish(stop, dead("read of the data_fd after STOP_COPY -> STOP")),
+        finish(stop, failed("read of the data_fd after STOP_COPY -> STOP")),
         start(reset),
-        finish(reset, dead("read of the data_fd after VFIO_DEVICE_RESET in STOP_COPY")),
+        finish(reset, failed("read of the data_fd after VFIO_DEVICE_RESET in STOP_COPY")),
         start(cloexec),
-        finish(cloexec, broke(Level::Should, "the flags of the data_fd", "FD_CLOEXEC is set", "FD_CLOEXEC is clear")),
+        finish(cloexec, warned()),
         start(reinit),
         finish(reinit, outcome(Verdict::Skip, "needs kernel 7.1 or later for MIG_PRECOPY_INFOv2")),
         start(logging),
@@ -228,10 +232,6 @@ pub fn journal(events: Vec<Event>) -> Vec<u8> {
 /// A folder with a journal in it.
 pub fn folder(journal: &[u8]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    write(&folder.path().join("journal.jsonl"), journal);
+    std::fs::write(folder.path().join("journal.jsonl"), journal).expect("writable");
     folder
-}
-
-fn write(path: &Path, bytes: &[u8]) {
-    std::fs::write(path, bytes).expect("writable");
 }

@@ -62,12 +62,20 @@ pub fn write_all(folder: &Path) -> Result<Run, ReportError> {
 fn write_whole(folder: &Path, name: &'static str, bytes: &[u8]) -> Result<(), ReportError> {
     let write = || {
         // A temporary file is private; a report is not more so than the user's other files.
-        let mut file =
-            tempfile::Builder::new().prefix(name).permissions(Permissions::from_mode(0o666)).tempfile_in(folder)?;
-        file.write_all(bytes)?;
+        let mut file = tempfile::Builder::new()
+            .prefix(name)
+            .permissions(Permissions::from_mode(0o666))
+            .tempfile_in(folder)
+            .map_err(without_path)?;
+        file.as_file_mut().write_all(bytes)?;
         file.as_file().sync_all()?;
         file.persist(folder.join(name))?;
         Ok(())
     };
     write().map_err(|why| ReportError::Write { folder: folder.to_owned(), name, why })
+}
+
+/// What went wrong, without the name of the temporary file, which means nothing to anyone.
+fn without_path(error: io::Error) -> io::Error {
+    io::Error::from(error.kind())
 }

@@ -106,20 +106,14 @@ impl Machine {
         if self.has(Fault::DataSizeNeedsSession) && self.sessions.alive().next().is_none() {
             return Err(Errno::EINVAL);
         }
-        let bytes = match self.has(Fault::DataSizeAbsurd) {
-            false => self.data_size(),
-            true => u64::MAX,
-        };
+        let bytes = if self.has(Fault::DataSizeAbsurd) { u64::MAX } else { self.data_size() };
         self.copy_to_user(call, &bytes.to_ne_bytes())
     }
 
     fn get_device_state(&mut self, call: &mut FeatureCall) -> Result<i32, Errno> {
         self.copy_from_user(call)?;
         let device_state = self.look_at_state().number();
-        let data_fd = match self.has(Fault::GetReturnsFd) {
-            false => NO_FD,
-            true => self.begin_needlessly(),
-        };
+        let data_fd = if self.has(Fault::GetReturnsFd) { self.begin_needlessly() } else { NO_FD };
         let answer = MigState { device_state, data_fd };
         self.copy_to_user(call, &answer.to_bytes())
     }

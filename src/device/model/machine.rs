@@ -344,7 +344,9 @@ impl Machine {
 
     /// Bytes that STOP_COPY would stream from here on.
     pub(super) fn data_size(&self) -> u64 {
-        let going_on = self.sessions.saving().next().map(Saving::bytes_to_the_end);
-        going_on.unwrap_or_else(Saving::bytes_of_all)
+        match self.sessions.saving() {
+            Some(saving) => saving.bytes_to_the_end(),
+            None => Saving::bytes_of_all(),
+        }
     }
 }

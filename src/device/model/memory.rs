@@ -4,8 +4,8 @@
 //! |---|---|
 //! | 0..8 | identification, read only |
 //! | 8..16 | bytes that work has changed since the reset, read only |
-//! | 16..1024 | registers without a meaning, read and write |
-//! | 1024.. | data, read and write; work happens here |
+//! | 16..512 | registers without a meaning, read and write |
+//! | 512.. | data, read and write; work happens here |
 //!
 //! All of it is device state: a migration carries it over.
 
@@ -15,7 +15,7 @@ use std::ops::Range;
 use crate::uapi::Errno;
 
 /// The granularity of dirty tracking and of the stream.
-pub(super) const PAGE_BYTES: usize = 1024;
+pub(super) const PAGE_BYTES: usize = 512;
 
 /// How many pages there are, the registers' included.
 pub(super) const PAGES: usize = 32;
@@ -33,9 +33,12 @@ const READ_ONLY_BYTES: usize = WORK_DONE.end;
 pub(super) struct Memory(Vec<u8>);
 
 impl Memory {
-    /// The contents after a reset: a pattern in which no two pages are equal.
+    /// The contents after a reset: every word says where it is, so no two pages are equal.
     pub(super) fn after_reset() -> Memory {
-        let mut bytes: Vec<u8> = (0..MEMORY_BYTES).map(|at| (at ^ (at / PAGE_BYTES).wrapping_mul(37)) as u8).collect();
+        let mut bytes = vec![0; MEMORY_BYTES];
+        for (number, word) in bytes.chunks_exact_mut(4).enumerate() {
+            word.copy_from_slice(&(0xc0de_0000 | (4 * number) as u32).to_le_bytes());
+        }
         bytes[..IDENTIFICATION.len()].copy_from_slice(&IDENTIFICATION);
         bytes[WORK_DONE].fill(0);
         Memory(bytes)
@@ -99,6 +102,9 @@ impl Memory {
 
 /// The pages that a range of bytes lies in.
 pub(super) fn pages_of(range: Range<usize>) -> Range<usize> {
+    if range.is_empty() {
+        return 0..0;
+    }
     range.start / PAGE_BYTES..range.end.div_ceil(PAGE_BYTES)
 }
 
@@ -153,6 +159,15 @@ mod tests {
         assert_eq!(memory.write(end - 3, &[1; 8]), Ok(MEMORY_BYTES - 3..MEMORY_BYTES));
         assert_eq!(memory.read(end, &mut buffer), Err(Errno::EINVAL));
         assert_eq!(memory.write(u64::MAX, &[1]), Err(Errno::EINVAL));
+    }
+
+    #[test]
+    fn a_range_lies_in_the_pages_that_it_touches() {
+        let page = PAGE_BYTES;
+        assert_eq!(pages_of(3..3), 0..0);
+        assert_eq!(pages_of(0..page), 0..1);
+        assert_eq!(pages_of(page - 1..page + 1), 0..2);
+        assert_eq!(pages_of(MEMORY_BYTES - 1..MEMORY_BYTES), PAGES - 1..PAGES);
     }
 
     #[test]

@@ -86,10 +86,7 @@ impl Saving {
         while let Some(page) = self.dirty.pop_first() {
             self.enqueue(page, memory);
         }
-        let stale = match self.has(Fault::StaleBytes) {
-            false => 0,
-            true => self.serial,
-        };
+        let stale = if self.has(Fault::StaleBytes) { self.serial } else { 0 };
         self.queue.extend(record::end(stale));
         self.complete = true;
     }
@@ -104,9 +101,7 @@ impl Saving {
         if bytes == 0 {
             return self.meet_the_end();
         }
-        for (slot, byte) in buffer.iter_mut().zip(&self.queue) {
-            *slot = *byte;
-        }
+        buffer[..bytes].copy_from_slice(&self.queue.make_contiguous()[..bytes]);
         if !self.repeats(bytes) {
             self.queue.drain(..bytes);
             self.initial = self.initial.saturating_sub(bytes);
@@ -127,10 +122,8 @@ impl Saving {
     }
 
     fn enqueue(&mut self, page: usize, memory: &Memory) {
-        let contents = match self.has(Fault::LastPageLost) && page == PAGES - 1 {
-            false => memory.page(page),
-            true => &[0; PAGE_BYTES],
-        };
+        let contents =
+            if self.has(Fault::LastPageLost) && page == PAGES - 1 { &[0; PAGE_BYTES] } else { memory.page(page) };
         self.queue.extend(record::page(page, contents));
     }
 
@@ -156,9 +149,10 @@ impl Saving {
     /// Whether a read would deliver data, or the permanent end.
     pub(super) fn is_readable(&self) -> bool {
         let has_data = !self.queue.is_empty() || !self.dirty.is_empty();
-        let has_end = match self.complete {
-            true => !self.has(Fault::UnreadableAtEndOfStopCopy),
-            false => self.has(Fault::ReadableAtEndOfPreCopy),
+        let has_end = if self.complete {
+            !self.has(Fault::UnreadableAtEndOfStopCopy)
+        } else {
+            self.has(Fault::ReadableAtEndOfPreCopy)
         };
         has_data || has_end
     }
@@ -193,10 +187,7 @@ impl Saving {
     /// What would be read until the permanent end if the device stopped now.
     pub(super) fn bytes_to_the_end(&self) -> u64 {
         let Estimate { initial_bytes, dirty_bytes } = self.exact();
-        let end = match self.complete {
-            true => 0,
-            false => record::END_RECORD_BYTES as u64,
-        };
+        let end = if self.complete { 0 } else { record::END_RECORD_BYTES as u64 };
         initial_bytes + dirty_bytes + end
     }
 

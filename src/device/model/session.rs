@@ -39,7 +39,8 @@ pub(super) enum Transfer {
     Resuming(Resuming),
 }
 
-/// All data_fds that are open, and the sessions that go on. In a conforming device at most one goes on.
+/// All data_fds that are open, and the sessions that go on. In a conforming device at most one goes on; with some
+/// faults an older one does not end.
 #[derive(Debug)]
 pub(super) struct Sessions {
     table: BTreeMap<i32, Session>,
@@ -59,7 +60,7 @@ impl Sessions {
 
     /// Hands out one more data_fd: for what goes on, or else for a session that has ended already.
     pub(super) fn begin_needlessly(&mut self, ended: Transfer) -> i32 {
-        let copy = self.alive().next().cloned();
+        let copy = self.alive().last().cloned();
         let session = copy.unwrap_or(Session { transfer: ended, alive: false, open: true, taken: false });
         self.install(Session { open: true, taken: false, ..session })
     }
@@ -124,15 +125,16 @@ impl Sessions {
         self.table.values().filter(|session| session.alive)
     }
 
-    /// The saving sessions that go on.
-    pub(super) fn saving(&self) -> impl Iterator<Item = &Saving> {
-        self.alive().filter_map(|session| match &session.transfer {
+    /// The saving session that goes on.
+    pub(super) fn saving(&self) -> Option<&Saving> {
+        let saving = self.alive().filter_map(|session| match &session.transfer {
             Transfer::Saving(saving) => Some(saving),
             Transfer::Resuming(_) => None,
-        })
+        });
+        saving.last()
     }
 
-    /// The same, to change them.
+    /// The saving sessions that go on, to change them.
     pub(super) fn saving_mut(&mut self) -> impl Iterator<Item = &mut Saving> {
         let alive = self.table.values_mut().filter(|session| session.alive);
         alive.filter_map(|session| match &mut session.transfer {
@@ -143,10 +145,11 @@ impl Sessions {
 
     /// The resuming session that goes on.
     pub(super) fn resuming(&self) -> Option<&Resuming> {
-        self.alive().find_map(|session| match &session.transfer {
+        let resuming = self.alive().filter_map(|session| match &session.transfer {
             Transfer::Resuming(resuming) => Some(resuming),
             Transfer::Saving(_) => None,
-        })
+        });
+        resuming.last()
     }
 }
 

@@ -135,6 +135,9 @@ impl Machine {
         let Transfer::Saving(saving) = &session.transfer else {
             return Err(Errno::ENOTTY);
         };
+        if !self.capabilities().is_some_and(|set| set.pre_copy) {
+            return Err(Errno::ENOTTY);
+        }
         if call.argsz < PRECOPY_INFO_BYTES {
             spec.refuse_unless(Fault::PrecopyInfoArgszUnchecked, Errno::EINVAL)?;
         }

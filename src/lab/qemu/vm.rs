@@ -8,8 +8,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::harness::verdict::Verdict;
-use crate::harness::wire::{Done, Receiver, Reply, Request, WireError, send};
+use crate::harness::wire::{Channel, Done, Receiver, Reply, Request, WireError, send};
 use crate::lab::LabError;
+use crate::lab::guest::PORT_NAME;
 use crate::uapi::process::die_with_parent;
 
 use super::{TAIL_LINES, lost};
@@ -30,8 +31,8 @@ pub struct Machine {
     pub image: PathBuf,
     /// The initramfs.
     pub initramfs: PathBuf,
-    /// Where the channel's socket is made.
-    pub socket: PathBuf,
+    /// Where the sockets of the channels are made.
+    pub sockets: PathBuf,
     /// What the guest's kernel prints is appended here.
     pub console: PathBuf,
 }
@@ -41,6 +42,8 @@ pub struct Vm {
     qemu: Child,
     channel: UnixStream,
     replies: Receiver<UnixStream>,
+    // Until the guest has said over which channel it talks.
+    virtio: Option<UnixStream>,
     console: PathBuf,
     errors: PathBuf,
 }
@@ -52,23 +55,42 @@ impl Vm {
     /// Why QEMU did not start.
     pub fn start(machine: &Machine, accelerator: &str) -> Result<Vm, LabError> {
         let failed = |error: std::io::Error| LabError::failed("start QEMU", error);
-        // Left over from the guest before.
-        let _ = fs::remove_file(&machine.socket);
-        let listener = UnixListener::bind(&machine.socket).map_err(failed)?;
-        let errors = machine.socket.with_extension("stderr");
+        let serial = listen(&machine.socket(Channel::Serial)).map_err(failed)?;
+        let virtio = listen(&machine.socket(Channel::Virtio)).map_err(failed)?;
+        let errors = machine.sockets.join("stderr");
         let stderr = fs::File::create(&errors).map_err(failed)?;
         let mut command = machine.command(accelerator)?;
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
         let mut qemu = die_with_parent(&mut command).spawn().map_err(failed)?;
-        let channel = match accept(&listener, &mut qemu, &errors) {
-            Ok(channel) => channel,
+        let accepted =
+            accept(&serial, &mut qemu, &errors).and_then(|serial| Ok((serial, accept(&virtio, &mut qemu, &errors)?)));
+        let (channel, virtio) = match accepted {
+            Ok(channels) => channels,
             Err(error) => {
                 end(&mut qemu);
                 return Err(error);
             }
         };
         let replies = Receiver::new(channel.try_clone().map_err(failed)?);
-        Ok(Vm { qemu, channel, replies, console: machine.console.clone(), errors })
+        Ok(Vm { qemu, channel, replies, virtio: Some(virtio), console: machine.console.clone(), errors })
+    }
+
+    /// Waits until the guest's init is up, and goes on over the channel that it names.
+    ///
+    /// # Errors
+    /// What came instead.
+    pub fn wait_until_up(&mut self, bound: Duration) -> Result<(), LabError> {
+        let virtio = self.virtio.take();
+        match (self.receive(bound), virtio) {
+            (Ok(Reply::Up(Channel::Virtio)), Some(virtio)) => {
+                let failed = |error| LabError::failed("talk to the guest", error);
+                self.replies = Receiver::new(virtio.try_clone().map_err(failed)?);
+                self.channel = virtio;
+                Ok(())
+            }
+            (Ok(Reply::Up(_)), _) => Ok(()),
+            (other, _) => Err(self.explain("boot the guest", other)),
+        }
     }
 
     /// Asks the guest to run a check.
@@ -194,6 +216,13 @@ impl Drop for Vm {
 }
 
 impl Machine {
+    fn socket(&self, channel: Channel) -> PathBuf {
+        self.sockets.join(match channel {
+            Channel::Serial => "serial",
+            Channel::Virtio => "virtio",
+        })
+    }
+
     fn command(&self, accelerator: &str) -> Result<Command, LabError> {
         let Some((program, words)) = self.qemu.split_first() else {
             return Err(LabError::failed("start QEMU", "the environment names no program"));
@@ -208,8 +237,11 @@ impl Machine {
         command.args(["-smp", "2", "-m", "1G", "-no-reboot"]);
         command.arg("-chardev").arg(option("file,id=console,append=on,path=", &self.console));
         command.args(["-serial", "chardev:console"]);
-        command.arg("-chardev").arg(option("socket,id=channel,path=", &self.socket));
-        command.args(["-serial", "chardev:channel"]);
+        for (channel, name) in [(Channel::Serial, "serial"), (Channel::Virtio, "virtio")] {
+            command.arg("-chardev").arg(option(&format!("socket,id={name},path="), &self.socket(channel)));
+        }
+        command.args(["-serial", "chardev:serial", "-device", "virtio-serial-pci"]);
+        command.arg("-device").arg(format!("virtserialport,chardev=virtio,name={PORT_NAME}"));
         command.arg("-kernel").arg(&self.image).arg("-initrd").arg(&self.initramfs);
         // A panic ends QEMU; warnings and worse go to the console, since that is what a dead guest leaves behind.
         command.args(["-append", "console=ttyS0 panic=-1 loglevel=5 iommu.strict=1"]);
@@ -220,6 +252,12 @@ impl Machine {
 /// QEMU wants commas in values doubled.
 fn option(head: &str, path: &Path) -> String {
     format!("{head}{}", path.display().to_string().replace(',', ",,"))
+}
+
+fn listen(socket: &Path) -> std::io::Result<UnixListener> {
+    // Left over from the guest before.
+    let _ = fs::remove_file(socket);
+    UnixListener::bind(socket)
 }
 
 fn accept(listener: &UnixListener, qemu: &mut Child, errors: &Path) -> Result<UnixStream, LabError> {

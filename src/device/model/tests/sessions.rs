@@ -135,6 +135,8 @@ fn precopy_info_follows_its_rules() {
     assert_eq!(answer(good), Err(Errno::ENODEV));
     let resuming = begin(&device, State::Resuming);
     assert_eq!(resuming.precopy_info(&mut { good }), Err(Errno::ENOTTY));
+    let without = conforming(Capabilities { pre_copy: false, ..Capabilities::FULL });
+    assert_eq!(begin(&without, State::StopCopy).precopy_info(&mut { good }), Err(Errno::ENOTTY));
 }
 
 #[test]

@@ -8,8 +8,6 @@ const ARBITRARY: [u32; 5] = [8, 9, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff];
 /// A device in that state, with its session, and with a good stream written if it is RESUMING.
 fn device_in(set: Capabilities, origin: State) -> (ModelDevice, Option<Box<dyn Stream>>) {
     let device = conforming(set);
-    let good_stream = save(&device);
-    enter(&device, State::Running);
     if origin == State::Error {
         device.stimulate(Stimulus::EnterError).unwrap();
         assert_eq!(api(&device).set_state(State::Stop.number()).err(), Some(Errno::EIO));
@@ -17,7 +15,8 @@ fn device_in(set: Capabilities, origin: State) -> (ModelDevice, Option<Box<dyn S
     }
     let stream = enter(&device, origin);
     if origin == State::Resuming {
-        stream.as_ref().unwrap().write(&good_stream).unwrap();
+        let good = save(&conforming(set));
+        stream.as_ref().unwrap().write(&good).unwrap();
     }
     (device, stream)
 }

@@ -1,0 +1,7 @@
+//! What reports promise: the truth about a journal that was cut anywhere, valid files, and text that people understand.
+
+mod console;
+mod journal;
+mod json;
+mod junit;
+mod write;

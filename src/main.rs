@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use vfio_conform::device::{DeviceName, Via};
 use vfio_conform::harness::executor::{self, ExecutorArguments};
 use vfio_conform::harness::keeper::ExecutorSpec;
-use vfio_conform::harness::supervisor::{self, RunError, RunFolder, RunOptions};
+use vfio_conform::harness::supervisor::{self, RunFolder, RunOptions};
 use vfio_conform::harness::verdict::Exit;
 use vfio_conform::lab::guest;
 use vfio_conform::lab::local::LocalLab;
@@ -247,6 +247,3 @@ fn serve(arguments: &ExecutorArguments) -> Outcome {
     executor::serve(arguments)?;
     Ok(Exit::Conforms)
 }
-
-#[allow(dead_code)]
-fn unused(_: RunError) {}

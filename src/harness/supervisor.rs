@@ -2,7 +2,7 @@
 //! lab. It holds no device; what it holds is the journal.
 
 use std::fs;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -302,7 +302,8 @@ impl Supervisor {
             return;
         };
         self.write(Event::LabRestarted { reason: reason.clone() });
-        let mut told = Told { journal: &mut self.journal, broken: &mut self.broken, progress: Progress::new() };
+        let mut told =
+            Told { journal: &mut self.journal, broken: &mut self.broken, progress: Progress::between_trials() };
         let recovered = self.lab.recover(&mut told);
         drop(told);
         match recovered {
@@ -358,5 +359,4 @@ fn summarize(run: &report::Run, folder: &RunFolder, arguments: &Arguments) {
                 .and_then(|()| out.flush())
         }
     };
-    let _ = std::io::stdout().is_terminal();
 }

@@ -3,6 +3,7 @@
 //! It mounts what is needed, loads the modules, brings the target up, and runs what the host asks for over a channel
 //! that nothing else writes to. Whatever goes wrong is said there, or by the guest's end.
 
+use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -133,5 +134,32 @@ fn bring_up(target: Target, modules: &[String]) -> Result<(), String> {
 
 fn load(name: &str) -> std::io::Result<()> {
     let file = File::open(Path::new(MODULES).join(name))?;
-    finit_module(&file, c"", ModuleInitFlags::empty()).map_err(std::io::Error::from)
+    let words = fs::read_to_string("/proc/cmdline")?;
+    let parameters = CString::new(parameters(name, &words))?;
+    finit_module(&file, &parameters, ModuleInitFlags::empty()).map_err(std::io::Error::from)
+}
+
+/// What the kernel's command line holds for a module, as modprobe would pass it on.
+fn parameters(file: &str, words: &str) -> String {
+    let module = file.trim_end_matches(".ko").replace('-', "_");
+    let of_module: Vec<&str> = words
+        .split_whitespace()
+        .filter_map(|word| word.split_once('.'))
+        .filter(|(name, _)| name.replace('-', "_") == module)
+        .map(|(_, parameter)| parameter)
+        .collect();
+    of_module.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_reach_their_module_only() {
+        let words = "console=ttyS0 vfio_pci.ids=1:2 stumble.how=warn stumble.from=1 a.b=c";
+        assert_eq!(parameters("stumble.ko", words), "how=warn from=1");
+        assert_eq!(parameters("vfio-pci.ko", words), "ids=1:2");
+        assert_eq!(parameters("vfio.ko", words), "");
+    }
 }

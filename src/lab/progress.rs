@@ -26,6 +26,12 @@ impl Progress {
         Progress { bar, began: Instant::now() }
     }
 
+    /// Progress in the middle of a line that somebody else has begun: always whole lines of its own.
+    pub fn between_trials() -> Progress {
+        eprintln!();
+        Progress { bar: None, began: Instant::now() }
+    }
+
     /// This is being done now.
     pub fn step(&self, what: &str) {
         match &self.bar {

@@ -68,6 +68,9 @@ pub struct QemuOptions {
     /// A kbuild folder whose modules are loaded into the guest last; may be given again
     #[arg(long, value_name = "DIR")]
     pub extra: Vec<PathBuf>,
+    /// Words for the kernel's command line; MODULE.PARAMETER=VALUE reaches the guest's modules
+    #[arg(long, value_name = "WORDS")]
+    pub append: Option<String>,
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
@@ -83,8 +86,14 @@ impl QemuOptions {
     pub fn reproduce(&self) -> String {
         let command = std::env::var("VFIO_CONFORM_COMMAND");
         let command = command.unwrap_or_else(|_| "vfio-conform qemu".to_owned());
-        let extra: String = self.extra.iter().map(|extra| format!(" --extra {}", extra.display())).collect();
-        format!("{command} --target {} --kernel {}{extra} -- --exact {{check}}", self.target, self.kernel)
+        let mut words = format!("{command} --target {} --kernel {}", self.target, self.kernel);
+        for extra in &self.extra {
+            words += &format!(" --extra {}", extra.display());
+        }
+        if let Some(append) = &self.append {
+            words += &format!(" --append '{append}'");
+        }
+        words + " -- --exact {check}"
     }
 }
 
@@ -148,6 +157,7 @@ impl QemuLab {
             initramfs,
             sockets: folder.path().to_owned(),
             console: self.console.clone(),
+            append: self.options.append.clone(),
         };
         let accelerator = Accelerator::Tcg { why: String::new() };
         Ok(Prepared { machine, kernel, accelerator, _folder: folder })
@@ -305,6 +315,7 @@ pub fn bare(options: &QemuOptions) -> Result<Bare, LabError> {
         initramfs,
         sockets: folder.path().to_owned(),
         console: folder.path().join("console.log"),
+        append: options.append.clone(),
     };
     let accelerators = match accelerator::choose(options.accel) {
         Choice::Use(accelerator) => vec![(accelerator, BOOT_BOUND)],

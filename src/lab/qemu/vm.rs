@@ -35,6 +35,8 @@ pub struct Machine {
     pub sockets: PathBuf,
     /// What the guest's kernel prints is appended here.
     pub console: PathBuf,
+    /// Further words for the kernel's command line.
+    pub append: Option<String>,
 }
 
 /// A guest that is switched on. Dropping it switches it off.
@@ -244,7 +246,8 @@ impl Machine {
         command.arg("-device").arg(format!("virtserialport,chardev=virtio,name={PORT_NAME}"));
         command.arg("-kernel").arg(&self.image).arg("-initrd").arg(&self.initramfs);
         // A panic ends QEMU; warnings and worse go to the console, since that is what a dead guest leaves behind.
-        command.args(["-append", "console=ttyS0 panic=-1 loglevel=5 iommu.strict=1"]);
+        let words = "console=ttyS0 panic=-1 loglevel=5 iommu.strict=1";
+        command.arg("-append").arg(format!("{words} {}", self.append.as_deref().unwrap_or_default()));
         Ok(command)
     }
 }

@@ -65,7 +65,7 @@ pub fn serve(arguments: &ExecutorArguments) -> Result<(), WireError> {
 }
 
 fn open(arguments: &ExecutorArguments) -> Result<Bench, String> {
-    let record = arguments.record.as_ref().map(|path| open_record(path));
+    let record = arguments.record.as_ref().map(open_record);
     let record = record.transpose().map_err(|error| format!("failed to open the record of operations: {error}"))?;
     let device = device::open(&arguments.device, arguments.via).map_err(|error| error.to_string())?;
     let (kernel, tracer) = match &arguments.device {

@@ -18,7 +18,7 @@ use crate::uapi::process::die_with_parent;
 
 use super::journal::LabReady;
 use super::kernel_log::{KernelLog, Said, taint_letters};
-use super::outcome::{Broken, Outcome};
+use super::outcome::Outcome;
 use super::record;
 use super::trace;
 use super::verdict::Verdict;
@@ -282,14 +282,6 @@ fn accuse(done: &mut Done, said: Said) {
             let why = "the kernel oopsed, so nothing that follows could be trusted";
             done.lost.get_or_insert(why.to_owned());
         }
-        outcome.proven.retain(|id| id != requirement.id);
-        outcome.broken.push(Broken {
-            requirement: requirement.id.to_owned(),
-            level: requirement.level,
-            statement: requirement.statement.to_owned(),
-            asked: "watch the kernel while the check runs".to_owned(),
-            expected: "no report and no new taint".to_owned(),
-            actual,
-        });
+        outcome.accuse(requirement, actual);
     }
 }

@@ -83,7 +83,7 @@ impl KernelLog {
     /// What was said since the last look.
     pub fn look(&mut self) -> Said {
         let mut lines = self.lines();
-        lines.retain(|line| !strip_stamp(line).starts_with(MARK));
+        lines.retain(|line| !is_mark(line));
         let report = lines.iter().find(|line| is_report(line)).cloned();
         let now = taint();
         let new_taint = now & !self.taint;
@@ -108,6 +108,11 @@ impl KernelLog {
             }
         }
     }
+}
+
+/// Whether a line is one that a guest's init wrote.
+pub fn is_mark(line: &str) -> bool {
+    strip_stamp(line).starts_with(MARK)
 }
 
 /// Whether a line of the kernel log reports that something is wrong with the kernel.

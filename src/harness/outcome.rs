@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::verdict::Verdict;
-use crate::requirement::Level;
+use crate::requirement::{Level, Requirement};
 use crate::uapi::state::State;
 
 /// The whole result of one check on one device.
@@ -86,5 +86,18 @@ impl Outcome {
             broken: Vec::new(),
             evidence: Evidence::default(),
         }
+    }
+
+    /// Writes down that the kernel itself reported something. What that makes of the verdict is the caller's matter.
+    pub fn accuse(&mut self, requirement: &'static Requirement, actual: String) {
+        self.proven.retain(|id| id != requirement.id);
+        self.broken.push(Broken {
+            requirement: requirement.id.to_owned(),
+            level: requirement.level,
+            statement: requirement.statement.to_owned(),
+            asked: "watch the kernel while the check runs".to_owned(),
+            expected: "no report and no new taint".to_owned(),
+            actual,
+        });
     }
 }

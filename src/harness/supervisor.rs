@@ -83,7 +83,7 @@ impl RunFolder {
     pub fn create(out: Option<&Path>) -> Result<RunFolder, RunError> {
         let path = match out {
             Some(path) => path.to_owned(),
-            None => PathBuf::from("reports/out").join(new_name()),
+            None => reports_folder().join(new_name()),
         };
         let failed = |why| RunError::Folder { path: path.clone(), why };
         fs::create_dir_all(&path).map_err(failed)?;
@@ -115,6 +115,11 @@ impl RunFolder {
         let name = self.path.file_name().unwrap_or(self.path.as_os_str());
         name.to_string_lossy().into_owned()
     }
+}
+
+/// Where runs go that were not told where: the project's own folder if a script of the project called us.
+fn reports_folder() -> PathBuf {
+    std::env::var_os("VFIO_CONFORM_REPORTS").map_or_else(|| PathBuf::from("reports/out"), PathBuf::from)
 }
 
 /// Names sort by time; the process number keeps two runs of one second apart.

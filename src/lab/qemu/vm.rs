@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::harness::kernel_log::is_mark;
 use crate::harness::verdict::Verdict;
 use crate::harness::wire::{Channel, Done, Receiver, Reply, Request, WireError, send};
 use crate::lab::LabError;
 use crate::lab::guest::PORT_NAME;
+use crate::requirement::health;
 use crate::uapi::process::die_with_parent;
 
 use super::{TAIL_LINES, lost};
@@ -168,7 +170,9 @@ impl Vm {
         let panic = lines.iter().rev().take(200).find(|line| line.contains("Kernel panic"));
         match (status, panic) {
             (Some(status), Some(panic)) if status.success() => {
-                lost(Verdict::Crash, format!("the guest's kernel panicked: {panic}"))
+                let mut done = lost(Verdict::Crash, "the guest's kernel panicked".to_owned());
+                done.outcome.accuse(&health::LOG, panic.clone());
+                done
             }
             (Some(status), _) if status.success() => lost(Verdict::Crash, "the guest went down by itself".to_owned()),
             (Some(status), _) => {
@@ -310,6 +314,6 @@ fn console_lines(console: &Path, from: u64) -> Vec<String> {
     String::from_utf8_lossy(&bytes[from..])
         .lines()
         .map(|line| line.trim_end().to_owned())
-        .filter(|line| !line.is_empty())
+        .filter(|line| !line.is_empty() && !is_mark(line))
         .collect()
 }

@@ -1,0 +1,326 @@
+//! The whole, in real guests: a real kernel, its real VFIO core, upstream's `mtty` driver.
+//!
+//! These tests need the environment of the qemu lab (the first run gets it, as root) and take minutes, so a plain
+//! `cargo test` leaves them out; `./ci/test` runs them. `VFIO_CONFORM` names the program to test, which is otherwise
+//! the one that cargo has just built.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+type Tested = Result<(), Box<dyn Error>>;
+
+/// What upstream's mtty does not keep, on every kernel: it opens in the state that it was closed in, and it does not
+/// say that it can be reset, though it can.
+const MTTY_FINDINGS: [&str; 7] = [
+    "fsm::reopened_in_pre_copy",
+    "fsm::reopened_in_pre_copy_p2p",
+    "fsm::reopened_in_resuming",
+    "fsm::reopened_in_running_p2p",
+    "fsm::reopened_in_stop",
+    "fsm::reopened_in_stop_copy",
+    "reset::is_available",
+];
+
+/// The checks that ask for an arc that the uAPI forbids.
+const BLOCKED_ARCS: [&str; 2] = ["fsm::stop_copy_to_pre_copy", "fsm::stop_copy_to_pre_copy_p2p"];
+
+fn program() -> PathBuf {
+    std::env::var_os("VFIO_CONFORM").map_or_else(|| env!("CARGO_BIN_EXE_vfio-conform").into(), PathBuf::from)
+}
+
+fn stumble() -> String {
+    concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/faults/stumble").to_owned()
+}
+
+/// A finished run.
+struct Run {
+    exit: Option<i32>,
+    said: String,
+    report: Value,
+}
+
+impl Run {
+    fn read(folder: &Path, output: Output) -> Result<Run, Box<dyn Error>> {
+        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let report = fs::read(folder.join("report.json")).map_err(|error| format!("{error}; it said:\n{said}"))?;
+        Ok(Run { exit: output.status.code(), said, report: serde_json::from_slice(&report)? })
+    }
+
+    /// The names of the checks by verdict.
+    fn by_verdict(&self) -> BTreeMap<String, Vec<String>> {
+        let mut by_verdict: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for check in self.checks() {
+            by_verdict.entry(text(check, "verdict")).or_default().push(text(check, "name"));
+        }
+        by_verdict.values_mut().for_each(|names| names.sort());
+        by_verdict
+    }
+
+    fn with(&self, verdict: &str) -> Vec<String> {
+        self.by_verdict().remove(verdict).unwrap_or_default()
+    }
+
+    fn checks(&self) -> impl Iterator<Item = &Value> {
+        self.report["checks"].as_array().into_iter().flatten()
+    }
+
+    fn check(&self, name: &str) -> &Value {
+        self.checks().find(|check| check["name"] == name).unwrap_or(&Value::Null)
+    }
+}
+
+fn text(value: &Value, key: &str) -> String {
+    value[key].as_str().unwrap_or_default().to_owned()
+}
+
+fn qemu(kernel: &str, options: &[&str], libtest: &[&str]) -> Result<(Command, tempfile::TempDir), Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    let mut command = Command::new(program());
+    command.args(["qemu", "--target", "mtty", "--kernel", kernel, "--out"]).arg(folder.path()).args(options);
+    command.arg("--").args(libtest);
+    Ok((command, folder))
+}
+
+fn run(kernel: &str, options: &[&str], libtest: &[&str]) -> Result<Run, Box<dyn Error>> {
+    let (mut command, folder) = qemu(kernel, options, libtest)?;
+    let output = command.output()?;
+    Run::read(folder.path(), output)
+}
+
+/// Runs the checks that ask for something in STOP, with a kernel that fails at STOP -> RESUMING.
+fn run_stumbling(how: &str) -> Result<Run, Box<dyn Error>> {
+    let append = format!("stumble.how={how}");
+    run("7.3", &["--extra", &stumble(), "--append", &append], &["fsm::stop_to_"])
+}
+
+/// Whether the archive still has this kernel, or we have it.
+fn is_there(kernel: &str) -> Result<bool, Box<dyn Error>> {
+    let recipe = concat!(env!("CARGO_MANIFEST_DIR"), "/ci/environment");
+    let output = Command::new("bash").args([recipe, "kernels"]).output()?;
+    let listed = String::from_utf8(output.stdout)?;
+    Ok(listed.lines().any(|line| line.split('\t').next() == Some(kernel)))
+}
+
+#[test]
+#[ignore = "boots guests: ./ci/test runs it"]
+fn mtty_has_its_known_findings_and_no_others() -> Tested {
+    let run = run("7.3", &[], &[])?;
+    assert_eq!(run.exit, Some(1), "{}", run.said);
+    assert_eq!(run.with("fail"), MTTY_FINDINGS);
+    let others: Vec<String> = run.by_verdict().into_keys().filter(|verdict| verdict != "fail").collect();
+    assert_eq!(others, ["pass", "skip"], "{}", run.said);
+    for finding in MTTY_FINDINGS {
+        assert!(run.said.contains(&format!("--exact {finding}")), "no way to run {finding} again:\n{}", run.said);
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "boots guests: ./ci/test runs it"]
+fn the_kernels_own_path_is_evidence() -> Tested {
+    let run = run("7.3", &[], &["--exact", "fsm::resuming_to_pre_copy"])?;
+    let path = &run.check("fsm::resuming_to_pre_copy")["evidence"]["paths"][0]["through"];
+    assert_eq!(*path, serde_json::json!(["RESUMING", "STOP", "RUNNING_P2P", "RUNNING"]), "{}", run.said);
+    Ok(())
+}
+
+#[test]
+#[ignore = "boots guests: ./ci/test runs it"]
+fn a_run_costs_at_most_twice_a_bare_boot() -> Tested {
+    let mut ratios = Vec::new();
+    for _ in 0..3 {
+        let output = Command::new(program()).args(["qemu", "--kernel", "7.3", "--bare"]).output()?;
+        let said = String::from_utf8(output.stdout)?;
+        let bare: f64 = said
+            .split_whitespace()
+            .zip(said.split_whitespace().skip(1))
+            .find(|(_, unit)| *unit == "s")
+            .and_then(|(seconds, _)| seconds.parse().ok())
+            .ok_or_else(|| format!("no seconds in {said:?}"))?;
+        let run = run("7.3", &[], &[])?;
+        let whole = run.report["timeline"]["power_on_to_verdict"].as_f64().ok_or("no time in the report")?;
+        ratios.push(whole / bare);
+    }
+    ratios.sort_by(f64::total_cmp);
+    println!("power-on to verdict, as multiples of a bare boot: {ratios:.2?}");
+    assert!(ratios[1] <= 2.0, "{ratios:?}");
+    Ok(())
+}
+
+#[test]
+#[ignore = "boots guests: ./ci/test runs it"]
+fn an_oops_is_a_crash_of_its_check_alone() -> Tested {
+    let run = run_stumbling("oops")?;
+    assert_eq!(run.exit, Some(3), "{}", run.said);
+    assert_eq!(run.with("crash"), ["fsm::stop_to_resuming"]);
+    assert_eq!(run.by_verdict().into_keys().collect::<Vec<_>>(), ["crash", "pass"], "{}", run.said);
+    let evidence = run.check("fsm::stop_to_resuming")["evidence"].to_string();
+    assert!(evidence.contains("NULL pointer dereference"), "{evidence}");
+    assert!(evidence.contains("SET RESUMING"), "{evidence}");
+    Ok(())
+}
+
+#[test]
+#[ignore = "boots guests: ./ci/test runs it"]
+fn a_warning_of_the_kernel_fails_the_check_that_was_running() -> Tested {
+    let run = run_stumbling("warn")?;
+    assert_eq!(run.exit, Some(1), "{}", run.said);
+    assert_eq!(run.with("fail"), ["fsm::stop_to_resuming"]);
+    let broken = run.check("fsm::stop_to_resuming")["broken"].to_string();
+    assert!(broken.contains("health.kernel_log.clean"), "{broken}");
+    Ok(())
+}
+
+#[test]
+#[ignore = "boots guests: ./ci/test runs it"]
+fn a_panic_costs_one_check_and_a_restart() -> Tested {
+    let run = run_stumbling("panic")?;
+    assert_eq!(run.exit, Some(3), "{}", run.said);
+    assert_eq!(run.with("crash"), ["fsm::stop_to_resuming"]);
+    assert_eq!(run.by_verdict().into_keys().collect::<Vec<_>>(), ["crash", "pass"], "{}", run.said);
+    let broken = run.check("fsm::stop_to_resuming")["broken"].to_string();
+    assert!(broken.contains("Kernel panic"), "{broken}");
+    Ok(())
+}
+
+#[test]
+#[ignore = "boots guests: ./ci/test runs it"]
+fn a_call_that_is_stuck_in_the_kernel_is_a_hang_of_its_check_alone() -> Tested {
+    let run = run_stumbling("hang")?;
+    assert_eq!(run.exit, Some(3), "{}", run.said);
+    assert_eq!(run.with("hang"), ["fsm::stop_to_resuming"]);
+    assert_eq!(run.by_verdict().into_keys().collect::<Vec<_>>(), ["hang", "pass"], "{}", run.said);
+    Ok(())
+}
+
+/// The real thing, as long as the archive has it: this VFIO core spins for ever on the forbidden arcs.
+#[test]
+#[ignore = "boots guests: ./ci/test runs it"]
+fn linux_6_12_94_hangs_on_the_blocked_arcs_and_on_nothing_else() -> Tested {
+    if !is_there("6.12.94")? {
+        println!("left out: the archive has no Linux 6.12.94 any more");
+        return Ok(());
+    }
+    let run = run("6.12.94", &[], &[])?;
+    assert_eq!(run.exit, Some(3), "{}", run.said);
+    assert_eq!(run.with("hang"), BLOCKED_ARCS);
+    assert_eq!(run.with("fail"), MTTY_FINDINGS);
+    assert_eq!(run.with("blocked"), [""; 0]);
+    assert_eq!(run.report["restarts"].as_array().map(Vec::len), Some(2));
+    Ok(())
+}
+
+#[test]
+#[ignore = "boots guests: ./ci/test runs it"]
+fn the_newest_6_12_refuses_the_blocked_arcs() -> Tested {
+    let run = run("6.12", &[], &["fsm::stop_copy_to_"])?;
+    assert_eq!(run.exit, Some(0), "{}", run.said);
+    for name in BLOCKED_ARCS {
+        assert_eq!(run.check(name)["verdict"], "pass", "{}", run.said);
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "boots guests: ./ci/test runs it"]
+fn killing_qemu_costs_one_check() -> Tested {
+    let (mut command, folder) = qemu("7.3", &[], &[])?;
+    let supervisor = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    wait_for_checks(folder.path(), 20)?;
+    let killed = Command::new("pkill").args(["-KILL", "-P", &supervisor.id().to_string(), "qemu"]).status()?;
+    assert!(killed.success(), "no QEMU to kill");
+    let run = Run::read(folder.path(), supervisor.wait_with_output()?)?;
+    assert_eq!(run.exit, Some(3), "{}", run.said);
+    assert_eq!(run.with("blocked").len(), 1, "{}", run.said);
+    assert_eq!(run.with("fail"), MTTY_FINDINGS);
+    assert_eq!(run.report["restarts"].as_array().map(Vec::len), Some(1));
+    Ok(())
+}
+
+#[test]
+#[ignore = "boots guests: ./ci/test runs it"]
+fn killing_the_supervisor_leaves_the_truth_and_no_qemu() -> Tested {
+    let (mut command, folder) = qemu("7.3", &[], &[])?;
+    let mut supervisor = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    wait_for_checks(folder.path(), 20)?;
+    supervisor.kill()?;
+    supervisor.wait()?;
+    wait_until_gone(folder.path())?;
+    let finished = finished_checks(folder.path())?;
+    let report = Command::new(program()).arg("report").arg(folder.path()).output()?;
+    let run = Run::read(folder.path(), report)?;
+    assert_eq!(run.exit, Some(3), "{}", run.said);
+    for check in run.checks() {
+        let (name, verdict) = (text(check, "name"), text(check, "verdict"));
+        assert_eq!(finished.contains(&name), verdict != "blocked", "{name}: {verdict}");
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "boots guests: ./ci/test runs it"]
+fn a_kernel_that_does_not_boot_is_said_to_be_one() -> Tested {
+    let (mut command, _folder) = qemu("7.3", &["--append", "rdinit=/nowhere root=/dev/nowhere"], &[])?;
+    let output = command.output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("failed to boot the guest"), "{said}");
+    assert!(said.contains("Kernel panic"), "{said}");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs the environment: ./ci/test runs it"]
+fn a_kernel_that_is_gone_or_no_kernel_is_said_to_be_one() -> Tested {
+    for (kernel, sentence) in [("6.12.1", "gone"), ("0.1", "0.1"), (env!("CARGO_MANIFEST_DIR"), "kernel")] {
+        let (mut command, _folder) = qemu(kernel, &[], &[])?;
+        let output = command.output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        let said: Vec<&str> = said.lines().filter(|line| line.starts_with("vfio-conform: ")).collect();
+        assert!(said.len() == 1 && said[0].contains(sentence), "{kernel}: {said:?}");
+    }
+    Ok(())
+}
+
+fn finished_checks(folder: &Path) -> Result<Vec<String>, Box<dyn Error>> {
+    let journal = fs::read_to_string(folder.join("journal.jsonl")).unwrap_or_default();
+    let whole = journal.rfind('\n').map_or("", |end| &journal[..end]);
+    let mut names = Vec::new();
+    for line in whole.lines() {
+        let entry: Value = serde_json::from_str(line)?;
+        if entry["event"] == "check_finished" {
+            names.push(text(&entry, "check"));
+        }
+    }
+    Ok(names)
+}
+
+fn wait_for_checks(folder: &Path, count: usize) -> Tested {
+    wait_for(Duration::from_secs(180), || Ok(finished_checks(folder)?.len() >= count))
+}
+
+/// Every QEMU of a run names the run's folder, for the console.
+fn wait_until_gone(folder: &Path) -> Tested {
+    wait_for(Duration::from_secs(10), || {
+        let found = Command::new("pgrep").arg("-f").arg(folder).output()?;
+        Ok(found.stdout.is_empty())
+    })
+}
+
+fn wait_for(bound: Duration, mut arrived: impl FnMut() -> Result<bool, Box<dyn Error>>) -> Tested {
+    let end = Instant::now() + bound;
+    while !arrived()? {
+        if Instant::now() >= end {
+            return Err(format!("it did not come within {bound:?}").into());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}

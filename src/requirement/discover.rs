@@ -22,7 +22,7 @@ pub static PROBE: Requirement = Requirement {
     source: FEATURE,
     ruling: Some(
         "A feature that is not there answers ENOTTY to PROBE and to use alike; one that is there may still refuse its \
-         arguments.",
+         arguments. MIG_PRECOPY_INFOv2 on a device without PRE_COPY may answer EINVAL to both, as the VFIO core does.",
     ),
 };
 
@@ -42,7 +42,7 @@ pub static UNKNOWN_FEATURE: Requirement = Requirement {
     statement: "a feature number that the kernel does not know answers ENOTTY",
     source: FEATURE,
     ruling: Some(
-        "Kernels before 7.0 answer EINVAL from drivers that have no features of their own; that is accepted there.",
+        "Kernels before 6.18 answer EINVAL from drivers that have no features of their own; that is accepted there.",
     ),
 };
 

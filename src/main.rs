@@ -77,6 +77,9 @@ struct RunCommand {
     /// The way to open it [default: cdev where the host has it, else group]
     #[arg(long)]
     via: Option<Via>,
+    /// Also make calls that are known to wedge this host's kernel until a reboot
+    #[arg(long)]
+    may_hang: bool,
     /// Seconds that a check may take
     #[arg(long, default_value_t = 10.0, value_parser = seconds)]
     deadline: f64,
@@ -179,6 +182,7 @@ fn run(command: RunCommand) -> Outcome {
     let lab = LocalLab::new(ExecutorSpec {
         device: command.device.to_string(),
         via: command.via,
+        may_hang: command.may_hang,
         deadline: Duration::from_secs_f64(command.deadline),
         open_deadline: Duration::from_secs(60),
     })?;

@@ -233,7 +233,8 @@ fn killing_qemu_costs_one_check() -> Tested {
     let (mut command, folder) = qemu("7.3", &[], &[])?;
     let supervisor = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     wait_for_checks(folder.path(), 20)?;
-    let killed = Command::new("pkill").args(["-KILL", "-P", &supervisor.id().to_string(), "qemu"]).status()?;
+    // By now QEMU is its only child.
+    let killed = Command::new("pkill").args(["-KILL", "-P", &supervisor.id().to_string()]).status()?;
     assert!(killed.success(), "no QEMU to kill");
     let run = Run::read(folder.path(), supervisor.wait_with_output()?)?;
     assert_eq!(run.exit, Some(3), "{}", run.said);

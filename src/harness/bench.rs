@@ -4,6 +4,7 @@
 //! thing (`request`, `reset`, `read`), and judge (`expect_...`, each of which names the requirement that it proves).
 //! The bench writes down all that is done, and puts the device back when the check is over.
 
+use std::fmt;
 use std::time::Instant;
 
 use crate::device::migration::{StateAnswer, Transition};
@@ -32,7 +33,7 @@ pub struct Bench {
     device: Box<dyn Device>,
     migration: Migration,
     state_at_open: Result<u32, Errno>,
-    kernel: KernelVersion,
+    host: Host,
     tracer: Result<Tracer, String>,
     recorder: Recorder,
     proven: Vec<&'static Requirement>,
@@ -62,6 +63,12 @@ pub struct KernelVersion {
     pub minor: u32,
 }
 
+impl fmt::Display for KernelVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
 impl KernelVersion {
     /// Newer than all: what is not a kernel (the model) is held to the newest text.
     pub const NEWEST: KernelVersion = KernelVersion { major: u32::MAX, minor: 0 };
@@ -74,6 +81,15 @@ impl KernelVersion {
         };
         Some(KernelVersion { major, minor })
     }
+}
+
+/// The kernel that the device lives in, and what it may suffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Host {
+    /// Its version.
+    pub kernel: KernelVersion,
+    /// Whether a call may be made that is known to wedge this kernel until a reboot.
+    pub may_hang: bool,
 }
 
 /// A request for a state, and what came of it.
@@ -130,12 +146,7 @@ pub struct Ran {
 
 impl Bench {
     /// Takes an open device.
-    pub fn new(
-        device: Box<dyn Device>,
-        kernel: KernelVersion,
-        tracer: Result<Tracer, String>,
-        recorder: Recorder,
-    ) -> Bench {
+    pub fn new(device: Box<dyn Device>, host: Host, tracer: Result<Tracer, String>, recorder: Recorder) -> Bench {
         let migration = match device.migration_flags() {
             Err(Errno::ENOTTY) => Migration::Absent,
             answer => match answer.ok().and_then(Capabilities::from_flags) {
@@ -148,7 +159,7 @@ impl Bench {
             device,
             migration,
             state_at_open,
-            kernel,
+            host,
             tracer,
             recorder,
             proven: Vec::new(),
@@ -176,7 +187,7 @@ impl Bench {
 
     /// The kernel that the device lives in.
     pub fn kernel(&self) -> KernelVersion {
-        self.kernel
+        self.host.kernel
     }
 
     /// Runs one check from RUNNING, and puts the device back to RUNNING.
@@ -200,6 +211,12 @@ impl Bench {
     }
 
     fn applies(&self, check: &Check) -> Judgement {
+        if let Some(fixed) = check.hangs_before().filter(|fixed| self.host.kernel < *fixed && !self.host.may_hang) {
+            return lacking(&format!(
+                "needs --may-hang: on kernels before {fixed} (stable ones may have the fix) it can leave a process \
+                 spinning in the kernel until a reboot"
+            ));
+        }
         match (check.needs(), self.migration) {
             (Needs::Migration, Migration::Absent) => lacking("the device has no migration"),
             (Needs::NoMigration, Migration::Has(_) | Migration::Nonsense(_)) => lacking("the device has migration"),
@@ -792,8 +809,8 @@ impl Bench {
     }
 }
 
-impl std::fmt::Display for StreamEnd {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for StreamEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StreamEnd::Permanent => f.write_str("0, the permanent end"),
             StreamEnd::Temporary => f.write_str("ENOMSG, the temporary end"),

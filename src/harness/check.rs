@@ -2,7 +2,7 @@
 
 use crate::requirement::Requirement;
 
-use super::bench::Bench;
+use super::bench::{Bench, KernelVersion};
 
 /// How a check ends: judged to its end, or stopped on the way.
 pub type Judgement<T = ()> = Result<T, Interruption>;
@@ -48,6 +48,7 @@ pub struct Check {
     name: String,
     requirements: Vec<&'static Requirement>,
     needs: Needs,
+    hangs_before: Option<KernelVersion>,
     body: Body,
 }
 
@@ -58,12 +59,24 @@ impl Check {
         requirements: &[&'static Requirement],
         body: impl Fn(&mut Bench) -> Judgement + Send + Sync + 'static,
     ) -> Check {
-        Check { name: name.into(), requirements: requirements.to_vec(), needs: Needs::Migration, body: Box::new(body) }
+        Check {
+            name: name.into(),
+            requirements: requirements.to_vec(),
+            needs: Needs::Migration,
+            hangs_before: None,
+            body: Box::new(body),
+        }
     }
 
     /// The same check with other needs.
     pub fn needing(mut self, needs: Needs) -> Check {
         self.needs = needs;
+        self
+    }
+
+    /// The same check, known to wedge kernels before this one, whatever the device.
+    pub fn hanging_before(mut self, fixed: KernelVersion) -> Check {
+        self.hangs_before = Some(fixed);
         self
     }
 
@@ -85,6 +98,11 @@ impl Check {
     /// What it asks of a device.
     pub fn needs(&self) -> Needs {
         self.needs
+    }
+
+    /// The first kernel that it is known not to wedge.
+    pub fn hangs_before(&self) -> Option<KernelVersion> {
+        self.hangs_before
     }
 
     /// Runs the body. [`Bench::run`] does so with everything around it.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::device::{self, DeviceName, Via};
 use crate::suites;
 
-use super::bench::{Bench, KernelVersion, Migration, Ran};
+use super::bench::{Bench, Host, KernelVersion, Migration, Ran};
 use super::check::Check;
 use super::journal::LabReady;
 use super::kernel_log::KernelLog;
@@ -31,6 +31,9 @@ pub struct ExecutorArguments {
     /// The way to open it.
     #[arg(long)]
     pub via: Option<Via>,
+    /// Make calls that are known to wedge this kernel.
+    #[arg(long)]
+    pub may_hang: bool,
     /// A file that outlives us, for the record of operations.
     #[arg(long)]
     pub record: Option<PathBuf>,
@@ -75,7 +78,8 @@ fn open(arguments: &ExecutorArguments) -> Result<Bench, String> {
             (version.unwrap_or(KernelVersion::NEWEST), Tracer::start())
         }
     };
-    Ok(Bench::new(device, kernel, tracer, Recorder::new(record)))
+    let host = Host { kernel, may_hang: arguments.may_hang };
+    Ok(Bench::new(device, host, tracer, Recorder::new(record)))
 }
 
 fn open_record(path: &PathBuf) -> std::io::Result<File> {

@@ -35,6 +35,8 @@ pub struct ExecutorSpec {
     pub device: String,
     /// The way to open it, if one was forced.
     pub via: Option<crate::device::Via>,
+    /// Whether calls may be made that are known to wedge the kernel.
+    pub may_hang: bool,
     /// How long a check may take.
     pub deadline: Duration,
     /// How long opening the device may take.
@@ -94,6 +96,9 @@ impl Keeper {
         words.extend(["--record".into(), record.into()]);
         if let Some(via) = self.spec.via {
             words.extend(["--via".into(), via.to_string().into()]);
+        }
+        if self.spec.may_hang {
+            words.push("--may-hang".into());
         }
         let mut command = Command::new(&self.program);
         command.args(words).stdin(Stdio::piped()).stdout(Stdio::piped());

@@ -133,6 +133,8 @@ impl QemuLab {
         ExecutorSpec {
             device: self.options.target.device().to_owned(),
             via: None,
+            // A guest that hangs is only restarted.
+            may_hang: true,
             deadline: Duration::from_secs_f64(self.options.deadline),
             open_deadline: OPEN_BOUND,
         }

@@ -179,14 +179,17 @@ fn run(command: RunCommand) -> Outcome {
         durable: !is_model,
         reproduce: format!("vfio-conform run {} -- --exact {{check}}", command.device),
     };
-    let lab = LocalLab::new(ExecutorSpec {
-        device: command.device.to_string(),
-        via: command.via,
-        may_hang: command.may_hang,
-        deadline: Duration::from_secs_f64(command.deadline),
-        open_deadline: Duration::from_secs(60),
-    })?;
     let folder = RunFolder::create(command.common.out.as_deref())?;
+    let lab = LocalLab::new(
+        ExecutorSpec {
+            device: command.device.to_string(),
+            via: command.via,
+            may_hang: command.may_hang,
+            deadline: Duration::from_secs_f64(command.deadline),
+            open_deadline: Duration::from_secs(60),
+        },
+        &folder.console(),
+    )?;
     Ok(supervisor::run(&options, &folder, arguments, Box::new(lab))?)
 }
 

@@ -4,7 +4,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::uapi::process::die_with_parent;
 
 use super::journal::LabReady;
-use super::kernel_log::{KernelLog, Said, taint_letters};
+use super::kernel_log::{KernelLog, MARK, Said, taint_letters};
 use super::outcome::Outcome;
 use super::record;
 use super::trace;
@@ -50,6 +50,8 @@ pub struct Keeper {
     spec: ExecutorSpec,
     record: File,
     log: KernelLog,
+    /// Where to write what the kernel says during checks.
+    console: Option<File>,
     executor: Option<Executor>,
 }
 
@@ -73,9 +75,9 @@ impl Keeper {
     ///
     /// # Errors
     /// What making the record answered.
-    pub fn new(program: PathBuf, spec: ExecutorSpec) -> std::io::Result<Keeper> {
+    pub fn new(program: PathBuf, spec: ExecutorSpec, console: Option<File>) -> std::io::Result<Keeper> {
         let record = memfd_create("vfio-conform-record", MFdFlags::MFD_CLOEXEC)?;
-        Ok(Keeper { program, spec, record: File::from(record), log: KernelLog::open(), executor: None })
+        Ok(Keeper { program, spec, record: File::from(record), log: KernelLog::open(), console, executor: None })
     }
 
     /// Starts an executor and has it open the device.
@@ -151,11 +153,19 @@ impl Keeper {
             Err(error) => self.post_mortem(executor, &error),
         };
         let said = self.log.look();
+        self.copy(check, &said);
         accuse(&mut done, said);
         if done.outcome.seconds == 0.0 {
             done.outcome.seconds = began.elapsed().as_secs_f64();
         }
         done
+    }
+
+    /// The kernel's own log stays readable; this copy of what belongs to the run is a convenience.
+    fn copy(&mut self, check: &str, said: &Said) {
+        if let Some(console) = self.console.as_mut().filter(|_| !said.lines.is_empty()) {
+            let _ = writeln!(console, "{MARK}{check}\n{}", said.lines.join("\n"));
+        }
     }
 
     fn revive(&mut self) -> Result<Executor, String> {

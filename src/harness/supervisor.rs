@@ -321,11 +321,12 @@ impl Supervisor {
 
     fn finish(&mut self, strict: bool) -> Exit {
         self.stage(Stage::ChecksDone);
+        let mut told = Told { journal: &mut self.journal, broken: &mut self.broken, progress: Progress::new() };
+        self.lab.stop(&mut told);
+        drop(told);
         let verdict = judge_run(&self.verdicts, strict);
         let exit = Exit::of_run(&self.verdicts, strict);
         self.write(Event::RunFinished { verdict, exit });
-        let mut told = Told { journal: &mut self.journal, broken: &mut self.broken, progress: Progress::new() };
-        self.lab.stop(&mut told);
         exit
     }
 

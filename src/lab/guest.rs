@@ -62,7 +62,7 @@ fn live() -> Lived {
 fn check(target: Target, modules: &[String], executor: ExecutorSpec) -> Lived {
     let channel = greet()?;
     let keeper = bring_up(target, modules).and_then(|()| {
-        Keeper::new("/init".into(), executor).map_err(|error| format!("failed to prepare the executor: {error}"))
+        Keeper::new("/init".into(), executor, None).map_err(|error| format!("failed to prepare the executor: {error}"))
     });
     let mut keeper = match keeper {
         Ok(keeper) => keeper,

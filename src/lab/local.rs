@@ -1,6 +1,7 @@
 //! The local lab: this host, with a device that is already bound to its variant driver, or the model.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 
 use crate::harness::journal::{LabReady, Stage};
 use crate::harness::keeper::{ExecutorSpec, Keeper};
@@ -15,13 +16,14 @@ pub struct LocalLab {
 }
 
 impl LocalLab {
-    /// A lab whose executor is this program.
+    /// A lab whose executor is this program. What the kernel says during checks is written to `console`.
     ///
     /// # Errors
     /// What stands in the way of starting an executor.
-    pub fn new(spec: ExecutorSpec) -> Result<LocalLab, LabError> {
+    pub fn new(spec: ExecutorSpec, console: &Path) -> Result<LocalLab, LabError> {
         let failed = |error| LabError::failed("prepare the executor", error);
-        Ok(LocalLab { keeper: Keeper::new(this_program().map_err(failed)?, spec).map_err(failed)? })
+        let console = File::create(console).map_err(failed)?;
+        Ok(LocalLab { keeper: Keeper::new(this_program().map_err(failed)?, spec, Some(console)).map_err(failed)? })
     }
 }
 

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::device::Via;
 use crate::harness::journal::{LabReady, Stage};
 use crate::harness::keeper::ExecutorSpec;
 use crate::harness::outcome::Outcome;
@@ -59,6 +60,9 @@ pub struct QemuOptions {
     /// Series (7.3), version (6.12.107), or path to a bzImage or to a built kernel tree
     #[arg(long, default_value = "7.3")]
     pub kernel: String,
+    /// The way to open the device in the guest [default: cdev where its kernel has it, else group]
+    #[arg(long)]
+    pub via: Option<Via>,
     /// How the guest's processors are made
     #[arg(long, value_enum, default_value_t = AcceleratorChoice::Auto)]
     pub accel: AcceleratorChoice,
@@ -87,6 +91,9 @@ impl QemuOptions {
         let command = std::env::var("VFIO_CONFORM_COMMAND");
         let command = command.unwrap_or_else(|_| "vfio-conform qemu".to_owned());
         let mut words = format!("{command} --target {} --kernel {}", self.target, self.kernel);
+        if let Some(via) = self.via {
+            words += &format!(" --via {via}");
+        }
         for extra in &self.extra {
             words += &format!(" --extra {}", extra.display());
         }
@@ -132,7 +139,7 @@ impl QemuLab {
     fn executor(&self) -> ExecutorSpec {
         ExecutorSpec {
             device: self.options.target.device().to_owned(),
-            via: None,
+            via: self.options.via,
             // A guest that hangs is only restarted.
             may_hang: true,
             deadline: Duration::from_secs_f64(self.options.deadline),
@@ -265,8 +272,9 @@ impl Lab for QemuLab {
         self.bring_up(watch)
     }
 
-    fn stop(&mut self, _watch: &mut dyn Watch) {
+    fn stop(&mut self, watch: &mut dyn Watch) {
         self.vm = None;
+        watch.stage(Stage::PowerOff);
     }
 }
 

@@ -677,8 +677,7 @@ impl Bench {
         allowed: &[Errno],
     ) -> Judgement {
         let kept = matches!(answer, Err(errno) if allowed.contains(&errno));
-        let names: Vec<String> = allowed.iter().map(|errno| errno_name(*errno)).collect();
-        self.judge(requirement, kept, asked, names.join(" or "), tell_return(&answer))
+        self.judge(requirement, kept, asked, names_of(allowed), tell_return(&answer))
     }
 
     /// The session still works: a saving one can be read, to its temporary or permanent end if it is there already;
@@ -810,6 +809,12 @@ fn lacking(what: &str) -> Judgement {
 /// An errno as people know it: `EINVAL`.
 pub fn errno_name(errno: Errno) -> String {
     format!("{errno:?}")
+}
+
+/// Errnos of which each will do: `ENOTTY or EINVAL`.
+pub fn names_of(errnos: &[Errno]) -> String {
+    let names: Vec<String> = errnos.iter().map(|errno| errno_name(*errno)).collect();
+    names.join(" or ")
 }
 
 fn placement_name(placement: Placement) -> &'static str {

@@ -665,6 +665,39 @@ impl Bench {
         self.judge(requirement, kept, &requested.asked, "success (0)", actual)
     }
 
+    /// The request, which succeeded, brought a data_fd.
+    ///
+    /// # Errors
+    /// That it did not.
+    pub fn expect_fd(&mut self, requirement: &'static Requirement, requested: &Requested) -> Judgement {
+        let kept = matches!(&requested.answer, Ok(transition) if transition.data_fd >= 0);
+        let actual = tell_transition(&requested.answer);
+        self.judge(requirement, kept, &requested.asked, "a new data_fd", actual)
+    }
+
+    /// The request, which succeeded, brought no data_fd.
+    ///
+    /// # Errors
+    /// That it did.
+    pub fn expect_no_fd(&mut self, requirement: &'static Requirement, requested: &Requested) -> Judgement {
+        let kept = matches!(&requested.answer, Ok(transition) if transition.data_fd == -1);
+        let actual = tell_transition(&requested.answer);
+        self.judge(requirement, kept, &requested.asked, "data_fd -1", actual)
+    }
+
+    /// The device, which is in RUNNING, can be brought to this state.
+    ///
+    /// # Errors
+    /// That it cannot.
+    pub fn expect_reachable(&mut self, requirement: &'static Requirement, asked: &str, state: State) -> Judgement {
+        let (kept, actual) = match self.bring_to(state) {
+            Ok(_) => (true, String::new()),
+            Err(Interruption::Blocked(why)) => (false, why),
+            Err(other) => return Err(other),
+        };
+        self.judge(requirement, kept, asked, format!("{state} to be reached again"), actual)
+    }
+
     /// A call answered one of these errnos.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ mod reset;
 mod session;
 
 use crate::harness::bench::Bench;
-use crate::harness::check::{Check, Judgement};
+use crate::harness::check::{Check, Interruption, Judgement};
 use crate::uapi::state::State;
 
 /// Every check, chapter by chapter, in the order in which they run.
@@ -29,6 +29,11 @@ fn stream_for(bench: &mut Bench, state: State) -> Judgement<Vec<u8>> {
         State::Resuming => bench.saved_stream(),
         _ => Ok(Vec::new()),
     }
+}
+
+/// A check that needs a data_fd met a device that gave none, which is for the session chapter to judge.
+fn no_session(state: State) -> Interruption {
+    Interruption::Blocked(format!("no data_fd came on the way to {state}"))
 }
 
 #[cfg(test)]

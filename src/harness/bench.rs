@@ -70,7 +70,7 @@ impl fmt::Display for KernelVersion {
 }
 
 impl KernelVersion {
-    /// Newer than all: what is not a kernel (the model) is held to the newest text.
+    /// Newer than all.
     pub const NEWEST: KernelVersion = KernelVersion { major: u32::MAX, minor: 0 };
 
     /// Reads `7.3.4+deb13-amd64`.
@@ -90,6 +90,11 @@ pub struct Host {
     pub kernel: KernelVersion,
     /// Whether a call may be made that is known to wedge this kernel until a reboot.
     pub may_hang: bool,
+}
+
+impl Host {
+    /// What is not in a kernel (the model) is held to the newest text, and can wedge nothing.
+    pub const NEWEST: Host = Host { kernel: KernelVersion::NEWEST, may_hang: true };
 }
 
 /// A request for a state, and what came of it.
@@ -682,6 +687,39 @@ impl Bench {
         self.judge(requirement, kept, &requested.asked, "success (0)", actual)
     }
 
+    /// The request, which succeeded, brought a data_fd.
+    ///
+    /// # Errors
+    /// That it did not.
+    pub fn expect_fd(&mut self, requirement: &'static Requirement, requested: &Requested) -> Judgement {
+        let kept = matches!(&requested.answer, Ok(transition) if transition.data_fd >= 0);
+        let actual = tell_transition(&requested.answer);
+        self.judge(requirement, kept, &requested.asked, "a new data_fd", actual)
+    }
+
+    /// The request, which succeeded, brought no data_fd.
+    ///
+    /// # Errors
+    /// That it did.
+    pub fn expect_no_fd(&mut self, requirement: &'static Requirement, requested: &Requested) -> Judgement {
+        let kept = matches!(&requested.answer, Ok(transition) if transition.data_fd == -1);
+        let actual = tell_transition(&requested.answer);
+        self.judge(requirement, kept, &requested.asked, "data_fd -1", actual)
+    }
+
+    /// The device, which is in RUNNING, can be brought to this state.
+    ///
+    /// # Errors
+    /// That it cannot.
+    pub fn expect_reachable(&mut self, requirement: &'static Requirement, asked: &str, state: State) -> Judgement {
+        let (kept, actual) = match self.bring_to(state) {
+            Ok(_) => (true, String::new()),
+            Err(Interruption::Blocked(why)) => (false, why),
+            Err(other) => return Err(other),
+        };
+        self.judge(requirement, kept, asked, format!("{state} to be reached again"), actual)
+    }
+
     /// A call answered one of these errnos.
     ///
     /// # Errors
@@ -694,8 +732,7 @@ impl Bench {
         allowed: &[Errno],
     ) -> Judgement {
         let kept = matches!(answer, Err(errno) if allowed.contains(&errno));
-        let names: Vec<String> = allowed.iter().map(|errno| errno_name(*errno)).collect();
-        self.judge(requirement, kept, asked, names.join(" or "), tell_return(&answer))
+        self.judge(requirement, kept, asked, names_of(allowed), tell_return(&answer))
     }
 
     /// The session still works: a saving one can be read, to its temporary or permanent end if it is there already;
@@ -827,6 +864,12 @@ fn lacking(what: &str) -> Judgement {
 /// An errno as people know it: `EINVAL`.
 pub fn errno_name(errno: Errno) -> String {
     format!("{errno:?}")
+}
+
+/// Errnos of which each will do: `ENOTTY or EINVAL`.
+pub fn names_of(errnos: &[Errno]) -> String {
+    let names: Vec<String> = errnos.iter().map(|errno| errno_name(*errno)).collect();
+    names.join(" or ")
 }
 
 fn placement_name(placement: Placement) -> &'static str {

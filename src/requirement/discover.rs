@@ -22,7 +22,8 @@ pub static PROBE: Requirement = Requirement {
     source: FEATURE,
     ruling: Some(
         "A feature that is not there answers ENOTTY to PROBE and to use alike; one that is there may still refuse its \
-         arguments. MIG_PRECOPY_INFOv2 on a device without PRE_COPY may answer EINVAL to both, as the VFIO core does.",
+         arguments. EINVAL is accepted for MIG_PRECOPY_INFOv2 where PRE_COPY is not advertised, as the VFIO core has it, \
+         and from kernels before 6.18, which do not know it.",
     ),
 };
 

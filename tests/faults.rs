@@ -1,0 +1,237 @@
+//! The proof that checks can fail: every fault of the model is found, and found as what it is.
+//!
+//! For each fault that touches a chapter, a run of all checks must accuse the requirements that the table here names. A
+//! device that conforms is never accused. And the other way round: a requirement that no fault proves stands in a list,
+//! with the reason, so that the list can only shrink knowingly.
+
+mod in_process;
+mod program;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+use vfio_conform::device::model::{Fault, ModelSpec};
+use vfio_conform::harness::check::Check;
+use vfio_conform::harness::executor;
+use vfio_conform::harness::outcome::Outcome;
+use vfio_conform::harness::verdict::{Exit, Verdict};
+use vfio_conform::requirement::{self, Requirement, discover, fsm, health, reset, session};
+use vfio_conform::suites;
+use vfio_conform::uapi::state::Capabilities;
+
+/// What a run of all checks makes of a fault.
+enum Found {
+    /// These requirements are among the broken ones.
+    Breaks(Vec<&'static Requirement>),
+    /// The checks that meet it hang.
+    Hangs,
+    /// The checks that meet it kill the executor.
+    Crashes,
+    /// Nothing accuses it yet: what it touches has no chapter.
+    Later(&'static str),
+}
+
+fn found(fault: Fault) -> Found {
+    use Found::*;
+    match fault {
+        Fault::UndefinedCapabilityFlags => Breaks(vec![&discover::FLAGS]),
+        Fault::ArgszUnchecked => Breaks(vec![&discover::ARGSZ_SMALL]),
+        Fault::UnknownFlagsAccepted => Breaks(vec![&discover::UNKNOWN_FLAGS]),
+        Fault::WrongDirectionAccepted => Breaks(vec![&discover::WRONG_DIRECTION, &discover::PROBE]),
+        Fault::GetAndSetAccepted => Breaks(vec![&discover::GET_AND_SET]),
+        Fault::UnknownFeatureAccepted => Breaks(vec![&discover::UNKNOWN_FEATURE]),
+        Fault::ProbeLies => Breaks(vec![&discover::PROBE]),
+        Fault::ProbeActs => Breaks(vec![&discover::PROBE_CHANGES_NOTHING]),
+        Fault::EfaultIgnored => Breaks(vec![&discover::BAD_MEMORY, &session::LOST_FD]),
+
+        Fault::ErrorIsATarget => Breaks(vec![&fsm::ERROR_AS_TARGET]),
+        Fault::UnadvertisedAccepted => Breaks(vec![&fsm::NOT_ADVERTISED]),
+        Fault::OutOfRangeAccepted => Breaks(vec![&fsm::OUT_OF_RANGE]),
+        Fault::BlockedArcAllowed => Breaks(vec![&fsm::BLOCKED]),
+        Fault::BlockedArcHangs => Hangs,
+        Fault::ArcStopsShort => Breaks(vec![&fsm::COMBINATION]),
+        Fault::StateUnchangedBySuccess => Breaks(vec![&fsm::ARC, &fsm::COMBINATION]),
+        Fault::GetChangesState => Breaks(vec![&fsm::GET_ONLY_LOOKS]),
+        Fault::StateDrifts => Breaks(vec![&fsm::STEADY]),
+        Fault::RefusalMovesToError => Breaks(vec![&fsm::REFUSAL_KEEPS_STATE]),
+        Fault::ErrorLeavesBySet => Breaks(vec![&fsm::FROM_ERROR]),
+        Fault::PositiveReturn => Breaks(vec![&fsm::ARC, &fsm::COMBINATION, &fsm::SAME_STATE]),
+        Fault::Crash => Crashes,
+
+        Fault::GetReturnsFd => Breaks(vec![&fsm::GET_ONLY_LOOKS]),
+        Fault::NoFdOnPreCopy | Fault::NoFdOnResuming => Breaks(vec![&session::FD_COMES]),
+        Fault::FdInsideSavingGroup => Breaks(vec![&session::FD_ABSENT]),
+        Fault::FdOnSameState | Fault::SameStateEndsSession => Breaks(vec![&fsm::SAME_STATE]),
+        Fault::FdWithoutCloexec => Breaks(vec![&session::CLOSE_ON_EXEC]),
+        Fault::OldFdSurvives => {
+            Breaks(vec![&session::ENDED, &session::ENDED_ENODEV, &session::STAYS_DEAD, &reset::ENDS_SESSION])
+        }
+        Fault::OldFdAnswersEof => Breaks(vec![&session::ENDED]),
+        Fault::SessionDiesInsideSavingGroup => Breaks(vec![&session::SAME_SESSION]),
+        Fault::RefusalEndsSession => Breaks(vec![&fsm::REFUSAL_KEEPS_SESSION]),
+        Fault::SavingFdWritable | Fault::ResumingFdReadable => Breaks(vec![&session::ONE_DIRECTION]),
+
+        Fault::ResetKeepsState => Breaks(vec![&reset::RUNNING]),
+        Fault::ResetKeepsSession => Breaks(vec![&reset::ENDS_SESSION]),
+        Fault::ResetKeepsError => Breaks(vec![&reset::RUNNING, &fsm::FAILURE_LANDS]),
+        Fault::ReopenKeepsState => Breaks(vec![&fsm::OPENS_RUNNING]),
+
+        Fault::DataSizeNeedsSession | Fault::DataSizeAbsurd => Later("stop_copy: the estimate of MIG_DATA_SIZE"),
+        Fault::PrecopyInfoV2WithoutPreCopy
+        | Fault::EndOfPreCopyReadsZero
+        | Fault::EndOfPreCopyIsFinal
+        | Fault::ReadableAtEndOfPreCopy
+        | Fault::PrecopyInfoRefusedInP2p
+        | Fault::PrecopyInfoInStopCopy
+        | Fault::PrecopyInfoArgszUnchecked
+        | Fault::PrecopyInfoPositiveReturn
+        | Fault::PrecopyInfoEchoesFlags
+        | Fault::PrecopyInfoV2SurvivesReopen
+        | Fault::InitialBytesZero
+        | Fault::InitialBytesGrow
+        | Fault::InitialBytesNeverFall
+        | Fault::DirtyBytesAtFirst
+        | Fault::DirtyBytesNeverGrow
+        | Fault::DirtyBytesWithoutHeaders
+        | Fault::PromisedDataIsMissing => Later("precopy"),
+        Fault::PollerNotWoken => Later("session: blocked pollers"),
+        Fault::EndOfStopCopyIsEnomsg
+        | Fault::EndOfStopCopyIsOnce
+        | Fault::UnreadableAtEndOfStopCopy
+        | Fault::LastPageLost
+        | Fault::DirtyPageLost
+        | Fault::SmallReadsRepeat
+        | Fault::StaleBytes
+        | Fault::WorksWhileStopped => Later("stop_copy"),
+        Fault::SplitWritesRefused
+        | Fault::EmptyStreamAccepted
+        | Fault::TruncatedStreamAccepted
+        | Fault::TrailingDataAccepted
+        | Fault::FailedWriteForgotten
+        | Fault::RegistersNotRestored => Later("resuming"),
+        Fault::ReopenKeepsSession => Later("session: what closing the device leaves of a session"),
+    }
+}
+
+/// Requirements that no fault proves, each with the reason.
+static UNPROVEN: [(&Requirement, &str); 12] = [
+    (&discover::ARGSZ_LARGE, "no fault refuses a large argsz"),
+    (&discover::REFUSAL_CHANGES_NOTHING, "no fault performs what it refuses"),
+    (&discover::NOT_MIGRATABLE, "faults are of devices with migration"),
+    (&discover::SUCCESS_IS_ZERO, "the positive return of the model is that of SET, which the fsm chapter judges"),
+    (&fsm::PATH, "only a kernel shows its path"),
+    (&session::NEW_WORKS, "no fault lets an old data_fd disturb a new session"),
+    (&session::EARLY_CLOSE, "no fault minds an early close"),
+    (&reset::AVAILABLE, "every model can be reset"),
+    (&reset::WORKS_AFTERWARDS, "no fault shows only after a reset"),
+    (&reset::REPEATED, "no fault counts resets"),
+    (&health::LOG, "only a kernel has a log; the keeper's own tests prove it"),
+    (&health::TAINT, "only a kernel has a taint; the keeper's own tests prove it"),
+];
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // Much of each run is waiting.
+    arguments.test_threads.get_or_insert(8);
+    let mut trials: Vec<Trial> = Fault::ALL.map(trial_of).into();
+    trials.extend(Capabilities::ALL.map(trial_of_conforming));
+    trials.push(Trial::test("every_other_requirement_is_proven", every_other_requirement_is_proven));
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn trial_of(fault: Fault) -> Trial {
+    Trial::test(fault.name(), move || match found(fault) {
+        Found::Breaks(requirements) => is_found(fault, &requirements),
+        Found::Later(chapter) => is_not_found_yet(fault, chapter),
+        Found::Hangs => is_met_by(fault, Verdict::Hang, &asks_for_a_blocked_arc),
+        Found::Crashes => is_met_by(fault, Verdict::Crash, &asks_for_resuming),
+    })
+}
+
+fn is_found(fault: Fault, requirements: &[&Requirement]) -> Result<(), Failed> {
+    let outcomes = outcomes_on(ModelSpec::faulty(fault));
+    let broken = broken_by(&outcomes);
+    let missed: Vec<&str> = requirements.iter().map(|r| r.id).filter(|id| !broken.contains(*id)).collect();
+    require(missed.is_empty(), || format!("{missed:?} are not accused, but only {broken:?}"))
+}
+
+fn is_not_found_yet(fault: Fault, chapter: &str) -> Result<(), Failed> {
+    let outcomes = outcomes_on(ModelSpec::faulty(fault));
+    let broken = broken_by(&outcomes);
+    require(broken.is_empty(), || {
+        format!(
+            "{broken:?} are accused, so it does not wait for a chapter ({chapter}) any more: name them in the table"
+        )
+    })
+}
+
+fn trial_of_conforming(set: Capabilities) -> Trial {
+    Trial::test(format!("conforming_{set}"), move || {
+        for (check, outcome) in outcomes_on(ModelSpec::conforming(set)) {
+            let accuses_nobody = matches!(outcome.verdict, Verdict::Pass | Verdict::Skip);
+            require(accuses_nobody, || format!("{check}: {}: {}", outcome.verdict, outcome.message))?;
+        }
+        Ok(())
+    })
+}
+
+fn every_other_requirement_is_proven() -> Result<(), Failed> {
+    let proven = Fault::ALL.map(found).into_iter().flat_map(|found| match found {
+        Found::Breaks(requirements) => requirements,
+        _ => Vec::new(),
+    });
+    let proven: BTreeSet<&str> = proven.map(|requirement| requirement.id).collect();
+    let unproven: BTreeSet<&str> = requirement::all().map(|r| r.id).filter(|id| !proven.contains(id)).collect();
+    let listed: BTreeSet<&str> = UNPROVEN.iter().map(|(requirement, _)| requirement.id).collect();
+    require(unproven == listed, || format!("no fault proves {unproven:?}, but UNPROVEN says {listed:?}"))
+}
+
+/// The verdicts of a run through executor and supervisor: this one for the checks that meet the fault, and for all
+/// others the one that they have on a device that conforms.
+fn is_met_by(fault: Fault, verdict: Verdict, meets: &dyn Fn(&str, &Outcome) -> bool) -> Result<(), Failed> {
+    let conforming = outcomes_on(ModelSpec { fault: None, ..ModelSpec::faulty(fault) });
+    let expected: BTreeMap<String, Verdict> = conforming
+        .into_iter()
+        .map(|(check, outcome)| {
+            let expected = if meets(&check, &outcome) { verdict } else { outcome.verdict };
+            (check, expected)
+        })
+        .collect();
+    let run = program::run(&ModelSpec::faulty(fault).to_string(), &["--deadline", "1"]);
+    for check in &run.report.checks {
+        let (expected, came) = (expected[&check.name], check.outcome.verdict);
+        require(came == expected, || format!("{}: {came} instead of {expected}", check.name))?;
+    }
+    require(run.report.checks.len() == expected.len(), || "checks are missing".to_owned())?;
+    require(run.code == Some(Exit::Unfinished as i32), || format!("the exit code is {:?}", run.code))
+}
+
+fn asks_for_a_blocked_arc(check: &str, _: &Outcome) -> bool {
+    check.starts_with("fsm::stop_copy_to_pre_copy")
+}
+
+/// Two checks ask with a call of their own, whose target the record of operations does not show.
+fn asks_for_resuming(check: &str, outcome: &Outcome) -> bool {
+    let mut operations = outcome.evidence.operations.iter();
+    let succeeds = |result: &Option<String>| result.as_ref().is_some_and(|result| result.starts_with("success"));
+    operations.any(|operation| operation.what == "SET RESUMING" && succeeds(&operation.result))
+        || ["fsm::lost_answer_of_resuming", "session::not_handed_over_resuming"].contains(&check)
+}
+
+/// Runs all checks in their order on one device, as an executor does.
+fn outcomes_on(spec: ModelSpec) -> Vec<(String, Outcome)> {
+    let mut bench = in_process::bench(spec);
+    let mut run = |check: &Check| (check.name().to_owned(), executor::run(&mut bench, Some(check)).outcome);
+    suites::all().iter().map(&mut run).collect()
+}
+
+fn broken_by(outcomes: &[(String, Outcome)]) -> BTreeSet<&str> {
+    let broken = outcomes.iter().flat_map(|(_, outcome)| &outcome.broken);
+    broken.map(|broken| broken.requirement.as_str()).collect()
+}
+
+fn require(kept: bool, complaint: impl FnOnce() -> String) -> Result<(), Failed> {
+    if kept { Ok(()) } else { Err(complaint().into()) }
+}

@@ -9,6 +9,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
+
 use crate::device::{self, DeviceName, Via};
 use crate::suites;
 
@@ -47,6 +50,9 @@ const NO_BOUND: Duration = Duration::from_secs(u32::MAX as u64);
 /// # Errors
 /// What talking to the keeper answered.
 pub fn serve(arguments: &ExecutorArguments) -> Result<(), WireError> {
+    // An executor that nobody keeps would hold the device for ever. It asks for this itself, since having it done
+    // between fork and exec takes more of a small guest's kernel than we want to ask for.
+    prctl::set_pdeathsig(Signal::SIGKILL).map_err(|errno| WireError::Io(errno.into()))?;
     let mut bench = match open(arguments) {
         Ok(bench) => bench,
         Err(why) => return Ok(send(stdout(), &Reply::NotReady(why))?),

@@ -14,8 +14,6 @@ use std::time::{Duration, Instant};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use serde::{Deserialize, Serialize};
 
-use crate::uapi::process::die_with_parent;
-
 use super::journal::LabReady;
 use super::kernel_log::{KernelLog, MARK, Said, taint_letters};
 use super::outcome::Outcome;
@@ -105,7 +103,7 @@ impl Keeper {
         let mut command = Command::new(&self.program);
         command.args(words).stdin(Stdio::piped()).stdout(Stdio::piped());
         let failed = |error: std::io::Error| format!("failed to start the executor: {error}");
-        let mut child = die_with_parent(&mut command).spawn().map_err(failed)?;
+        let mut child = command.spawn().map_err(failed)?;
         let (Some(requests), Some(replies)) = (child.stdin.take(), child.stdout.take()) else {
             return Err("failed to start the executor: it has no pipes".to_owned());
         };

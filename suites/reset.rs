@@ -5,6 +5,7 @@ use crate::harness::check::{Check, Judgement};
 use crate::requirement::reset::*;
 use crate::requirement::session::ENDED_ENODEV;
 use crate::uapi::state::State;
+use crate::uapi::vfio_device::DeviceInfo;
 
 use super::lower;
 
@@ -23,7 +24,7 @@ pub(super) fn checks() -> Vec<Check> {
 }
 
 fn is_available(bench: &mut Bench) -> Judgement {
-    let can_reset = bench.can_reset();
+    let can_reset = bench.info().map(DeviceInfo::can_reset);
     let actual = match can_reset {
         Ok(true) => "VFIO_DEVICE_FLAGS_RESET".to_owned(),
         Ok(false) => "no VFIO_DEVICE_FLAGS_RESET".to_owned(),

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::stimulus::{Stimulus, StimulusError};
 use crate::uapi::Errno;
 use crate::uapi::feature::FeatureCall;
+use crate::uapi::memory::DmaMemory;
 use crate::uapi::precopy::PrecopyInfoCall;
 use crate::uapi::stream::Readiness;
 use crate::uapi::vfio_device::{DeviceInfo, IrqInfo, RegionInfo};
@@ -74,6 +75,18 @@ pub trait Device: Send + Sync {
     /// # Errors
     /// The errno as it came.
     fn region_write(&self, index: u32, offset: u64, bytes: &[u8]) -> Result<usize, Errno>;
+
+    /// Lets the device read and write memory through an I/O address.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    fn map(&self, iova: u64, memory: &DmaMemory) -> Result<i32, Errno>;
+
+    /// Takes a mapping away. Returns how many bytes were unmapped.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    fn unmap(&self, iova: u64, bytes: u64) -> Result<u64, Errno>;
 
     /// Closes the device, in whatever state it is, and opens it again. Streams that are open stay open, as the
     /// uAPI has it.

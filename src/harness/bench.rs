@@ -14,7 +14,9 @@ use crate::requirement::{Level, Requirement};
 use crate::stimulus::Stimulus;
 use crate::uapi::Errno;
 use crate::uapi::feature::{FeatureCall, Placement};
+use crate::uapi::memory::DmaMemory;
 use crate::uapi::state::{Capabilities, State, name_of};
+use crate::uapi::vfio_device::{DeviceInfo, IrqInfo, RegionInfo};
 
 use super::check::{Check, Interruption, Judgement, Needs, Skip};
 use super::outcome::{Broken, Evidence, ObservedPath, Outcome};
@@ -388,21 +390,89 @@ impl Bench {
         self.recorder.operation("RESET".into(), || device.reset(), tell_return)
     }
 
-    /// Whether the device says that it can be reset.
+    /// What the device is made of.
     ///
     /// # Errors
     /// The errno as it came.
-    pub fn can_reset(&mut self) -> Result<bool, Errno> {
+    pub fn info(&mut self) -> Result<DeviceInfo, Errno> {
         let device = self.device.as_ref();
-        let info = self.recorder.operation(
+        self.recorder.operation(
             "GET_INFO".into(),
             || device.info(),
             |info| match info {
-                Ok(info) => format!("flags {:#x}", info.flags),
+                Ok(info) => format!("flags {:#x}, {} regions, {} irqs", info.flags, info.regions, info.irqs),
                 Err(errno) => errno_name(*errno),
             },
-        )?;
-        Ok(info.can_reset())
+        )
+    }
+
+    /// What a region index is.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    pub fn region_info(&mut self, index: u32) -> Result<RegionInfo, Errno> {
+        let device = self.device.as_ref();
+        self.recorder.operation(
+            format!("GET_REGION_INFO {index}"),
+            || device.region_info(index),
+            |info| match info {
+                Ok(info) => format!("flags {:#x}, {} bytes", info.flags, info.size),
+                Err(errno) => errno_name(*errno),
+            },
+        )
+    }
+
+    /// What an interrupt index is.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    pub fn irq_info(&mut self, index: u32) -> Result<IrqInfo, Errno> {
+        let device = self.device.as_ref();
+        self.recorder.operation(
+            format!("GET_IRQ_INFO {index}"),
+            || device.irq_info(index),
+            |info| match info {
+                Ok(info) => format!("flags {:#x}, {} irqs", info.flags, info.count),
+                Err(errno) => errno_name(*errno),
+            },
+        )
+    }
+
+    /// Reads from the beginning of a region.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    pub fn region_read(&mut self, index: u32, buffer: &mut [u8]) -> Result<usize, Errno> {
+        let device = self.device.as_ref();
+        let what = format!("read {} from region {index}", buffer.len());
+        self.recorder.operation(what, || device.region_read(index, 0, buffer), tell_size)
+    }
+
+    /// Lets the device reach memory through an I/O address.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    pub fn map(&mut self, iova: u64, memory: &DmaMemory) -> Result<i32, Errno> {
+        let device = self.device.as_ref();
+        let what = format!("map {} bytes at {iova:#x}", memory.len());
+        self.recorder.operation(what, || device.map(iova, memory), tell_return)
+    }
+
+    /// Takes a mapping away.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    pub fn unmap(&mut self, iova: u64, bytes: usize) -> Result<u64, Errno> {
+        let device = self.device.as_ref();
+        let what = format!("unmap {bytes} bytes at {iova:#x}");
+        self.recorder.operation(
+            what,
+            || device.unmap(iova, bytes as u64),
+            |unmapped| match unmapped {
+                Ok(bytes) => format!("{bytes} bytes"),
+                Err(errno) => errno_name(*errno),
+            },
+        )
     }
 
     /// Closes the device and opens it again.

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use nix::errno::Errno;
 use vfio_bindings::bindings::vfio as raw;
 
+use super::memory::DmaMemory;
 use super::sys::{ioctl_struct, vfio_request};
 
 const MAP_DMA: u8 = 13;
@@ -20,17 +21,17 @@ impl Type1Container {
         Type1Container(container)
     }
 
-    /// Lets devices read and write `bytes` of memory at the process address `vaddr` through the I/O address `iova`.
+    /// Lets devices read and write memory through the I/O address `iova`.
     ///
     /// # Errors
     /// The errno as it came.
-    pub fn map(&self, iova: u64, vaddr: usize, bytes: u64) -> Result<i32, Errno> {
+    pub fn map(&self, iova: u64, memory: &DmaMemory) -> Result<i32, Errno> {
         let mut map = raw::vfio_iommu_type1_dma_map {
             argsz: size_of::<raw::vfio_iommu_type1_dma_map>() as u32,
             flags: raw::VFIO_DMA_MAP_FLAG_READ | raw::VFIO_DMA_MAP_FLAG_WRITE,
-            vaddr: vaddr as u64,
+            vaddr: memory.address() as u64,
             iova,
-            size: bytes,
+            size: memory.len() as u64,
         };
         ioctl_struct(self.0.as_fd(), vfio_request(MAP_DMA), &mut map)
     }

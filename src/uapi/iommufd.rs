@@ -7,15 +7,22 @@ use std::path::Path;
 use nix::errno::Errno;
 use vfio_bindings::bindings::vfio as raw;
 
+use super::memory::DmaMemory;
 use super::sys::{ioctl_struct, vfio_request};
 use super::vfio_device::VfioDevice;
 
 const DEVICE_BIND_IOMMUFD: u8 = 18;
 const DEVICE_ATTACH_IOMMUFD_PT: u8 = 19;
 
-// include/uapi/linux/iommufd.h: _IO(';', IOMMUFD_CMD_...). vfio-bindings has no iommufd, so its one command that is
-// needed here is spelled out.
+// include/uapi/linux/iommufd.h: _IO(';', IOMMUFD_CMD_...). vfio-bindings has no iommufd, so the few commands that are
+// needed here are spelled out.
 const IOMMUFD_CMD_IOAS_ALLOC: u64 = 0x81;
+const IOMMUFD_CMD_IOAS_MAP: u64 = 0x85;
+const IOMMUFD_CMD_IOAS_UNMAP: u64 = 0x86;
+const IOMMU_IOAS_MAP_FIXED_IOVA: u32 = 1 << 0;
+const IOMMU_IOAS_MAP_WRITEABLE: u32 = 1 << 1;
+const IOMMU_IOAS_MAP_READABLE: u32 = 1 << 2;
+
 const fn iommufd_request(nr: u64) -> u64 {
     ((b';' as u64) << 8) | nr
 }
@@ -27,6 +34,29 @@ struct IoasAlloc {
     size: u32,
     flags: u32,
     out_ioas_id: u32,
+}
+
+/// `struct iommu_ioas_map`.
+#[repr(C)]
+#[derive(Debug, Default)]
+struct IoasMap {
+    size: u32,
+    flags: u32,
+    ioas_id: u32,
+    reserved: u32,
+    user_va: u64,
+    length: u64,
+    iova: u64,
+}
+
+/// `struct iommu_ioas_unmap`.
+#[repr(C)]
+#[derive(Debug, Default)]
+struct IoasUnmap {
+    size: u32,
+    ioas_id: u32,
+    iova: u64,
+    length: u64,
 }
 
 /// An open `/dev/iommu`.
@@ -55,6 +85,33 @@ impl Iommufd {
         let request = iommufd_request(IOMMUFD_CMD_IOAS_ALLOC);
         ioctl_struct(self.0.as_fd(), request, &mut alloc)?;
         Ok(IoasId(alloc.out_ioas_id))
+    }
+
+    /// Lets the devices of an address space read and write memory through the I/O address `iova`.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    pub fn map(&self, ioas: IoasId, iova: u64, memory: &DmaMemory) -> Result<i32, Errno> {
+        let mut map = IoasMap {
+            size: size_of::<IoasMap>() as u32,
+            flags: IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_WRITEABLE | IOMMU_IOAS_MAP_READABLE,
+            ioas_id: ioas.0,
+            user_va: memory.address() as u64,
+            length: memory.len() as u64,
+            iova,
+            ..Default::default()
+        };
+        ioctl_struct(self.0.as_fd(), iommufd_request(IOMMUFD_CMD_IOAS_MAP), &mut map)
+    }
+
+    /// Takes a mapping away. Returns how many bytes were unmapped.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    pub fn unmap(&self, ioas: IoasId, iova: u64, bytes: u64) -> Result<u64, Errno> {
+        let mut unmap = IoasUnmap { size: size_of::<IoasUnmap>() as u32, ioas_id: ioas.0, iova, length: bytes };
+        ioctl_struct(self.0.as_fd(), iommufd_request(IOMMUFD_CMD_IOAS_UNMAP), &mut unmap)?;
+        Ok(unmap.length)
     }
 }
 

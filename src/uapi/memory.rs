@@ -72,6 +72,65 @@ impl GuardedPages {
     }
 }
 
+/// Memory that a device may be allowed to reach: page aligned, zeroed, at an address that does not move.
+///
+/// The device writes to it behind Rust's back, so it is only ever touched through volatile copies.
+#[derive(Debug)]
+pub struct DmaMemory {
+    base: NonNull<std::ffi::c_void>,
+    bytes: usize,
+}
+
+// SAFETY: it owns its mapping, which any thread may use; copies in and out are byte by byte and volatile.
+unsafe impl Send for DmaMemory {}
+// SAFETY: as above; a torn read is what memory shared with a device allows anyway.
+unsafe impl Sync for DmaMemory {}
+
+impl DmaMemory {
+    /// Maps that many bytes, rounded up to whole pages.
+    ///
+    /// # Errors
+    /// The errno of the mapping.
+    pub fn new(bytes: usize) -> Result<DmaMemory, Errno> {
+        let bytes = bytes.max(1).next_multiple_of(STEP_BYTES);
+        let length = NonZeroUsize::new(bytes).ok_or(Errno::EINVAL)?;
+        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: a new private anonymous mapping at an address of the kernel's choice overlaps nothing.
+        let base = unsafe { mmap_anonymous(None, length, protection, MapFlags::MAP_PRIVATE)? };
+        Ok(DmaMemory { base, bytes })
+    }
+
+    /// Where it begins in this process.
+    pub fn address(&self) -> usize {
+        self.base.as_ptr() as usize
+    }
+
+    /// How many bytes it has.
+    pub fn len(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether it has none, which never is.
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// What is there now.
+    pub fn read(&self) -> Vec<u8> {
+        let base = self.base.as_ptr().cast::<u8>();
+        // SAFETY: every offset is within the mapping, which lives as long as `self`.
+        (0..self.bytes).map(|offset| unsafe { base.add(offset).read_volatile() }).collect()
+    }
+}
+
+impl Drop for DmaMemory {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours, of this length, and nothing refers to it any more; what a device still has of
+        // it the IOMMU driver has pinned for itself.
+        let _ = unsafe { munmap(self.base, self.bytes) };
+    }
+}
+
 impl Drop for GuardedPages {
     fn drop(&mut self) {
         // SAFETY: the mapping is ours, of this length, and nothing refers to it any more. A failure would leave it

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::stimulus::{Stimulus, StimulusError};
 use crate::uapi::Errno;
 use crate::uapi::feature::FeatureCall;
+use crate::uapi::memory::DmaMemory;
 use crate::uapi::precopy::PrecopyInfoCall;
 use crate::uapi::stream::{DataFd, Readiness};
 use crate::uapi::vfio_device::{DeviceInfo, IrqInfo, RegionInfo, VfioDevice};
@@ -87,6 +88,14 @@ impl Device for KernelDevice {
     fn region_write(&self, index: u32, offset: u64, bytes: &[u8]) -> Result<usize, Errno> {
         let device = self.device()?;
         device.region_write(device.region_info(index)?, offset, bytes)
+    }
+
+    fn map(&self, iova: u64, memory: &DmaMemory) -> Result<i32, Errno> {
+        self.way.map(iova, memory)
+    }
+
+    fn unmap(&self, iova: u64, bytes: u64) -> Result<u64, Errno> {
+        self.way.unmap(iova, bytes)
     }
 
     fn reopen(&mut self) -> Result<(), OpenError> {

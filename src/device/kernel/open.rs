@@ -7,6 +7,7 @@ use crate::uapi::Errno;
 use crate::uapi::group::{Container, Group};
 use crate::uapi::iommu::Type1Container;
 use crate::uapi::iommufd::{IoasId, Iommufd, UnboundDevice};
+use crate::uapi::memory::DmaMemory;
 use crate::uapi::vfio_device::VfioDevice;
 
 use super::super::{OpenError, OpenFailure, Via};
@@ -15,8 +16,8 @@ use super::sysfs::Found;
 /// What stays open beside the device, so that it can be opened again.
 #[derive(Debug)]
 pub enum Way {
-    /// Through its group. The container is never asked again, but has to live as long as the group is in it.
-    Group { group: Group, _container: Type1Container },
+    /// Through its group, which is in the container.
+    Group { group: Group, container: Type1Container },
     /// Through its character device.
     Cdev { path: PathBuf, iommufd: Iommufd, ioas: IoasId },
 }
@@ -27,6 +28,22 @@ impl Way {
         match self {
             Way::Group { .. } => Via::Group,
             Way::Cdev { .. } => Via::Cdev,
+        }
+    }
+
+    /// Lets the device reach memory through an I/O address.
+    pub fn map(&self, iova: u64, memory: &DmaMemory) -> Result<i32, Errno> {
+        match self {
+            Way::Group { container, .. } => container.map(iova, memory),
+            Way::Cdev { iommufd, ioas, .. } => iommufd.map(*ioas, iova, memory),
+        }
+    }
+
+    /// Takes that away. Returns how many bytes were unmapped.
+    pub fn unmap(&self, iova: u64, bytes: u64) -> Result<u64, Errno> {
+        match self {
+            Way::Group { container, .. } => container.unmap(iova, bytes),
+            Way::Cdev { iommufd, ioas, .. } => iommufd.unmap(*ioas, iova, bytes),
         }
     }
 
@@ -89,7 +106,7 @@ fn by_group(found: &Found) -> Result<Way, OpenError> {
     }
     group.set_container(&container).map_err(refused("VFIO_GROUP_SET_CONTAINER"))?;
     let container = container.into_type1().map_err(refused("VFIO_SET_IOMMU"))?;
-    Ok(Way::Group { group, _container: container })
+    Ok(Way::Group { group, container })
 }
 
 impl Found {

@@ -1,5 +1,7 @@
 //! Everything that changes in the model: state, memory, sessions. Calls come in one at a time.
 
+use std::collections::BTreeMap;
+
 use std::thread;
 use std::time::Duration;
 
@@ -35,6 +37,8 @@ pub(super) struct Machine {
     looks: u32,
     /// How many saving sessions there were.
     saves: u32,
+    /// What the user lets the device reach: I/O addresses, with how many bytes lie there.
+    mappings: BTreeMap<u64, u64>,
 }
 
 impl Machine {
@@ -43,6 +47,7 @@ impl Machine {
         Machine {
             spec,
             state: State::Running,
+            mappings: BTreeMap::new(),
             memory: Memory::after_reset(),
             sessions: Sessions::new(),
             precopy_info_v2: false,
@@ -311,6 +316,24 @@ impl Machine {
         self.memory = Memory::after_reset();
         self.doomed = false;
         self.looks = 0;
+    }
+
+    /// As type1 does: whole mappings, no overlap.
+    pub(super) fn map(&mut self, iova: u64, bytes: u64) -> Result<i32, Errno> {
+        let end = iova.checked_add(bytes).ok_or(Errno::EINVAL)?;
+        if self.mappings.iter().any(|(start, length)| *start < end && iova < start + length) {
+            return Err(Errno::EEXIST);
+        }
+        self.mappings.insert(iova, bytes);
+        Ok(0)
+    }
+
+    /// Takes away what lies wholly within; returns how many bytes that was.
+    pub(super) fn unmap(&mut self, iova: u64, bytes: u64) -> Result<u64, Errno> {
+        let end = iova.checked_add(bytes).ok_or(Errno::EINVAL)?;
+        let before: u64 = self.mappings.values().sum();
+        self.mappings.retain(|start, length| *start < iova || start + *length > end);
+        Ok(before - self.mappings.values().sum::<u64>())
     }
 
     /// Something happens to the device.

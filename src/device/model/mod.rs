@@ -28,6 +28,7 @@ use super::{Device, Identity, OpenError, Stream};
 use crate::stimulus::{Stimulus, StimulusError};
 use crate::uapi::Errno;
 use crate::uapi::feature::FeatureCall;
+use crate::uapi::memory::DmaMemory;
 use crate::uapi::stream::Readiness;
 use crate::uapi::vfio_device::{DeviceInfo, IrqInfo, RegionInfo};
 use machine::Machine;
@@ -108,6 +109,14 @@ impl Device for ModelDevice {
     fn region_write(&self, index: u32, offset: u64, bytes: &[u8]) -> Result<usize, Errno> {
         require_memory_region(index)?;
         self.shared.change(|machine| machine.write_memory(offset, bytes))
+    }
+
+    fn map(&self, iova: u64, memory: &DmaMemory) -> Result<i32, Errno> {
+        self.shared.lock().map(iova, memory.len() as u64)
+    }
+
+    fn unmap(&self, iova: u64, bytes: u64) -> Result<u64, Errno> {
+        self.shared.lock().unmap(iova, bytes)
     }
 
     fn reopen(&mut self) -> Result<(), OpenError> {

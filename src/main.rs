@@ -1,5 +1,6 @@
 //! The command line, thin.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use vfio_conform::harness::verdict::Exit;
 use vfio_conform::lab::guest;
 use vfio_conform::lab::local::LocalLab;
 use vfio_conform::lab::qemu::{QemuLab, QemuOptions};
+use vfio_conform::uapi::process::end_with_reader;
 use vfio_conform::uapi::state::Capabilities;
 use vfio_conform::{fsm, report};
 
@@ -157,7 +159,8 @@ fn main() -> ExitCode {
     match result {
         Ok(exit) => exit.into(),
         Err(error) => {
-            eprintln!("vfio-conform: {error}");
+            // With nobody there to read it, the exit code still says it.
+            let _ = writeln!(std::io::stderr(), "vfio-conform: {error}");
             Exit::Usage.into()
         }
     }
@@ -227,6 +230,7 @@ fn libtest_arguments(common: &Common) -> Option<libtest_mimic::Arguments> {
     let words = std::iter::once(program).chain(common.libtest.iter().cloned());
     let arguments = libtest_mimic::Arguments::from_iter(words);
     if arguments.list {
+        end_with_reader();
         supervisor::list(&arguments);
         return None;
     }
@@ -234,6 +238,7 @@ fn libtest_arguments(common: &Common) -> Option<libtest_mimic::Arguments> {
 }
 
 fn print_fsm(command: &FsmCommand) -> Exit {
+    end_with_reader();
     let sets = command.caps.map_or(Capabilities::ALL.to_vec(), |set| vec![set]);
     let print = match command.dot {
         true => fsm::table::dot,
@@ -246,6 +251,7 @@ fn print_fsm(command: &FsmCommand) -> Exit {
 
 fn make_reports(command: &ReportCommand) -> Outcome {
     let run = report::write_all(&command.dir)?;
+    end_with_reader();
     report::console::print(&run, &command.dir)?;
     Ok(run.exit)
 }

@@ -8,7 +8,7 @@ mod in_process;
 mod program;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::ExitCode;
+use std::process::{ExitCode, Stdio};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -17,6 +17,7 @@ use vfio_conform::harness::check::Check;
 use vfio_conform::harness::executor;
 use vfio_conform::harness::outcome::Outcome;
 use vfio_conform::harness::verdict::{Exit, Verdict};
+use vfio_conform::report::{JOURNAL, Run};
 use vfio_conform::requirement::{self, Requirement, discover, fsm, health, reset, session};
 use vfio_conform::suites;
 use vfio_conform::uapi::state::Capabilities;
@@ -199,13 +200,23 @@ fn is_met_by(fault: Fault, verdict: Verdict, meets: &dyn Fn(&str, &Outcome) -> b
             (check, expected)
         })
         .collect();
-    let run = program::run(&ModelSpec::faulty(fault).to_string(), &["--deadline", "1"]);
-    for check in &run.report.checks {
+    let (run, code) = run_through_the_program(ModelSpec::faulty(fault))?;
+    for check in &run.checks {
         let (expected, came) = (expected[&check.name], check.outcome.verdict);
         require(came == expected, || format!("{}: {came} instead of {expected}", check.name))?;
     }
-    require(run.report.checks.len() == expected.len(), || "checks are missing".to_owned())?;
-    require(run.code == Some(Exit::Unfinished as i32), || format!("the exit code is {:?}", run.code))
+    require(run.checks.len() == expected.len(), || "checks are missing".to_owned())?;
+    require(code == Some(Exit::Unfinished as i32), || format!("the exit code is {code:?}"))
+}
+
+/// What the journal of a whole run says, and the run's exit code.
+fn run_through_the_program(spec: ModelSpec) -> Result<(Run, Option<i32>), Failed> {
+    let folder = tempfile::tempdir()?;
+    let device = format!("model:{spec}");
+    let mut command = program::vfio_conform(folder.path());
+    command.args(["run", &device, "--deadline", "1", "--out", "out"]).stdout(Stdio::null()).stderr(Stdio::null());
+    let status = command.status()?;
+    Ok((Run::read(&folder.path().join("out").join(JOURNAL))?, status.code()))
 }
 
 fn asks_for_a_blocked_arc(check: &str, _: &Outcome) -> bool {

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -166,8 +167,11 @@ pub fn run(
     }
     let shared = Arc::new(Mutex::new(supervisor));
     let trials = checks.into_iter().map(|check| trial(&shared, check)).collect();
-    let _ = libtest_mimic::run(&arguments, trials);
+    let is_heard = unless_output_is_gone(|| libtest_mimic::run(&arguments, trials));
     let mut supervisor = lock(&shared);
+    if !is_heard {
+        supervisor.run_rest(&planned, folder);
+    }
     let exit = supervisor.finish(options.strict);
     if let Some(error) = supervisor.broken.take() {
         return Err(RunError::Folder { path: folder.journal(), why: error });
@@ -175,6 +179,17 @@ pub fn run(
     let run = report::write_all(folder.path())?;
     summarize(&run, folder, &arguments);
     Ok(exit)
+}
+
+/// Does what prints; false if it could not print to its end. libtest-mimic panics when its output is gone: a pipe that
+/// was closed, a disk that is full.
+fn unless_output_is_gone<T>(print: impl FnOnce() -> T) -> bool {
+    // A panic inside a trial is the trial's message; this one is told below.
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(|_| {}));
+    let printed = panic::catch_unwind(AssertUnwindSafe(print));
+    panic::set_hook(hook);
+    printed.is_ok()
 }
 
 fn planned(arguments: &Arguments, checks: &[Check]) -> Vec<PlannedCheck> {
@@ -228,6 +243,11 @@ fn completion(outcome: &Outcome) -> Result<Completion, Failed> {
     }
 }
 
+/// Says something to people, if anyone is there to read it.
+fn say(what: &str) {
+    let _ = writeln!(std::io::stderr(), "vfio-conform: {what}");
+}
+
 fn lock(shared: &Mutex<Supervisor>) -> MutexGuard<'_, Supervisor> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -258,9 +278,8 @@ struct Told<'a> {
 
 impl Watch for Told<'_> {
     fn stage(&mut self, stage: Stage) {
-        let written = self.journal.write(Event::Stage { stage });
-        if let Err(error) = written {
-            self.broken.get_or_insert(error);
+        if self.broken.is_none() {
+            *self.broken = self.journal.write(Event::Stage { stage }).err();
         }
     }
 
@@ -300,6 +319,15 @@ impl Supervisor {
         self.verdicts.push(outcome.verdict);
         self.write(Event::CheckFinished { check: check.to_owned(), outcome: Box::new(outcome.clone()) });
         outcome
+    }
+
+    /// Runs the checks that are left when nobody can be told of each any more.
+    fn run_rest(&mut self, planned: &[PlannedCheck], folder: &RunFolder) {
+        let folder = folder.path().display();
+        say(&format!("the output cannot be written any more; the checks run on, and {folder} will have the reports"));
+        for check in planned.iter().skip(self.verdicts.len()) {
+            self.run(&check.name);
+        }
     }
 
     fn recover(&mut self) {

@@ -1,6 +1,6 @@
 //! Says what is going on, on standard error: a line that moves on a terminal, plain lines elsewhere.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -28,7 +28,7 @@ impl Progress {
 
     /// Progress in the middle of a line that somebody else has begun: always whole lines of its own.
     pub fn between_trials() -> Progress {
-        eprintln!();
+        say("");
         Progress { bar: None, began: Instant::now() }
     }
 
@@ -36,7 +36,7 @@ impl Progress {
     pub fn step(&self, what: &str) {
         match &self.bar {
             Some(bar) => bar.set_message(what.to_owned()),
-            None => eprintln!("[{:>4.0}s] {what}", self.began.elapsed().as_secs_f64()),
+            None => say(&format!("[{:>4.0}s] {what}", self.began.elapsed().as_secs_f64())),
         }
     }
 
@@ -46,6 +46,11 @@ impl Progress {
             bar.finish_and_clear();
         }
     }
+}
+
+/// A line on standard error. Without anyone to read it, what is being done is done all the same.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 impl Default for Progress {

@@ -122,7 +122,7 @@ fn counts(run: &Run) -> String {
         .map(|(count, verdict)| format!("{count} {verdict}"))
         .collect();
     match counts.is_empty() {
-        true => "none was planned: the filter matches no check".to_owned(),
+        true => "none was planned, since the filter matches no check; -- --list shows those that there are".to_owned(),
         false => format!("{} planned: {}", run.checks.len(), counts.join(", ")),
     }
 }

@@ -11,6 +11,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use crate::uapi::Errno;
 
@@ -35,6 +36,11 @@ pub(super) struct Memory(Vec<u8>);
 impl Memory {
     /// The contents after a reset: every word says where it is, so no two pages are equal.
     pub(super) fn after_reset() -> Memory {
+        static FRESH: LazyLock<Memory> = LazyLock::new(Memory::fresh);
+        FRESH.clone()
+    }
+
+    fn fresh() -> Memory {
         let mut bytes = vec![0; MEMORY_BYTES];
         for (number, word) in bytes.chunks_exact_mut(4).enumerate() {
             word.copy_from_slice(&(0xc0de_0000 | (4 * number) as u32).to_le_bytes());

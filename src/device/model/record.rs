@@ -136,8 +136,10 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 /// FNV-1a over words of four bytes: no two records that differ in one bit have the same.
 fn checksum(header: &[u8], contents: &[u8]) -> u32 {
     let mut sum = 0x811c_9dc5_u32;
-    for word in header.chunks_exact(4).chain(contents.chunks_exact(4)) {
-        sum = (sum ^ u32_at(word, 0)).wrapping_mul(0x0100_0193);
+    for part in [header, contents] {
+        for word in part.as_chunks().0 {
+            sum = (sum ^ u32::from_le_bytes(*word)).wrapping_mul(0x0100_0193);
+        }
     }
     sum
 }

@@ -1,0 +1,326 @@
+//! What users of the command line see: help, refusals, exit codes, and where the reports go.
+//!
+//! A refusal is one clear sentence, what to do next, and exit code 2. What a run printed is kept in snapshots where the
+//! words matter.
+
+mod program;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use assert_cmd::Command as Assert;
+use tempfile::TempDir;
+
+use vfio_conform::harness::verdict::{Exit, Verdict};
+use vfio_conform::report::{JOURNAL, JSON, JUNIT, Run};
+use vfio_conform::suites;
+
+/// What a command came to, as its caller sees it.
+struct Said {
+    code: i32,
+    out: String,
+    error: String,
+}
+
+impl Said {
+    fn by(command: Command) -> Said {
+        let output = Assert::from_std(command).output().expect("the program can be started");
+        Said {
+            code: output.status.code().expect("an exit code"),
+            out: String::from_utf8(output.stdout).expect("text"),
+            error: String::from_utf8(output.stderr).expect("text"),
+        }
+    }
+
+    /// Code, output and errors in one text.
+    fn whole(&self) -> String {
+        format!("exit code {}\n--- out\n{}--- error\n{}", self.code, self.out, self.error)
+    }
+}
+
+/// Runs the program in a folder.
+fn say(folder: &Path, arguments: &[&str]) -> Said {
+    let mut command = program::vfio_conform(folder);
+    command.args(arguments);
+    Said::by(command)
+}
+
+fn folder() -> TempDir {
+    TempDir::new().expect("a temporary folder")
+}
+
+/// A folder with a run of the reset chapter in `out`, and its journal.
+fn folder_with_run() -> (TempDir, Vec<u8>) {
+    let folder = folder();
+    assert_eq!(say(folder.path(), &["run", "model", "--out", "out", "--", "reset::"]).code, 0);
+    let journal = fs::read(folder.path().join("out").join(JOURNAL)).expect("a journal");
+    (folder, journal)
+}
+
+#[test]
+fn help_of_every_command() {
+    let folder = folder();
+    insta::assert_snapshot!("help", say(folder.path(), &["--help"]).whole());
+    for command in ["run", "qemu", "fsm", "report"] {
+        insta::assert_snapshot!(format!("help_{command}"), say(folder.path(), &[command, "--help"]).whole());
+    }
+}
+
+#[test]
+fn every_exit_code_is_in_the_help() {
+    let help = say(folder().path(), &["--help"]).out;
+    for exit in [Exit::Conforms, Exit::Findings, Exit::Usage, Exit::Unfinished, Exit::NothingTested] {
+        let begins = format!("{:<4}", exit as u8);
+        assert!(help.lines().any(|line| line.trim_start().starts_with(&begins)), "{exit:?} is not in\n{help}");
+    }
+}
+
+#[test]
+fn refusals_say_what_is_wrong_and_what_to_do() {
+    let (folder, journal) = folder_with_run();
+    let path = folder.path();
+    write(&path.join("empty"), b"");
+    write(&path.join("garbage"), b"no journal\n");
+    write(&path.join("doubled"), &[&journal[..], &journal[..]].concat());
+    fs::write(path.join("file"), "").expect("writable");
+    let refused = [
+        &["run", "modle"][..],
+        &["run", "0000:ff:1f.7"],
+        &["run", "vfio4294967295"],
+        &["run", "4294967295"],
+        &["run", "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001"],
+        &["run", "model:p2p"],
+        &["run", "model", "--wrong"],
+        &["run", "model", "--deadline", "soon"],
+        &["run", "model", "--", "--wrong"],
+        &["run", "model", "--out", "out"],
+        &["run", "model", "--out", "file"],
+        &["run", "model", "--out", "file/below"],
+        &["fsm", "--caps", "p2p"],
+        &["report", "nowhere"],
+        &["report", "file"],
+        &["report", "empty"],
+        &["report", "garbage"],
+        &["report", "doubled"],
+        &["wrong"],
+    ];
+    let mut text = String::new();
+    for arguments in refused {
+        let said = say(path, arguments);
+        assert_eq!(said.code, 2, "{arguments:?}: {}", said.whole());
+        assert_eq!(said.out, "", "{arguments:?}");
+        text += &format!("$ vfio-conform {}\n{}\n", arguments.join(" "), without_progress(&said.error));
+    }
+    insta::assert_snapshot!(text);
+}
+
+fn write(folder: &Path, journal: &[u8]) {
+    fs::create_dir(folder).and_then(|()| fs::write(folder.join(JOURNAL), journal)).expect("writable");
+}
+
+/// What is being done comes with the time that it took, which is never the same.
+fn without_progress(error: &str) -> String {
+    let lines = error.lines().filter(|line| !line.starts_with('['));
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn the_list_is_that_of_a_libtest_program() {
+    let folder = folder();
+    let names: Vec<String> = suites::all().iter().map(|check| format!("{}: test", check.name())).collect();
+    for options in [&["--list"][..], &["--list", "--format", "terse"]] {
+        let said = say(folder.path(), &[&["run", "model", "--"], options].concat());
+        assert_eq!(said.code, 0);
+        let listed: Vec<&str> = said.out.lines().filter(|line| line.ends_with(": test")).collect();
+        assert_eq!(listed, names, "{options:?}");
+    }
+    let chapter = say(folder.path(), &["run", "model", "--", "--list", "reset::"]);
+    assert!(chapter.out.lines().filter(|line| line.ends_with(": test")).all(|line| line.starts_with("reset::")));
+    assert!(fs::read_dir(folder.path()).expect("a folder").next().is_none(), "a list is no run");
+}
+
+#[test]
+fn filters_choose_what_runs() {
+    let runs = |options: &[&str]| {
+        let folder = folder();
+        let said = say(folder.path(), &[&["run", "model", "--out", "out", "--"], options].concat());
+        assert_eq!(said.code, 0, "{}", said.whole());
+        read(&folder.path().join("out")).checks.into_iter().map(|check| check.name).collect::<Vec<String>>()
+    };
+    assert_eq!(runs(&["--exact", "reset::from_stop"]), ["reset::from_stop"]);
+    assert_eq!(runs(&["reset::from_stop"]), ["reset::from_stop", "reset::from_stop_copy"]);
+    assert_eq!(runs(&["reset::from_stop", "--skip", "copy"]), ["reset::from_stop"]);
+    assert!(runs(&["reset::", "--include-ignored"]).len() > 5);
+}
+
+#[test]
+fn a_filter_without_a_match_tests_nothing_and_says_so() {
+    for options in [&["nosuchcheck"][..], &["--ignored"], &["--exact", "reset::"]] {
+        let folder = folder();
+        let said = say(folder.path(), &[&["run", "model", "--out", "out", "--"], options].concat());
+        assert_eq!(said.code, 125, "{}", said.whole());
+        let sentence = "none was planned, since the filter matches no check; -- --list shows those that there are";
+        let words: Vec<&str> = said.out.split_whitespace().collect();
+        assert!(words.join(" ").contains(sentence), "{}", said.whole());
+        assert!(said.out.contains("nothing tested"), "{}", said.whole());
+        assert_eq!(read(&folder.path().join("out")).exit, Exit::NothingTested);
+    }
+}
+
+#[test]
+fn formats_are_those_of_libtest() {
+    let folder = folder();
+    let terse = say(folder.path(), &["run", "model", "--out", "terse", "--", "--format", "terse", "reset::"]);
+    assert!(terse.out.contains("\n..........\n"), "{}", terse.whole());
+    assert!(terse.out.contains("verdict      conforms"), "{}", terse.whole());
+
+    let json = say(folder.path(), &["run", "model", "--out", "json", "--", "--format", "json", "reset::"]);
+    let events: Vec<serde_json::Value> =
+        json.out.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect();
+    assert_eq!(events.iter().filter(|event| event["event"] == "ok" && event["type"] == "test").count(), 10);
+    assert!(json.error.contains("verdict      conforms"), "people read the other stream: {}", json.whole());
+}
+
+#[test]
+fn exit_codes_are_those_of_the_table() {
+    let code = |device: &str, options: &[&str]| {
+        let folder = folder();
+        say(folder.path(), &[&["run", device, "--out", "out"], options].concat()).code
+    };
+    assert_eq!(code("model", &["--", "session::"]), Exit::Conforms as i32);
+    assert_eq!(code("model:fault=reset-keeps-error", &["--", "reset::"]), Exit::Findings as i32);
+    assert_eq!(code("model:fault=fd-without-cloexec", &["--", "descriptor"]), Exit::Conforms as i32);
+    assert_eq!(code("model:fault=fd-without-cloexec", &["--strict", "--", "descriptor"]), Exit::Findings as i32);
+    assert_eq!(code("model:fault=crash", &["--", "--exact", "reset::from_resuming"]), Exit::Unfinished as i32);
+    assert_eq!(code("model:stop_copy", &["--", "--exact", "reset::from_pre_copy"]), Exit::NothingTested as i32);
+}
+
+#[test]
+fn reports_are_where_the_user_wants_them_or_behind_latest() {
+    let folder = folder();
+    let out = folder.path().join("reports/out");
+    for _ in 0..2 {
+        assert_eq!(say(folder.path(), &["run", "model", "--", "reset::"]).code, 0);
+        let newest = fs::canonicalize(out.join("latest")).expect("latest points at a run");
+        for name in [JOURNAL, JSON, JUNIT] {
+            assert!(newest.join(name).is_file(), "{name} in {}", newest.display());
+        }
+        let others = fs::read_dir(&out).expect("a folder").flatten().map(|entry| entry.path());
+        assert!(others.filter(|path| !path.is_symlink()).all(|path| path <= newest), "latest is not the newest");
+    }
+    let again = say(folder.path(), &["report", "reports/out/latest"]);
+    assert_eq!(again.code, 0, "{}", again.whole());
+    let latest = fs::canonicalize(out.join("latest")).expect("latest");
+    assert_eq!(say(folder.path(), &["run", "model", "--out", "elsewhere", "--", "reset::"]).code, 0);
+    assert_eq!(fs::canonicalize(out.join("latest")).expect("latest"), latest, "--out does not move latest");
+}
+
+#[test]
+fn a_report_is_made_of_what_a_cut_journal_holds() {
+    let (folder, journal) = folder_with_run();
+    let starts: Vec<usize> = place_of(&journal, b"\"check_started\"");
+    let cut = folder.path().join("cut");
+    write(&cut, &journal[..starts[5] + 40]);
+    let said = say(folder.path(), &["report", "cut"]);
+    assert_eq!(said.code, Exit::Unfinished as i32, "{}", said.whole());
+    assert!(said.out.contains("cut off"), "{}", said.whole());
+    let run = read(&cut);
+    let verdicts: Vec<Verdict> = run.checks.iter().map(|check| check.outcome.verdict).collect();
+    assert_eq!(verdicts[..5], [Verdict::Pass; 5]);
+    assert!(verdicts[5..].iter().all(|verdict| *verdict == Verdict::Blocked), "{verdicts:?}");
+    assert!(cut.join(JUNIT).is_file() && cut.join(JSON).is_file());
+}
+
+fn place_of(text: &[u8], what: &[u8]) -> Vec<usize> {
+    text.windows(what.len()).enumerate().filter(|(_, window)| *window == what).map(|(place, _)| place).collect()
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_a_list_and_no_run() {
+    let folder = folder();
+    let close_at_once = |arguments: &[&str]| {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut command = program::vfio_conform(folder.path());
+        let output = command.args(arguments).stdout(writer).stderr(Stdio::piped()).spawn().expect("started");
+        let output = output.wait_with_output().expect("a status");
+        (output.status.code(), String::from_utf8(output.stderr).expect("text"))
+    };
+    assert_eq!(close_at_once(&["fsm"]), (None, String::new()));
+    assert_eq!(close_at_once(&["run", "model", "--", "--list"]), (None, String::new()));
+    let (code, error) = close_at_once(&["run", "model", "--out", "out", "--", "reset::"]);
+    assert_eq!(code, Some(0), "{error}");
+    assert!(error.contains("the checks run on, and out will have the reports"), "{error}");
+    let run = read(&folder.path().join("out"));
+    assert!(run.checks.len() == 10 && !run.cut_off, "{:?}", run.counts());
+    assert!(run.checks.iter().all(|check| check.outcome.verdict == Verdict::Pass));
+}
+
+#[test]
+fn a_full_disk_is_said_and_loses_nothing_that_was_written() {
+    let folder = folder();
+    let script = "mkdir full && mount -t tmpfs -o size=64k full full && ! \"$0\" run model --out full/out \
+                  && cp -r full/out kept";
+    let Some(said) = in_namespace(folder.path(), script) else {
+        return;
+    };
+    assert!(said.error.contains("No space left on device"), "{}", said.whole());
+    assert!(said.error.contains("choose another folder with --out, or make room"), "{}", said.whole());
+    let report = say(folder.path(), &["report", "kept"]);
+    assert_eq!(report.code, Exit::Unfinished as i32, "{}", report.whole());
+    let counts = read(&folder.path().join("kept")).counts();
+    assert!(counts.pass > 0 && counts.blocked > 0, "{counts:?}");
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_said() {
+    let (folder, _) = folder_with_run();
+    let script = "mount --bind out out && mount -o remount,ro,bind out && ! \"$0\" report out";
+    let Some(said) = in_namespace(folder.path(), script) else {
+        return;
+    };
+    assert!(said.error.contains("failed to write out/report.json"), "{}", said.whole());
+    assert!(said.error.contains("mend this, then run `vfio-conform report out`"), "{}", said.whole());
+    let script = "mkdir ro && mount -t tmpfs -o ro ro ro && ! \"$0\" run model --out ro/out";
+    let said = in_namespace(folder.path(), script).expect("it worked before");
+    assert!(said.error.contains("failed to write ro/out: Read-only file system"), "{}", said.whole());
+    assert!(said.error.contains("choose another folder with --out"), "{}", said.whole());
+}
+
+#[test]
+fn a_folder_of_somebody_else_is_said() {
+    if nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: root may write everywhere");
+        return;
+    }
+    let folder = folder();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o555)).expect("our own folder");
+    let said = say(folder.path(), &["run", "model", "--out", "out"]);
+    assert_eq!(said.code, 2, "{}", said.whole());
+    assert!(said.error.contains("failed to write out: Permission denied"), "{}", said.whole());
+}
+
+/// Runs a shell script in which `$0` is the program and mounts are nobody else's. `None`, and a remark, where this
+/// system does not allow it.
+fn in_namespace(folder: &Path, script: &str) -> Option<Said> {
+    let unshare = |script: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["--map-root-user", "--mount", "sh", "-c", script, env!("CARGO_BIN_EXE_vfio-conform")]);
+        command.current_dir(folder).output()
+    };
+    if !unshare("mount -t tmpfs none /mnt").is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: this system does not let us mount");
+        return None;
+    }
+    let output = unshare(script).expect("it worked before");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let said = Said { code: output.status.code()?, out: text(&output.stdout), error: text(&output.stderr) };
+    assert_eq!(said.code, 0, "{}", said.whole());
+    Some(said)
+}
+
+fn read(folder: &Path) -> Run {
+    Run::read(&folder.join(JOURNAL)).expect("a journal")
+}

@@ -203,8 +203,11 @@ impl Bench {
         self.begin();
         let judgement = self.applies(check).and_then(|()| check.body(self));
         let mut outcome = self.outcome(judgement);
-        let lost = self.put_back();
         outcome.evidence.operations = self.recorder.take();
+        let lost = self.put_back();
+        if lost.is_some() {
+            outcome.evidence.operations.extend(self.recorder.take());
+        }
         outcome.seconds = began.elapsed().as_secs_f64();
         Ran { outcome, lost }
     }

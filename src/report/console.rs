@@ -81,7 +81,9 @@ fn finding_block(run: &Run, alike: &Alike<'_>, width: usize) -> String {
         paint(colour(outcome.verdict), outcome.verdict.word()),
         paint(STRONG, &one_line(&check.name)),
     ));
-    if !outcome.message.is_empty() {
+    // The message of a judged finding only repeats what is described below it.
+    let is_judged = matches!(outcome.verdict, Verdict::Fail | Verdict::Warn) && !outcome.broken.is_empty();
+    if !outcome.message.is_empty() && !is_judged {
         block.paragraph("what", &outcome.message);
     }
     finding::describe(&mut block, outcome, &check.requirements);

@@ -10,10 +10,9 @@ use crate::harness::session::{Direction, Session};
 use crate::requirement::Requirement;
 use crate::requirement::fsm::*;
 use crate::stimulus::Stimulus;
-use crate::uapi::feature::{Feature, FeatureCall, MigState, Placement, Verb};
 use crate::uapi::state::{Capabilities, State, name_of};
 
-use super::{lower, no_session, stream_for};
+use super::{lower, no_session, set_unanswerable, stream_for};
 
 /// Numbers that are no state: just beyond, and at the edges of the types that a driver might keep them in.
 const NO_STATES: [u32; 5] = [8, 9, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff];
@@ -113,7 +112,13 @@ fn one_request(bench: &mut Bench, from: State, to: u32) -> Judgement {
             bench.expect_refused(requirement_of(refusal), &requested)?;
             bench.expect_state(&REFUSAL_KEEPS_STATE, &requested.asked, from)?;
             let asked = &requested.asked;
-            still_alive(bench, &REFUSAL_KEEPS_SESSION, asked, session.as_ref(), &stream)
+            match session {
+                // The uAPI forbids these arcs so that the stream which has begun can be relied on.
+                Some(session) if refusal == Refusal::Blocked => {
+                    bench.expect_streams_to_end(&REFUSAL_KEEPS_SESSION, asked, &session)
+                }
+                session => still_alive(bench, &REFUSAL_KEEPS_SESSION, asked, session.as_ref(), &stream),
+            }
         }
     }
 }
@@ -251,12 +256,7 @@ fn lost_answer(bench: &mut Bench, to: State) -> Judgement {
     if !bench.capabilities().has(to) {
         return bench.bring_to(to).map(drop);
     }
-    let wanted = MigState { device_state: to.number(), data_fd: -1 };
-    let mut call = FeatureCall::new(Feature::MigDeviceState, Verb::Set)
-        .with_payload(wanted.to_bytes())
-        .placed(Placement::ReadOnly);
-    let answer = bench.feature(&mut call);
-    let asked = format!("SET {to} in RUNNING, in memory that cannot be written");
+    let (asked, answer) = set_unanswerable(bench, to);
     if answer.is_ok() {
         return Err(Interruption::Blocked(format!("{asked}: it did not fail")));
     }

@@ -8,6 +8,8 @@ mod session;
 
 use crate::harness::bench::Bench;
 use crate::harness::check::{Check, Interruption, Judgement};
+use crate::uapi::Errno;
+use crate::uapi::feature::{Feature, FeatureCall, MigState, Placement, Verb};
 use crate::uapi::state::State;
 
 /// Every check, chapter by chapter, in the order in which they run.
@@ -29,6 +31,17 @@ fn stream_for(bench: &mut Bench, state: State) -> Judgement<Vec<u8>> {
         State::Resuming => bench.saved_stream(),
         _ => Ok(Vec::new()),
     }
+}
+
+/// Asks for a state from RUNNING, in memory where the kernel cannot write its answer. Returns what was asked, in words,
+/// and what came back.
+fn set_unanswerable(bench: &mut Bench, to: State) -> (String, Result<i32, Errno>) {
+    let wanted = MigState { device_state: to.number(), data_fd: -1 };
+    let mut call = FeatureCall::new(Feature::MigDeviceState, Verb::Set)
+        .with_payload(wanted.to_bytes())
+        .placed(Placement::ReadOnly);
+    let answer = bench.feature(&mut call);
+    (format!("SET {to} in RUNNING, in memory that cannot be written"), answer)
 }
 
 /// A check that needs a data_fd met a device that gave none, which is for the session chapter to judge.

@@ -7,10 +7,9 @@ use crate::harness::check::{Check, Interruption, Judgement, Skip};
 use crate::harness::session::{Direction, Session};
 use crate::requirement::session::*;
 use crate::uapi::Errno;
-use crate::uapi::feature::{Feature, FeatureCall, MigState, Placement, Verb};
 use crate::uapi::state::State;
 
-use super::{lower, stream_for};
+use super::{lower, set_unanswerable, stream_for};
 
 /// Every move inside the saving group that some capability set has.
 const INSIDE_SAVING_GROUP: [(State, State); 4] = [
@@ -167,12 +166,7 @@ fn not_handed_over(bench: &mut Bench, state: State) -> Judgement {
     if !bench.capabilities().has(state) {
         return bench.bring_to(state).map(drop);
     }
-    let wanted = MigState { device_state: state.number(), data_fd: -1 };
-    let mut call = FeatureCall::new(Feature::MigDeviceState, Verb::Set)
-        .with_payload(wanted.to_bytes())
-        .placed(Placement::ReadOnly);
-    let asked = format!("SET {state} in RUNNING, in memory that cannot be written");
-    let answer = bench.feature(&mut call);
+    let (asked, answer) = set_unanswerable(bench, state);
     bench.expect_errno(&LOST_FD, &asked, answer, &[Errno::EFAULT])?;
     let reset = bench.reset();
     let asked = format!("{asked}, then RESET");

@@ -837,6 +837,23 @@ impl Bench {
         }
     }
 
+    /// The session has data, and a permanent end after it.
+    ///
+    /// # Errors
+    /// That it has not.
+    pub fn expect_streams_to_end(
+        &mut self,
+        requirement: &'static Requirement,
+        asked: &str,
+        session: &Session,
+    ) -> Judgement {
+        let drained = self.drain(session);
+        let kept = drained.end == StreamEnd::Permanent && !drained.bytes.is_empty();
+        let asked = format!("{asked}, then read the open session to its end");
+        let actual = format!("{} bytes, then {}", drained.bytes.len(), drained.end);
+        self.judge(requirement, kept, asked, "data, then 0, the permanent end", actual)
+    }
+
     /// The session is dead: its descriptor fails, moves no data, and says so with the customary errno.
     ///
     /// # Errors

@@ -123,9 +123,9 @@ fn reports_folder() -> PathBuf {
     std::env::var_os("VFIO_CONFORM_REPORTS").map_or_else(|| PathBuf::from("reports/out"), PathBuf::from)
 }
 
-/// Names sort by time; the process number keeps two runs of one second apart.
+/// Names sort by time; the process number keeps two runs of one moment apart.
 fn new_name() -> String {
-    let format = format_description!("[year][month][day]-[hour][minute][second]");
+    let format = format_description!("[year][month][day]-[hour][minute][second]-[subsecond digits:3]");
     let now = OffsetDateTime::now_utc().format(&format).unwrap_or_default();
     format!("{now}-{}", std::process::id())
 }

@@ -1,7 +1,7 @@
 //! The kernel's own health. The harness watches it during every check; the one check here makes sure that the watch
 //! has an ordinary life of the device to look at, whatever else was filtered out.
 
-use vfio_bindings::bindings::vfio::{VFIO_DEVICE_FLAGS_PCI, VFIO_PCI_CONFIG_REGION_INDEX};
+use vfio_bindings::bindings::vfio::{VFIO_DEVICE_FLAGS_PCI, VFIO_IRQ_INFO_EVENTFD, VFIO_PCI_CONFIG_REGION_INDEX};
 
 use crate::harness::bench::Bench;
 use crate::harness::check::{Check, Interruption, Judgement, Needs};
@@ -39,7 +39,11 @@ fn look_around(bench: &mut Bench) -> Judgement {
         let _ = bench.region_info(index);
     }
     for index in 0..info.irqs {
-        let _ = bench.irq_info(index);
+        let irq = bench.irq_info(index);
+        if irq.is_ok_and(|irq| irq.count > 0 && irq.flags & VFIO_IRQ_INFO_EVENTFD != 0) {
+            // A line that is shared with another device may be refused.
+            let _ = bench.try_irq(index);
+        }
     }
     if info.flags & VFIO_DEVICE_FLAGS_PCI == 0 {
         return Ok(());

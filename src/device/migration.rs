@@ -65,6 +65,32 @@ impl dyn Device + '_ {
         Ok(Transition { returned, device_state: answer.device_state, data_fd: answer.data_fd, stream })
     }
 
+    /// Asks for an estimate of the bytes that STOP_COPY will stream.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    pub fn mig_data_size(&self) -> Result<u64, Errno> {
+        let mut call = FeatureCall::new(Feature::MigDataSize, Verb::Get);
+        self.feature(&mut call)?;
+        u64_from_bytes(&call.payload).ok_or(Errno::EINVAL)
+    }
+
+    /// Opts in to the flags of PRECOPY_INFO, until the device is closed.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    pub fn use_precopy_info_v2(&self) -> Result<i32, Errno> {
+        self.feature(&mut FeatureCall::new(Feature::MigPrecopyInfoV2, Verb::Set))
+    }
+
+    /// Ends the log of pages written by DMA.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    pub fn dma_logging_stop(&self) -> Result<i32, Errno> {
+        self.feature(&mut FeatureCall::new(Feature::DmaLoggingStop, Verb::Set))
+    }
+
     /// Whether PROBE finds a feature.
     ///
     /// # Errors

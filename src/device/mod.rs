@@ -10,6 +10,7 @@ pub mod model;
 mod name;
 
 use std::fmt;
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::stimulus::{Stimulus, StimulusError};
 use crate::uapi::Errno;
+use crate::uapi::dma_logging::{LoggingReport, LoggingStart};
 use crate::uapi::feature::FeatureCall;
 use crate::uapi::memory::DmaMemory;
 use crate::uapi::precopy::PrecopyInfoCall;
@@ -35,6 +37,18 @@ pub trait Device: Send + Sync {
     /// # Errors
     /// The errno as it came.
     fn feature(&self, call: &mut FeatureCall) -> Result<i32, Errno>;
+
+    /// `VFIO_DEVICE_FEATURE_DMA_LOGGING_START`, well-formed but for what it asks.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    fn dma_logging_start(&self, start: &mut LoggingStart) -> Result<i32, Errno>;
+
+    /// `VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT`, well-formed but for what it asks.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    fn dma_logging_report(&self, report: &mut LoggingReport) -> Result<i32, Errno>;
 
     /// Takes over the session whose data_fd a successful SET of the device state answered. Each number is taken over
     /// at most once; dropping the stream closes it.
@@ -75,6 +89,13 @@ pub trait Device: Send + Sync {
     /// # Errors
     /// The errno as it came.
     fn region_write(&self, index: u32, offset: u64, bytes: &[u8]) -> Result<usize, Errno>;
+
+    /// Has the interrupts of an index, from the first one, signal these event descriptors; none of them turns the index
+    /// off.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    fn set_irqs(&self, index: u32, events: &[BorrowedFd<'_>]) -> Result<i32, Errno>;
 
     /// Lets the device read and write memory through an I/O address.
     ///

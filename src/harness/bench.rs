@@ -5,7 +5,10 @@
 //! The bench writes down all that is done, and puts the device back when the check is over.
 
 use std::fmt;
+use std::os::fd::AsFd;
 use std::time::Instant;
+
+use nix::sys::eventfd::EventFd;
 
 use crate::device::migration::{StateAnswer, Transition};
 use crate::device::{Device, Identity};
@@ -449,6 +452,23 @@ impl Bench {
         let device = self.device.as_ref();
         let what = format!("read {} from region {index}", buffer.len());
         self.recorder.operation(what, || device.region_read(index, 0, buffer), tell_size)
+    }
+
+    /// Has the first interrupt of an index signal an event, then turns the index off again. Returns the first errno.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    pub fn try_irq(&mut self, index: u32) -> Result<i32, Errno> {
+        let device = self.device.as_ref();
+        self.recorder.operation(
+            format!("SET_IRQS {index} to an event, then to none"),
+            || {
+                let event = EventFd::new()?;
+                device.set_irqs(index, &[event.as_fd()])?;
+                device.set_irqs(index, &[])
+            },
+            tell_return,
+        )
     }
 
     /// Lets the device reach memory through an I/O address.

@@ -4,6 +4,7 @@
 //! merged with another or turned into a message; and what an ioctl returned is handed on as the number that it was,
 //! because a positive number where the uAPI promises 0 is a defect that somebody has to see.
 
+pub mod dma_logging;
 pub mod feature;
 pub mod group;
 pub mod iommu;

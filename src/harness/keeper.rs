@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::journal::LabReady;
 use super::kernel_log::{KernelLog, MARK, Said, taint_letters};
-use super::outcome::Outcome;
+use super::outcome::{Operation, Outcome};
 use super::record;
 use super::trace;
 use super::verdict::Verdict;
@@ -83,6 +83,8 @@ impl Keeper {
     /// # Errors
     /// Why the device could not be opened.
     pub fn start(&mut self) -> Result<LabReady, String> {
+        // One that lost the device may still hold it.
+        self.stop();
         let (executor, ready) = self.spawn()?;
         self.executor = Some(executor);
         // What loading modules and opening the device left in the log is nobody's finding.
@@ -91,9 +93,8 @@ impl Keeper {
     }
 
     fn spawn(&self) -> Result<(Executor, LabReady), String> {
-        let record = format!("/proc/{}/fd/{}", std::process::id(), self.record.as_raw_fd());
         let mut words: Vec<OsString> = vec!["executor".into(), "--device".into(), self.spec.device.clone().into()];
-        words.extend(["--record".into(), record.into()]);
+        words.extend(["--record".into(), self.record_path().into()]);
         if let Some(via) = self.spec.via {
             words.extend(["--via".into(), via.to_string().into()]);
         }
@@ -109,22 +110,27 @@ impl Keeper {
         };
         let replies = Receiver::new(replies);
         let mut executor = Executor { child, requests, replies };
-        match executor.replies.receive(self.spec.open_deadline) {
-            Ok(Reply::Ready(ready)) => Ok((executor, *ready)),
-            Ok(Reply::NotReady(why)) => Err(why),
-            Ok(other) => Err(format!("the executor said {other:?} instead of being ready")),
-            Err(WireError::TimedOut(bound)) => {
-                executor.kill();
-                Err(format!("failed to open the device: it did not open within {bound:?}"))
-            }
-            Err(error) => {
-                let how = match executor.kill() {
-                    End::Gone(status) => tell_status(status),
-                    End::Stuck => "is stuck in the kernel".to_owned(),
-                };
-                Err(format!("failed to open the device: {error}; the executor {how}"))
-            }
+        let answer = executor.replies.receive(self.spec.open_deadline);
+        if let Ok(Reply::Ready(ready)) = answer {
+            return Ok((executor, *ready));
         }
+        let how = match executor.kill() {
+            End::Gone(status) => tell_status(status),
+            End::Stuck => "is stuck in the kernel".to_owned(),
+        };
+        Err(match answer {
+            Ok(Reply::NotReady(why)) => why,
+            Ok(other) => format!("the executor said {other:?} instead of being ready"),
+            Err(WireError::TimedOut(bound)) => {
+                format!("failed to open the device: it did not open within {bound:?}")
+            }
+            Err(error) => format!("failed to open the device: {error}; the executor {how}"),
+        })
+    }
+
+    /// Where executors write down what they do: a file of this process, which outlives them.
+    pub fn record_path(&self) -> PathBuf {
+        format!("/proc/{}/fd/{}", std::process::id(), self.record.as_raw_fd()).into()
     }
 
     /// Runs one check, whatever becomes of the executor.
@@ -134,6 +140,9 @@ impl Keeper {
             Ok(executor) => executor,
             Err(why) => return lost_before(&why),
         };
+        // What an earlier check did is nobody's evidence if the executor dies before this one begins. A record that
+        // cannot be emptied only shows operations too many.
+        let _ = self.record.set_len(0);
         let request = Request::Run(check.to_owned());
         let answer = send(&mut executor.requests, &request)
             .map_err(WireError::from)
@@ -176,27 +185,26 @@ impl Keeper {
         let process = executor.child.id();
         let end = executor.kill();
         let operations = self.read_record();
-        let doing = operations.last().filter(|operation| operation.result.is_none()).map_or_else(
-            || "no operation was going on".to_owned(),
-            |operation| format!("{} never came back", operation.what),
-        );
-        let late = matches!(error, WireError::TimedOut(_));
-        let (verdict, message, lost) = match (late, end) {
+        let (verdict, message, lost) = match (error, end) {
             (_, End::Stuck) => {
-                let why = format!(
-                    "{doing} within {:?}, and the process cannot be killed: it is stuck in the kernel",
-                    self.spec.deadline
-                );
+                let what = tell_late(&operations, self.spec.deadline);
+                let why = format!("{what}, and the process cannot be killed: it is stuck in the kernel");
                 let lost = "a call is stuck in the kernel, so the device is lost until a reboot";
                 (Verdict::Hang, why, Some(lost.to_owned()))
             }
-            (true, End::Gone(_)) => {
-                let why = format!("{doing} within {:?}; the process could be killed", self.spec.deadline);
-                (Verdict::Hang, why, None)
+            (WireError::TimedOut(_), End::Gone(_)) => {
+                let what = tell_late(&operations, self.spec.deadline);
+                (Verdict::Hang, format!("{what}; the process could be killed"), None)
             }
-            (false, End::Gone(status)) => {
-                let why = format!("the executor {} while {doing}", tell_status(status));
-                (Verdict::Crash, why.replace("while no", "when no"), None)
+            (WireError::Garbage(_), End::Gone(_)) => {
+                (Verdict::Blocked, format!("the executor did not say what came of the check: {error}"), None)
+            }
+            (WireError::Closed | WireError::Io(_), End::Gone(status)) => {
+                let when = match going_on(&operations) {
+                    Some(what) => format!("during {what}"),
+                    None => "while no operation was going on".to_owned(),
+                };
+                (Verdict::Crash, format!("the executor {} {when}", tell_status(status)), None)
             }
         };
         if lost.is_none() {
@@ -207,7 +215,7 @@ impl Keeper {
         Done { outcome, lost }
     }
 
-    fn read_record(&mut self) -> Vec<super::outcome::Operation> {
+    fn read_record(&mut self) -> Vec<Operation> {
         let mut text = Vec::new();
         let read = self.record.seek(SeekFrom::Start(0)).and_then(|_| self.record.read_to_end(&mut text));
         match read {
@@ -257,6 +265,18 @@ impl Executor {
     }
 }
 
+/// The operation that never came back.
+fn going_on(operations: &[Operation]) -> Option<&str> {
+    operations.last().filter(|operation| operation.result.is_none()).map(|operation| operation.what.as_str())
+}
+
+fn tell_late(operations: &[Operation], deadline: Duration) -> String {
+    match going_on(operations) {
+        Some(what) => format!("{what} never came back within {deadline:?}"),
+        None => format!("the check did not end within {deadline:?}, though no operation was going on"),
+    }
+}
+
 fn tell_status(status: ExitStatus) -> String {
     match (status.signal(), status.code()) {
         (Some(signal), _) => format!("was killed by signal {signal}"),
@@ -285,9 +305,12 @@ fn accuse(done: &mut Done, said: Said) {
         accused.push((&health::TAINT, format!("new taint {letters} ({:#x})", said.new_taint)));
     }
     for (requirement, actual) in accused {
-        if matches!(outcome.verdict, Verdict::Pass | Verdict::Warn | Verdict::Skip) {
+        if matches!(outcome.verdict, Verdict::Pass | Verdict::Warn | Verdict::Skip | Verdict::Blocked) {
+            let without = std::mem::replace(&mut outcome.message, format!("the kernel reports: {actual}"));
+            if !without.is_empty() {
+                outcome.evidence.notes.push(format!("{} without the kernel's report: {without}", outcome.verdict));
+            }
             outcome.verdict = Verdict::Fail;
-            outcome.message = format!("the kernel reports: {actual}");
         }
         if outcome.verdict == Verdict::Crash && requirement.id == health::LOG.id {
             outcome.message = format!("{}; the kernel reports: {actual}", outcome.message);
@@ -296,5 +319,58 @@ fn accuse(done: &mut Done, said: Said) {
             done.lost.get_or_insert(why.to_owned());
         }
         outcome.accuse(requirement, actual);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn done(verdict: Verdict, message: &str) -> Done {
+        let mut outcome = Outcome::without_judgement(verdict, message);
+        outcome.proven.push(health::LOG.id.to_owned());
+        Done { outcome, lost: None }
+    }
+
+    fn oops() -> Said {
+        let line = "[    1.0] BUG: kernel NULL pointer dereference, address: 0".to_owned();
+        Said { lines: vec![line.clone()], report: Some(line), new_taint: 1 << 7 }
+    }
+
+    fn broken(done: &Done) -> Vec<&str> {
+        done.outcome.broken.iter().map(|broken| broken.requirement.as_str()).collect()
+    }
+
+    #[test]
+    fn what_the_kernel_says_makes_every_quiet_verdict_a_finding() {
+        for verdict in [Verdict::Pass, Verdict::Warn, Verdict::Skip, Verdict::Blocked] {
+            let mut done = done(verdict, "why it was so");
+            accuse(&mut done, oops());
+            assert_eq!(done.outcome.verdict, Verdict::Fail, "{verdict}");
+            assert_eq!(broken(&done), [health::LOG.id, health::TAINT.id]);
+            assert!(done.outcome.proven.is_empty());
+            assert_eq!(done.outcome.evidence.notes, [format!("{verdict} without the kernel's report: why it was so")]);
+            assert_eq!(done.lost, None);
+        }
+    }
+
+    #[test]
+    fn an_oops_that_killed_the_executor_ends_all_trust() {
+        let mut done = done(Verdict::Crash, "the executor was killed by signal 9");
+        accuse(&mut done, oops());
+        assert_eq!(done.outcome.verdict, Verdict::Crash);
+        assert!(done.outcome.message.contains("NULL pointer"), "{}", done.outcome.message);
+        assert!(done.lost.is_some());
+    }
+
+    #[test]
+    fn chatter_is_evidence_of_findings_only() {
+        let said = || Said { lines: vec!["[    1.0] mtty: hello".to_owned()], ..Said::default() };
+        let (mut passed, mut failed) = (done(Verdict::Pass, ""), done(Verdict::Fail, "a must is broken"));
+        accuse(&mut passed, said());
+        accuse(&mut failed, said());
+        assert_eq!(passed, done(Verdict::Pass, ""));
+        assert_eq!(failed.outcome.evidence.kernel_log, said().lines);
+        assert_eq!(failed.outcome.verdict, Verdict::Fail);
     }
 }

@@ -252,6 +252,9 @@ fn lock(shared: &Mutex<Supervisor>) -> MutexGuard<'_, Supervisor> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A restart may meet the same accident as the run did (somebody kills processes, say), but not for ever.
+const RECOVERY_TRIES: usize = 2;
+
 struct Supervisor {
     lab: Box<dyn Lab>,
     journal: Journal,
@@ -334,15 +337,19 @@ impl Supervisor {
         let Some(Lost::Recoverable(reason)) = self.lost.take_if(|lost| matches!(lost, Lost::Recoverable(_))) else {
             return;
         };
-        self.write(Event::LabRestarted { reason: reason.clone() });
-        let mut told =
-            Told { journal: &mut self.journal, broken: &mut self.broken, progress: Progress::between_trials() };
-        let recovered = self.lab.recover(&mut told);
-        drop(told);
-        match recovered {
-            Ok(ready) => self.write(Event::LabReady(Box::new(ready))),
-            Err(error) => {
-                self.lost = Some(Lost::ForGood(format!("{reason}; {error}")));
+        for _ in 0..RECOVERY_TRIES {
+            self.write(Event::LabRestarted { reason: reason.clone() });
+            let mut told =
+                Told { journal: &mut self.journal, broken: &mut self.broken, progress: Progress::between_trials() };
+            let recovered = self.lab.recover(&mut told);
+            drop(told);
+            match recovered {
+                Ok(ready) => {
+                    self.lost = None;
+                    self.write(Event::LabReady(Box::new(ready)));
+                    return;
+                }
+                Err(error) => self.lost = Some(Lost::ForGood(format!("{reason}; {error}"))),
             }
         }
     }

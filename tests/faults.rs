@@ -39,6 +39,9 @@ fn found(fault: Fault) -> Found {
     match fault {
         Fault::UndefinedCapabilityFlags => Breaks(vec![&discover::FLAGS]),
         Fault::ArgszUnchecked => Breaks(vec![&discover::ARGSZ_SMALL]),
+        Fault::LargeArgszRefused => Breaks(vec![&discover::ARGSZ_LARGE]),
+        Fault::RefusedCallActs => Breaks(vec![&discover::REFUSAL_CHANGES_NOTHING]),
+        Fault::DataSizePositiveReturn => Breaks(vec![&discover::SUCCESS_IS_ZERO]),
         Fault::UnknownFlagsAccepted => Breaks(vec![&discover::UNKNOWN_FLAGS]),
         Fault::WrongDirectionAccepted => Breaks(vec![&discover::WRONG_DIRECTION, &discover::PROBE]),
         Fault::GetAndSetAccepted => Breaks(vec![&discover::GET_AND_SET]),
@@ -71,12 +74,17 @@ fn found(fault: Fault) -> Found {
         }
         Fault::OldFdAnswersEof => Breaks(vec![&session::ENDED]),
         Fault::SessionDiesInsideSavingGroup => Breaks(vec![&session::SAME_SESSION]),
+        Fault::NewSessionDiesOfOldFd => Breaks(vec![&session::NEW_WORKS]),
+        Fault::EarlyCloseFails => Breaks(vec![&session::EARLY_CLOSE]),
         Fault::RefusalEndsSession => Breaks(vec![&fsm::REFUSAL_KEEPS_SESSION]),
         Fault::SavingFdWritable | Fault::ResumingFdReadable => Breaks(vec![&session::ONE_DIRECTION]),
 
         Fault::ResetKeepsState => Breaks(vec![&reset::RUNNING]),
         Fault::ResetKeepsSession => Breaks(vec![&reset::ENDS_SESSION]),
         Fault::ResetKeepsError => Breaks(vec![&reset::RUNNING, &fsm::FAILURE_LANDS]),
+        Fault::ResetNotAdvertised => Breaks(vec![&reset::AVAILABLE]),
+        Fault::SecondResetRefused => Breaks(vec![&reset::REPEATED]),
+        Fault::ResetInStopDooms => Breaks(vec![&reset::WORKS_AFTERWARDS]),
         Fault::ReopenKeepsState => Breaks(vec![&fsm::OPENS_RUNNING]),
 
         Fault::DataSizeNeedsSession | Fault::DataSizeAbsurd => Later("stop_copy: the estimate of MIG_DATA_SIZE"),
@@ -117,17 +125,9 @@ fn found(fault: Fault) -> Found {
 }
 
 /// Requirements that no fault proves, each with the reason.
-static UNPROVEN: [(&Requirement, &str); 12] = [
-    (&discover::ARGSZ_LARGE, "no fault refuses a large argsz"),
-    (&discover::REFUSAL_CHANGES_NOTHING, "no fault performs what it refuses"),
+static UNPROVEN: [(&Requirement, &str); 4] = [
     (&discover::NOT_MIGRATABLE, "faults are of devices with migration"),
-    (&discover::SUCCESS_IS_ZERO, "the positive return of the model is that of SET, which the fsm chapter judges"),
     (&fsm::PATH, "only a kernel shows its path"),
-    (&session::NEW_WORKS, "no fault lets an old data_fd disturb a new session"),
-    (&session::EARLY_CLOSE, "no fault minds an early close"),
-    (&reset::AVAILABLE, "every model can be reset"),
-    (&reset::WORKS_AFTERWARDS, "no fault shows only after a reset"),
-    (&reset::REPEATED, "no fault counts resets"),
     (&health::LOG, "only a kernel has a log; the keeper's own tests prove it"),
     (&health::TAINT, "only a kernel has a taint; the keeper's own tests prove it"),
 ];

@@ -31,6 +31,12 @@ faults! {
     UndefinedCapabilityFlags = "undefined-capability-flags",
     /// An `argsz` below the minimum is not refused.
     ArgszUnchecked = "argsz-unchecked",
+    /// An `argsz` above the minimum is refused.
+    LargeArgszRefused = "large-argsz-refused",
+    /// A SET of the state whose header is refused happens all the same.
+    RefusedCallActs = "refused-call-acts",
+    /// GET MIG_DATA_SIZE returns the bytes that it wrote instead of 0.
+    DataSizePositiveReturn = "data-size-positive-return",
     /// Unknown bits in the flags are not refused.
     UnknownFlagsAccepted = "unknown-flags-accepted",
     /// SET of a feature that can only be got, and GET of one that can only be set, answer success.
@@ -105,6 +111,10 @@ faults! {
     SameStateEndsSession = "same-state-ends-session",
     /// A SET that is refused ends the session.
     RefusalEndsSession = "refusal-ends-session",
+    /// A new session is dead from the beginning if the data_fd of an earlier one is still open.
+    NewSessionDiesOfOldFd = "new-session-dies-of-old-fd",
+    /// Once a data_fd was closed before its session had ended, the device fails on the next arc.
+    EarlyCloseFails = "early-close-fails",
     /// A write on a data_fd of the saving group answers success.
     SavingFdWritable = "saving-fd-writable",
     /// A read on the data_fd of RESUMING answers 0.
@@ -183,6 +193,12 @@ faults! {
     ResetKeepsSession = "reset-keeps-session",
     /// A reset does not lead out of ERROR.
     ResetKeepsError = "reset-keeps-error",
+    /// The device does not say that it can be reset.
+    ResetNotAdvertised = "reset-not-advertised",
+    /// A reset of a device that was just reset is refused.
+    SecondResetRefused = "second-reset-refused",
+    /// After a reset in STOP the next arc fails.
+    ResetInStopDooms = "reset-in-stop-dooms",
     /// Closing and opening leaves the state as it was.
     ReopenKeepsState = "reopen-keeps-state",
     /// Closing and opening does not end the session.

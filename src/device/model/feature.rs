@@ -15,7 +15,7 @@ impl Machine {
     /// The errno that the kernel would return.
     pub(super) fn feature(&mut self, call: &mut FeatureCall) -> Result<i32, Errno> {
         let spec = self.spec;
-        self.check_header(call)?;
+        self.check_header(call).inspect_err(|_| self.act_on_refused(call))?;
         let Some(feature) = known_feature(call.number()) else {
             spec.refuse_unless(Fault::UnknownFeatureAccepted, Errno::ENOTTY)?;
             return Ok(0);
@@ -46,6 +46,9 @@ impl Machine {
         if call.argsz < HEADER_BYTES {
             spec.refuse_unless(Fault::ArgszUnchecked, Errno::EINVAL)?;
         }
+        if call.argsz > HEADER_BYTES + call.payload.len() as u32 && self.has(Fault::LargeArgszRefused) {
+            return Err(Errno::EINVAL);
+        }
         if call.flags & !(call.number() | Verb::ProbeGetSet.bits()) != 0 {
             spec.refuse_unless(Fault::UnknownFlagsAccepted, Errno::EINVAL)?;
         }
@@ -53,6 +56,15 @@ impl Machine {
             spec.refuse_unless(Fault::GetAndSetAccepted, Errno::EINVAL)?;
         }
         Ok(())
+    }
+
+    /// The place of the fault that looks at a header too late.
+    fn act_on_refused(&mut self, call: &FeatureCall) {
+        let is_set = call.number() == Feature::MigDeviceState.number() && asks_for(call, Verb::Set);
+        if is_set && self.has(Fault::RefusedCallActs) {
+            // The user is told of the refusal only.
+            let _ = self.set_device_state(&mut call.clone());
+        }
     }
 
     /// Whether the device has the feature at all.
@@ -107,7 +119,8 @@ impl Machine {
             return Err(Errno::EINVAL);
         }
         let bytes = if self.has(Fault::DataSizeAbsurd) { u64::MAX } else { self.data_size() };
-        self.copy_to_user(call, &bytes.to_ne_bytes())
+        self.copy_to_user(call, &bytes.to_ne_bytes())?;
+        Ok(if self.has(Fault::DataSizePositiveReturn) { size_of::<u64>() as i32 } else { 0 })
     }
 
     fn get_device_state(&mut self, call: &mut FeatureCall) -> Result<i32, Errno> {

@@ -33,6 +33,8 @@ pub(super) struct Machine {
     pub(super) precopy_info_v2: bool,
     /// Whether the next arc fails.
     doomed: bool,
+    /// Whether nothing happened since a reset.
+    just_reset: bool,
     /// How often the state was asked for since the last arc.
     looks: u32,
     /// How many saving sessions there were.
@@ -52,6 +54,7 @@ impl Machine {
             sessions: Sessions::new(),
             precopy_info_v2: false,
             doomed: false,
+            just_reset: false,
             looks: 0,
             saves: 0,
         }
@@ -199,6 +202,7 @@ impl Machine {
             return Err(Errno::EIO);
         }
         self.looks = 0;
+        self.just_reset = false;
         let data_fd = match (self.state, next) {
             (Running, PreCopy) | (RunningP2p, PreCopyP2p) => self.begin_pre_copy(),
             (Stop, StopCopy) => self.begin_stop_copy(),
@@ -217,9 +221,26 @@ impl Machine {
         Saving::new(self.spec, &self.memory, self.saves)
     }
 
+    fn begin_session(&mut self, transfer: Transfer) -> i32 {
+        let dies = self.has(Fault::NewSessionDiesOfOldFd) && self.sessions.is_any_open();
+        let data_fd = self.sessions.begin(transfer);
+        if dies {
+            self.sessions.end();
+        }
+        data_fd
+    }
+
+    /// The user closes a data_fd.
+    pub(super) fn close(&mut self, number: i32) {
+        if self.has(Fault::EarlyCloseFails) && self.sessions.is_alive(number) {
+            self.doomed = true;
+        }
+        self.sessions.close(number);
+    }
+
     fn begin_pre_copy(&mut self) -> i32 {
         let saving = self.new_saving();
-        let data_fd = self.sessions.begin(Transfer::Saving(saving));
+        let data_fd = self.begin_session(Transfer::Saving(saving));
         if self.has(Fault::NoFdOnPreCopy) {
             self.sessions.close(data_fd);
             return NO_FD;
@@ -230,11 +251,11 @@ impl Machine {
     fn begin_stop_copy(&mut self) -> i32 {
         let mut saving = self.new_saving();
         saving.complete(&self.memory);
-        self.sessions.begin(Transfer::Saving(saving))
+        self.begin_session(Transfer::Saving(saving))
     }
 
     fn begin_resuming(&mut self) -> i32 {
-        let data_fd = self.sessions.begin(Transfer::Resuming(Resuming::new(self.spec)));
+        let data_fd = self.begin_session(Transfer::Resuming(Resuming::new(self.spec)));
         if self.has(Fault::NoFdOnResuming) {
             self.sessions.close(data_fd);
             return NO_FD;
@@ -286,7 +307,14 @@ impl Machine {
     }
 
     /// `VFIO_DEVICE_RESET`.
-    pub(super) fn reset(&mut self) {
+    ///
+    /// # Errors
+    /// None, but for a fault.
+    pub(super) fn reset(&mut self) -> Result<(), Errno> {
+        if self.just_reset && self.has(Fault::SecondResetRefused) {
+            return Err(Errno::EBUSY);
+        }
+        let dooms = self.has(Fault::ResetInStopDooms) && self.state == State::Stop;
         let keeps_error = self.has(Fault::ResetKeepsError) && self.state == State::Error;
         if !self.has(Fault::ResetKeepsState) && !keeps_error {
             self.state = State::Running;
@@ -295,6 +323,9 @@ impl Machine {
             self.sessions.end();
         }
         self.start_over();
+        self.just_reset = true;
+        self.doomed = dooms;
+        Ok(())
     }
 
     /// The user closes the device and opens it again, which resets its memory too.
@@ -315,6 +346,7 @@ impl Machine {
     fn start_over(&mut self) {
         self.memory = Memory::after_reset();
         self.doomed = false;
+        self.just_reset = false;
         self.looks = 0;
     }
 

@@ -88,12 +88,15 @@ impl Device for ModelDevice {
     }
 
     fn reset(&self) -> Result<i32, Errno> {
-        self.shared.change(Machine::reset);
-        Ok(0)
+        self.shared.change(Machine::reset).map(|()| 0)
     }
 
     fn info(&self) -> Result<DeviceInfo, Errno> {
-        Ok(DeviceInfo { flags: raw::VFIO_DEVICE_FLAGS_RESET, regions: MEMORY_REGION + 1, irqs: ONLY_IRQ + 1 })
+        let flags = match self.shared.lock().has(Fault::ResetNotAdvertised) {
+            true => 0,
+            false => raw::VFIO_DEVICE_FLAGS_RESET,
+        };
+        Ok(DeviceInfo { flags, regions: MEMORY_REGION + 1, irqs: ONLY_IRQ + 1 })
     }
 
     fn region_info(&self, index: u32) -> Result<RegionInfo, Errno> {

@@ -101,6 +101,16 @@ impl Sessions {
         self.forget();
     }
 
+    /// Whether a data_fd is open.
+    pub(super) fn is_any_open(&self) -> bool {
+        self.table.values().any(|session| session.open)
+    }
+
+    /// Whether this is the data_fd of a session that goes on.
+    pub(super) fn is_alive(&self, number: i32) -> bool {
+        self.table.get(&number).is_some_and(|session| session.alive)
+    }
+
     /// Ends what goes on.
     pub(super) fn end(&mut self) {
         for session in self.table.values_mut() {

@@ -40,7 +40,7 @@ impl ModelStream {
 impl Drop for ModelStream {
     fn drop(&mut self) {
         if self.owns {
-            self.shared.change(|machine| machine.sessions.close(self.number));
+            self.shared.change(|machine| machine.close(self.number));
         }
     }
 }

@@ -20,6 +20,12 @@ fn observe(fault: Fault, device: &mut ModelDevice) -> String {
     match fault {
         Fault::UndefinedCapabilityFlags => show(api(device).migration_flags()),
         Fault::ArgszUnchecked => feature(device, get(Feature::Migration).with_argsz(15)),
+        Fault::LargeArgszRefused => feature(device, get(Feature::Migration).with_argsz(24)),
+        Fault::RefusedCallActs => {
+            feature(device, flagged(set_call(Stop), 1 << 19));
+            show(state(device))
+        }
+        Fault::DataSizePositiveReturn => feature(device, get(Feature::MigDataSize)),
         Fault::UnknownFlagsAccepted => feature(device, flagged(get(Feature::Migration), 1 << 19)),
         Fault::WrongDirectionAccepted => feature(device, FeatureCall::new(Feature::Migration, Verb::Set)),
         Fault::GetAndSetAccepted => feature(device, FeatureCall::new(Feature::MigDeviceState, Verb::GetSet)),
@@ -69,6 +75,15 @@ fn observe(fault: Fault, device: &mut ModelDevice) -> String {
         Fault::SessionDiesInsideSavingGroup => read_after(device, &[PreCopy, PreCopyP2p]),
         Fault::SameStateEndsSession => read_after(device, &[PreCopy, PreCopy]),
         Fault::RefusalEndsSession => read_after(device, &[PreCopy, Error]),
+        Fault::NewSessionDiesOfOldFd => {
+            let _old = begin(device, PreCopy);
+            walk(device, &[Running]);
+            show(begin(device, PreCopy).read(&mut [0]))
+        }
+        Fault::EarlyCloseFails => {
+            drop(begin(device, PreCopy));
+            walk(device, &[Running])
+        }
         Fault::SavingFdWritable => show(begin(device, StopCopy).write(&[0])),
         Fault::ResumingFdReadable => show(begin(device, Resuming).read(&mut [0])),
         Fault::PollerNotWoken => poll_while_dirtying(device),
@@ -155,6 +170,12 @@ fn observe(fault: Fault, device: &mut ModelDevice) -> String {
             fail(device);
             show((device.reset(), state(device)))
         }
+        Fault::ResetNotAdvertised => show(device.info().map(|info| info.can_reset())),
+        Fault::SecondResetRefused => show((device.reset(), device.reset())),
+        Fault::ResetInStopDooms => {
+            walk(device, &[Stop]);
+            show((device.reset(), walk(device, &[Stop])))
+        }
         Fault::ReopenKeepsState => {
             walk(device, &[Stop]);
             device.reopen().unwrap();
@@ -192,7 +213,7 @@ fn every_faulty_device_survives_a_random_walk() {
         for _ in 0..30 {
             random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
             match (random >> 40) % 12 {
-                0 => assert_eq!(device.reset(), Ok(0)),
+                0 => drop(device.reset()),
                 1 => device.reopen().unwrap(),
                 2 => dirty(&device),
                 3 => drop(feature(&device, get(Feature::MigDataSize))),

@@ -3,6 +3,7 @@
 //! It mounts what is needed, loads the modules, brings the target up, and runs what the host asks for over a channel
 //! that nothing else writes to. Whatever goes wrong is said there, or by the guest's end.
 
+use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use nix::sys::reboot::{RebootMode, reboot};
 use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 
 use super::initramfs::{GuestPlan, MODULES, PLAN};
+use super::pci;
 use super::qemu::Target;
 use crate::harness::keeper::{ExecutorSpec, Keeper};
 use crate::harness::kernel_log::MARK;
@@ -51,16 +53,17 @@ type Lived = Result<(), Box<dyn std::error::Error>>;
 fn live() -> Lived {
     match serde_json::from_slice(&fs::read(PLAN)?)? {
         GuestPlan::PowerOff => Ok(()),
-        GuestPlan::Check { target, modules, executor } => {
+        GuestPlan::Check { target, modules, capabilities, executor } => {
             mount_all()?;
-            check(target, &modules, executor)
+            let options = capabilities.map(|set| format!("caps={set}")).unwrap_or_default();
+            check(target, &modules, &options, executor)
         }
     }
 }
 
-fn check(target: Target, modules: &[String], executor: ExecutorSpec) -> Lived {
+fn check(target: Target, modules: &[String], options: &str, executor: ExecutorSpec) -> Lived {
     let channel = greet()?;
-    let keeper = bring_up(target, modules).and_then(|()| {
+    let keeper = bring_up(target, modules, options).and_then(|()| {
         Keeper::new("/init".into(), executor).map_err(|error| format!("failed to prepare the executor: {error}"))
     });
     let mut keeper = match keeper {
@@ -120,18 +123,32 @@ fn virtio_port() -> Option<PathBuf> {
     Some(Path::new("/dev").join(port.file_name()))
 }
 
-fn bring_up(target: Target, modules: &[String]) -> Result<(), String> {
+fn bring_up(target: Target, modules: &[String], driver_options: &str) -> Result<(), String> {
     for name in modules {
-        load(name).map_err(|error| format!("failed to load the module {name}: {error}"))?;
+        let options = if name == pci::MODULE { driver_options } else { "" };
+        load(name, options).map_err(|error| format!("failed to load the module {name}: {error}"))?;
     }
     match target {
         Target::Mtty => {
             fs::write(MTTY_TYPE, MTTY_UUID).map_err(|error| format!("failed to create the mtty device: {error}"))
         }
+        Target::Pci => bind_function().map_err(|error| format!("failed to bind {}: {error}", pci::ADDRESS)),
     }
 }
 
-fn load(name: &str) -> std::io::Result<()> {
+/// Binds the function to its driver, which binds to nothing by itself.
+fn bind_function() -> std::io::Result<()> {
+    let bus = Path::new("/sys/bus/pci");
+    let function = bus.join("devices").join(pci::ADDRESS);
+    fs::write(function.join("driver_override"), pci::DRIVER)?;
+    fs::write(bus.join("drivers_probe"), pci::ADDRESS)?;
+    match function.join("driver").exists() {
+        true => Ok(()),
+        false => Err(std::io::Error::other(format!("{} did not take it", pci::DRIVER))),
+    }
+}
+
+fn load(name: &str, options: &str) -> std::io::Result<()> {
     let file = File::open(Path::new(MODULES).join(name))?;
-    finit_module(&file, c"", ModuleInitFlags::empty()).map_err(std::io::Error::from)
+    finit_module(&file, &CString::new(options)?, ModuleInitFlags::empty()).map_err(std::io::Error::from)
 }

@@ -28,6 +28,8 @@ pub enum GuestPlan {
         target: Target,
         /// File names in [`MODULES`], in the order of loading.
         modules: Vec<String>,
+        /// The capability set that the target's driver is to offer, if it can be told.
+        capabilities: Option<String>,
         /// How to start the executor.
         executor: ExecutorSpec,
     },

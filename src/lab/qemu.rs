@@ -17,10 +17,12 @@ use crate::harness::keeper::ExecutorSpec;
 use crate::harness::outcome::Outcome;
 use crate::harness::verdict::Verdict;
 use crate::harness::wire::{Done, Reply, WireError};
+use crate::uapi::state::Capabilities;
+use vfio_conform_pci_target::command::memory_size;
 
 use super::environment::{Environment, Kernel, ModuleOptions, Modules};
 use super::initramfs::{self, GuestPlan};
-use super::{Lab, LabError, Watch, guest};
+use super::{Lab, LabError, Watch, guest, pci};
 use accelerator::Choice;
 pub use accelerator::{Accelerator, AcceleratorChoice};
 use vm::{Machine, Vm};
@@ -31,6 +33,8 @@ use vm::{Machine, Vm};
 pub enum Target {
     /// The kernel's own sample driver `mtty`: a serial port that exists only in the kernel, with migration.
     Mtty,
+    /// Our own PCI function behind an emulated IOMMU, with a driver built on vfio-pci-core.
+    Pci,
 }
 
 impl Target {
@@ -38,6 +42,7 @@ impl Target {
     pub fn device(self) -> &'static str {
         match self {
             Target::Mtty => guest::MTTY_UUID,
+            Target::Pci => pci::ADDRESS,
         }
     }
 }
@@ -46,6 +51,7 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Target::Mtty => "mtty",
+            Target::Pci => "pci",
         })
     }
 }
@@ -65,6 +71,12 @@ pub struct QemuOptions {
     /// Seconds that a check may take before it counts as hung
     #[arg(long, default_value_t = 5.0, value_parser = seconds)]
     pub deadline: f64,
+    /// The capability set that the driver of the pci target offers: stop_copy, with +p2p, +pre_copy or both
+    #[arg(long, value_name = "SET", value_parser = capabilities)]
+    pub caps: Option<Capabilities>,
+    /// Size of the device memory of the pci target: a power of two from 64K to 4G
+    #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = device_memory)]
+    pub device_memory: String,
     /// A kbuild folder whose modules are loaded into the guest last; may be given again
     #[arg(long, value_name = "DIR")]
     pub extra: Vec<PathBuf>,
@@ -77,14 +89,24 @@ fn seconds(text: &str) -> Result<f64, String> {
     }
 }
 
+fn capabilities(text: &str) -> Result<Capabilities, String> {
+    let sets = || Capabilities::ALL.map(|set| set.to_string()).join(", ");
+    Capabilities::parse(text).ok_or_else(|| format!("it is none of {}", sets()))
+}
+
+fn device_memory(text: &str) -> Result<String, String> {
+    memory_size(text).map(|_| text.to_owned())
+}
+
 impl QemuOptions {
     /// The command that repeats a check; `{check}` stands for its name. Whoever called us through a script is told
     /// to call the script again.
     pub fn reproduce(&self) -> String {
         let command = std::env::var("VFIO_CONFORM_COMMAND");
         let command = command.unwrap_or_else(|_| "vfio-conform qemu".to_owned());
+        let caps = self.caps.map(|caps| format!(" --caps {caps}")).unwrap_or_default();
         let extra: String = self.extra.iter().map(|extra| format!(" --extra {}", extra.display())).collect();
-        format!("{command} --target {} --kernel {}{extra} -- --exact {{check}}", self.target, self.kernel)
+        format!("{command} --target {} --kernel {}{caps}{extra} -- --exact {{check}}", self.target, self.kernel)
     }
 }
 
@@ -135,11 +157,20 @@ impl QemuLab {
         let qemu = environment.qemu()?;
         let kernel = environment.kernel(&self.options.kernel)?;
         let target = self.options.target.to_string();
-        let options = ModuleOptions { extra: self.options.extra.clone() };
-        let modules = environment.modules(&self.options.kernel, &target, &options)?;
-        let plan =
-            GuestPlan::Check { target: self.options.target, modules: modules.names(), executor: self.executor() };
         let folder = scratch()?;
+        let driver = match self.options.target {
+            Target::Mtty => None,
+            Target::Pci => Some(folder.path().join("driver")),
+        };
+        driver.as_deref().map(pci::write_driver).transpose()?;
+        let options = ModuleOptions { driver, extra: self.options.extra.clone() };
+        let modules = environment.modules(&self.options.kernel, &target, &options)?;
+        let plan = GuestPlan::Check {
+            target: self.options.target,
+            modules: modules.names(),
+            capabilities: self.options.caps.map(|caps| caps.to_string()),
+            executor: self.executor(),
+        };
         let initramfs = folder.path().join("initramfs");
         initramfs::write(&initramfs, &modules, &plan)?;
         let machine = Machine {
@@ -148,6 +179,7 @@ impl QemuLab {
             initramfs,
             sockets: folder.path().to_owned(),
             console: self.console.clone(),
+            pci: (self.options.target == Target::Pci).then(|| self.options.device_memory.clone()),
         };
         let accelerator = Accelerator::Tcg { why: String::new() };
         Ok(Prepared { machine, kernel, accelerator, _folder: folder })
@@ -305,6 +337,7 @@ pub fn bare(options: &QemuOptions) -> Result<Bare, LabError> {
         initramfs,
         sockets: folder.path().to_owned(),
         console: folder.path().join("console.log"),
+        pci: None,
     };
     let accelerators = match accelerator::choose(options.accel) {
         Choice::Use(accelerator) => vec![(accelerator, BOOT_BOUND)],

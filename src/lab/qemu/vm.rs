@@ -277,8 +277,9 @@ impl Machine {
             command.arg("-device").arg(device.to_string());
         }
         command.arg("-kernel").arg(&self.image).arg("-initrd").arg(&self.initramfs);
-        // A panic ends QEMU; warnings and worse go to the console, since that is what a dead guest leaves behind.
-        command.args(["-append", "console=ttyS0 panic=-1 loglevel=5 intel_iommu=on iommu.strict=1"]);
+        // A panic ends QEMU; warnings and worse go to the console, since that is what a dead guest leaves behind. A guest
+        // that gets too little time panics at its check of the timer.
+        command.args(["-append", "console=ttyS0 panic=-1 loglevel=5 no_timer_check intel_iommu=on iommu.strict=1"]);
         Ok(command)
     }
 }

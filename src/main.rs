@@ -14,6 +14,7 @@ use vfio_conform::harness::supervisor::{self, RunFolder, RunOptions};
 use vfio_conform::harness::verdict::Exit;
 use vfio_conform::lab::guest;
 use vfio_conform::lab::local::LocalLab;
+use vfio_conform::lab::pci::SUBCOMMAND;
 use vfio_conform::lab::qemu::{QemuLab, QemuOptions};
 use vfio_conform::uapi::process::end_with_reader;
 use vfio_conform::uapi::state::Capabilities;
@@ -44,6 +45,9 @@ enum Command {
     /// Hold a device open and run the checks that standard input names.
     #[command(hide = true)]
     Executor(ExecutorArguments),
+    /// Be the emulated PCI device.
+    #[command(hide = true, name = SUBCOMMAND)]
+    PciTarget(vfio_conform_pci_target::command::Arguments),
 }
 
 const RUN_EXAMPLES: &str = "\
@@ -58,6 +62,7 @@ Examples:
 const QEMU_EXAMPLES: &str = "\
 Examples:
   vfio-conform qemu --target mtty --kernel 7.3             boot, check, say what was found
+  vfio-conform qemu --target pci --caps stop_copy+p2p      our own PCI device, with one capability set
   vfio-conform qemu --kernel 6.12.107 -- reset::           one chapter on another kernel
   vfio-conform qemu --kernel ~/linux                       a kernel tree that you have built
   vfio-conform qemu --kernel 7.3 --bare                    boot and power off: the floor of run times";
@@ -155,6 +160,7 @@ fn main() -> ExitCode {
         Command::Fsm(command) => Ok(print_fsm(&command)),
         Command::Report(command) => make_reports(&command),
         Command::Executor(arguments) => serve(&arguments),
+        Command::PciTarget(arguments) => be_pci_target(&arguments),
     };
     match result {
         Ok(exit) => exit.into(),
@@ -258,5 +264,10 @@ fn make_reports(command: &ReportCommand) -> Outcome {
 
 fn serve(arguments: &ExecutorArguments) -> Outcome {
     executor::serve(arguments)?;
+    Ok(Exit::Conforms)
+}
+
+fn be_pci_target(arguments: &vfio_conform_pci_target::command::Arguments) -> Outcome {
+    arguments.run()?;
     Ok(Exit::Conforms)
 }

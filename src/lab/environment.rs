@@ -36,6 +36,8 @@ pub struct Modules {
 /// What the guest modules are built from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ModuleOptions {
+    /// The source of the target's driver, if it is not the kernel's own.
+    pub driver: Option<PathBuf>,
     /// Folders of further modules, loaded last.
     pub extra: Vec<PathBuf>,
 }
@@ -74,6 +76,9 @@ impl<'a> Environment<'a> {
     /// Why they cannot be built.
     pub fn modules(&mut self, spec: &str, target: &str, options: &ModuleOptions) -> Result<Modules, LabError> {
         let mut words = vec!["modules".to_owned(), spec.to_owned(), target.to_owned()];
+        if let Some(driver) = &options.driver {
+            words.extend(["--driver".to_owned(), driver.display().to_string()]);
+        }
         for extra in &options.extra {
             words.extend(["--extra".to_owned(), extra.display().to_string()]);
         }

@@ -15,6 +15,7 @@ use nix::sys::reboot::{RebootMode, reboot};
 use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 
 use super::initramfs::{GuestPlan, MODULES, PLAN};
+use super::pci;
 use super::qemu::Target;
 use crate::harness::keeper::{ExecutorSpec, Keeper};
 use crate::harness::kernel_log::MARK;
@@ -129,6 +130,19 @@ fn bring_up(target: Target, modules: &[String]) -> Result<(), String> {
         Target::Mtty => {
             fs::write(MTTY_TYPE, MTTY_UUID).map_err(|error| format!("failed to create the mtty device: {error}"))
         }
+        Target::Pci => bind_function().map_err(|error| format!("failed to bind {}: {error}", pci::ADDRESS)),
+    }
+}
+
+/// Binds the function to its driver, which binds to nothing by itself.
+fn bind_function() -> std::io::Result<()> {
+    let bus = Path::new("/sys/bus/pci");
+    let function = bus.join("devices").join(pci::ADDRESS);
+    fs::write(function.join("driver_override"), pci::DRIVER)?;
+    fs::write(bus.join("drivers_probe"), pci::ADDRESS)?;
+    match function.join("driver").exists() {
+        true => Ok(()),
+        false => Err(std::io::Error::other(format!("{} did not take it", pci::DRIVER))),
     }
 }
 

@@ -4,6 +4,7 @@ pub mod environment;
 pub mod guest;
 pub mod initramfs;
 pub mod local;
+pub mod pci;
 pub mod progress;
 pub mod qemu;
 

@@ -18,10 +18,12 @@ use crate::harness::keeper::ExecutorSpec;
 use crate::harness::outcome::Outcome;
 use crate::harness::verdict::Verdict;
 use crate::harness::wire::{Done, Reply, WireError};
+use crate::uapi::state::Capabilities;
+use vfio_conform_pci_target::command::memory_size;
 
 use super::environment::{Environment, Kernel, ModuleOptions, Modules};
 use super::initramfs::{self, GuestPlan};
-use super::{Lab, LabError, Watch, guest};
+use super::{Lab, LabError, Watch, guest, pci};
 use accelerator::Choice;
 pub use accelerator::{Accelerator, AcceleratorChoice};
 use vm::{Machine, Vm};
@@ -32,6 +34,8 @@ use vm::{Machine, Vm};
 pub enum Target {
     /// The kernel's own sample driver `mtty`: a serial port that exists only in the kernel, with migration.
     Mtty,
+    /// Our own PCI function behind an emulated IOMMU, with a driver built on vfio-pci-core.
+    Pci,
 }
 
 impl Target {
@@ -39,6 +43,7 @@ impl Target {
     pub fn device(self) -> &'static str {
         match self {
             Target::Mtty => guest::MTTY_UUID,
+            Target::Pci => pci::ADDRESS,
         }
     }
 }
@@ -47,6 +52,7 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Target::Mtty => "mtty",
+            Target::Pci => "pci",
         })
     }
 }
@@ -69,6 +75,12 @@ pub struct QemuOptions {
     /// Seconds that a check may take before it counts as hung
     #[arg(long, default_value_t = 5.0, value_parser = seconds)]
     pub deadline: f64,
+    /// The capability set that the driver of the pci target offers: stop_copy, with +p2p, +pre_copy or both
+    #[arg(long, value_name = "SET", value_parser = capabilities)]
+    pub caps: Option<Capabilities>,
+    /// Size of the device memory of the pci target: a power of two from 64K to 4G
+    #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = device_memory)]
+    pub device_memory: String,
     /// A kbuild folder whose modules are loaded into the guest last; may be given again
     #[arg(long, value_name = "DIR")]
     pub extra: Vec<PathBuf>,
@@ -84,7 +96,23 @@ fn seconds(text: &str) -> Result<f64, String> {
     }
 }
 
+fn capabilities(text: &str) -> Result<Capabilities, String> {
+    let sets = || Capabilities::ALL.map(|set| set.to_string()).join(", ");
+    Capabilities::parse(text).ok_or_else(|| format!("it is none of {}", sets()))
+}
+
+fn device_memory(text: &str) -> Result<String, String> {
+    memory_size(text).map(|_| text.to_owned())
+}
+
 impl QemuOptions {
+    /// What goes to the kernel's command line beside what every guest has.
+    fn words(&self) -> Option<String> {
+        let caps = self.caps.map(|caps| format!("{}.caps={caps}", pci::DRIVER));
+        let words: Vec<String> = caps.into_iter().chain(self.append.clone()).collect();
+        (!words.is_empty()).then(|| words.join(" "))
+    }
+
     /// The command that repeats a check; `{check}` stands for its name. Whoever called us through a script is told
     /// to call the script again.
     pub fn reproduce(&self) -> String {
@@ -93,6 +121,9 @@ impl QemuOptions {
         let mut words = format!("{command} --target {} --kernel {}", self.target, self.kernel);
         if let Some(via) = self.via {
             words += &format!(" --via {via}");
+        }
+        if let Some(caps) = self.caps {
+            words += &format!(" --caps {caps}");
         }
         for extra in &self.extra {
             words += &format!(" --extra {}", extra.display());
@@ -153,11 +184,16 @@ impl QemuLab {
         let qemu = environment.qemu()?;
         let kernel = environment.kernel(&self.options.kernel)?;
         let target = self.options.target.to_string();
-        let options = ModuleOptions { extra: self.options.extra.clone() };
+        let folder = scratch()?;
+        let driver = match self.options.target {
+            Target::Mtty => None,
+            Target::Pci => Some(folder.path().join("driver")),
+        };
+        driver.as_deref().map(pci::write_driver).transpose()?;
+        let options = ModuleOptions { driver, extra: self.options.extra.clone() };
         let modules = environment.modules(&self.options.kernel, &target, &options)?;
         let plan =
             GuestPlan::Check { target: self.options.target, modules: modules.names(), executor: self.executor() };
-        let folder = scratch()?;
         let initramfs = folder.path().join("initramfs");
         initramfs::write(&initramfs, &modules, &plan)?;
         let machine = Machine {
@@ -166,7 +202,8 @@ impl QemuLab {
             initramfs,
             sockets: folder.path().to_owned(),
             console: self.console.clone(),
-            append: self.options.append.clone(),
+            pci: (self.options.target == Target::Pci).then(|| self.options.device_memory.clone()),
+            append: self.options.words(),
         };
         let accelerator = Accelerator::Tcg { why: String::new() };
         Ok(Prepared { machine, kernel, accelerator, _folder: folder })
@@ -325,6 +362,7 @@ pub fn bare(options: &QemuOptions) -> Result<Bare, LabError> {
         initramfs,
         sockets: folder.path().to_owned(),
         console: folder.path().join("console.log"),
+        pci: None,
         append: options.append.clone(),
     };
     let accelerators = match accelerator::choose(options.accel) {

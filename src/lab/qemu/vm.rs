@@ -12,6 +12,7 @@ use crate::harness::verdict::Verdict;
 use crate::harness::wire::{Channel, Done, Receiver, Reply, Request, WireError, send};
 use crate::lab::LabError;
 use crate::lab::guest::PORT_NAME;
+use crate::lab::pci::PciTarget;
 use crate::requirement::health;
 use crate::uapi::process::die_with_parent;
 
@@ -39,6 +40,8 @@ pub struct Machine {
     pub console: PathBuf,
     /// Further words for the kernel's command line.
     pub append: Option<String>,
+    /// The size of the bundled PCI device's memory, if the guest has that device.
+    pub pci: Option<String>,
 }
 
 /// A guest that is switched on. Dropping it switches it off.
@@ -50,6 +53,7 @@ pub struct Vm {
     virtio: Option<UnixStream>,
     console: PathBuf,
     errors: PathBuf,
+    device: Option<PciTarget>,
 }
 
 impl Vm {
@@ -61,6 +65,7 @@ impl Vm {
         let failed = |error: std::io::Error| LabError::failed("start QEMU", error);
         let serial = listen(&machine.socket(Channel::Serial)).map_err(failed)?;
         let virtio = listen(&machine.socket(Channel::Virtio)).map_err(failed)?;
+        let device = machine.pci.as_ref().map(|memory| PciTarget::start(&machine.pci_socket(), memory)).transpose()?;
         let errors = machine.sockets.join("stderr");
         let stderr = fs::File::create(&errors).map_err(failed)?;
         let mut command = machine.command(accelerator)?;
@@ -76,7 +81,7 @@ impl Vm {
             }
         };
         let replies = Receiver::new(channel.try_clone().map_err(failed)?);
-        Ok(Vm { qemu, channel, replies, virtio: Some(virtio), console: machine.console.clone(), errors })
+        Ok(Vm { qemu, channel, replies, virtio: Some(virtio), console: machine.console.clone(), errors, device })
     }
 
     /// Waits until the guest's init is up, and goes on over the channel that it names.
@@ -165,6 +170,9 @@ impl Vm {
 
     /// Finds out why the guest went away in the middle of a check.
     pub fn autopsy(&mut self, error: &WireError) -> Done {
+        if let Some(why) = self.device_end() {
+            return lost(Verdict::Blocked, why);
+        }
         let status = wait(&mut self.qemu, END_BOUND);
         let lines = console_lines(&self.console, 0);
         let panic = lines.iter().rev().take(200).find(|line| line.contains("Kernel panic"));
@@ -182,6 +190,12 @@ impl Vm {
         }
     }
 
+    /// Why the emulated device ended before its guest: afterwards it ends in any case.
+    fn device_end(&mut self) -> Option<String> {
+        let is_running = matches!(self.qemu.try_wait(), Ok(None));
+        self.device.as_mut().filter(|_| is_running)?.ended()
+    }
+
     fn tell_end(&self, status: ExitStatus) -> String {
         let how = match (status.signal(), status.code()) {
             (Some(signal), _) => format!("was killed by signal {signal}"),
@@ -195,6 +209,7 @@ impl Vm {
 
     /// Says what went wrong instead of the message that was waited for, with the end of the console.
     pub fn explain(&mut self, what: &str, instead: Result<Reply, WireError>) -> LabError {
+        let device_end = self.device_end();
         let why = match instead {
             Ok(reply) => format!("the guest said {reply:?}"),
             Err(_) if self.is_stopped() => {
@@ -208,6 +223,7 @@ impl Vm {
             },
             Err(error) => error.to_string(),
         };
+        let why = device_end.unwrap_or(why);
         let lines = console_lines(&self.console, 0);
         let tail = &lines[lines.len().saturating_sub(TAIL_LINES)..];
         let tail: String = tail.iter().map(|line| format!("\n    | {line}")).collect();
@@ -229,6 +245,10 @@ impl Machine {
         })
     }
 
+    fn pci_socket(&self) -> PathBuf {
+        self.sockets.join("pci")
+    }
+
     fn command(&self, accelerator: &str) -> Result<Command, LabError> {
         let Some((program, words)) = self.qemu.split_first() else {
             return Err(LabError::failed("start QEMU", "the environment names no program"));
@@ -239,8 +259,15 @@ impl Machine {
         };
         let mut command = Command::new(program);
         command.args(words).args(["-nodefaults", "-no-user-config", "-display", "none"]);
-        command.args(["-machine", "q35", "-accel", accelerator, "-cpu", cpu]);
+        // The device reaches the guest's memory through a descriptor.
+        command.args(["-machine", "q35,memory-backend=memory", "-cpu", cpu]);
+        command.args(["-object", "memory-backend-memfd,id=memory,size=1G,share=on"]);
         command.args(["-smp", "2", "-m", "1G", "-no-reboot"]);
+        // Remapping interrupts needs the local APIC in the kernel and the others in QEMU.
+        command.arg("-accel").arg(match accelerator {
+            "kvm" => "kvm,kernel-irqchip=split",
+            other => other,
+        });
         command.arg("-chardev").arg(option("file,id=console,append=on,path=", &self.console));
         command.args(["-serial", "chardev:console"]);
         for (channel, name) in [(Channel::Serial, "serial"), (Channel::Virtio, "virtio")] {
@@ -248,9 +275,17 @@ impl Machine {
         }
         command.args(["-serial", "chardev:serial", "-device", "virtio-serial-pci"]);
         command.arg("-device").arg(format!("virtserialport,chardev=virtio,name={PORT_NAME}"));
+        if self.pci.is_some() {
+            command.args(["-device", "intel-iommu,intremap=on,caching-mode=on"]);
+            command.args(["-device", "pcie-root-port,id=pci-port,chassis=1"]);
+            let socket = serde_json::json!({ "type": "unix", "path": self.pci_socket() });
+            let device = serde_json::json!({ "driver": "vfio-user-pci", "bus": "pci-port", "socket": socket });
+            command.arg("-device").arg(device.to_string());
+        }
         command.arg("-kernel").arg(&self.image).arg("-initrd").arg(&self.initramfs);
-        // A panic ends QEMU; warnings and worse go to the console, since that is what a dead guest leaves behind.
-        let words = "console=ttyS0 panic=-1 loglevel=5 iommu.strict=1";
+        // A panic ends QEMU; warnings and worse go to the console, since that is what a dead guest leaves behind. A guest
+        // that gets too little time panics at its check of the timer.
+        let words = "console=ttyS0 panic=-1 loglevel=5 no_timer_check intel_iommu=on iommu.strict=1";
         command.arg("-append").arg(format!("{words} {}", self.append.as_deref().unwrap_or_default()));
         Ok(command)
     }

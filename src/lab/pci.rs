@@ -1,0 +1,111 @@
+//! The bundled PCI target: its device process on the host, and its driver's source for the guest.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::uapi::process::die_with_parent;
+
+use super::{LabError, local};
+
+/// The name of the hidden subcommand that is the device.
+pub const SUBCOMMAND: &str = "pci-target";
+/// The driver that the function is bound to.
+pub const DRIVER: &str = "vfio_conform_pci";
+/// Where the function is: the only one behind the only root port.
+pub const ADDRESS: &str = "0000:01:00.0";
+
+/// The driver's source is part of the program, as the environment's recipe is.
+const SOURCE: [(&str, &str); 9] = [
+    ("Makefile", include_str!("../../fixtures/driver/Makefile")),
+    ("conform.h", include_str!("../../fixtures/driver/conform.h")),
+    ("conform_regs.h", include_str!("../../fixtures/driver/conform_regs.h")),
+    ("hw.c", include_str!("../../fixtures/driver/hw.c")),
+    ("log.c", include_str!("../../fixtures/driver/log.c")),
+    ("main.c", include_str!("../../fixtures/driver/main.c")),
+    ("migration.c", include_str!("../../fixtures/driver/migration.c")),
+    ("resume.c", include_str!("../../fixtures/driver/resume.c")),
+    ("save.c", include_str!("../../fixtures/driver/save.c")),
+];
+
+/// The device listens as soon as it runs.
+const LISTEN_BOUND: Duration = Duration::from_secs(10);
+
+/// Writes the driver's source to a folder that kbuild can build.
+///
+/// # Errors
+/// Why it cannot be written.
+pub fn write_driver(folder: &Path) -> Result<(), LabError> {
+    let failed = |error| LabError::failed("write the driver's source", error);
+    fs::create_dir_all(folder).map_err(failed)?;
+    SOURCE.iter().try_for_each(|(name, text)| fs::write(folder.join(name), text)).map_err(failed)
+}
+
+/// A device process. Dropping it ends it.
+pub struct PciTarget {
+    child: Child,
+    errors: PathBuf,
+}
+
+impl PciTarget {
+    /// Starts a device, and waits until QEMU can connect to it.
+    ///
+    /// # Errors
+    /// Why it did not start.
+    pub fn start(socket: &Path, memory: &str) -> Result<PciTarget, LabError> {
+        let failed = |error: std::io::Error| LabError::failed("start the emulated device", error);
+        // Left over from the guest before.
+        let _ = fs::remove_file(socket);
+        let errors = socket.with_extension("stderr");
+        let mut command = Command::new(local::this_program().map_err(failed)?);
+        command.arg(SUBCOMMAND).arg("--socket").arg(socket).args(["--memory", memory]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&errors).map_err(failed)?);
+        let child = die_with_parent(&mut command).spawn().map_err(failed)?;
+        let mut target = PciTarget { child, errors };
+        let end = Instant::now() + LISTEN_BOUND;
+        while !socket.exists() {
+            if let Some(why) = target.ended() {
+                return Err(LabError(why));
+            }
+            if Instant::now() > end {
+                return Err(LabError::failed("start the emulated device", "it does not listen"));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(target)
+    }
+
+    /// Why the device is gone, if it is.
+    pub fn ended(&mut self) -> Option<String> {
+        let status = self.child.try_wait().ok()??;
+        let said = fs::read_to_string(&self.errors).unwrap_or_default();
+        Some(format!("the emulated device ended ({status}) and said: {}", said.trim()))
+    }
+}
+
+impl Drop for PciTarget {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_whole_driver_is_carried() -> std::io::Result<()> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/driver");
+        let names: Vec<_> = SOURCE.iter().map(|(name, _)| *name).collect();
+        for file in fs::read_dir(folder)? {
+            let name = file?.file_name();
+            let name = name.to_string_lossy();
+            let is_source = name.ends_with(".c") || name.ends_with(".h") || name == "Makefile";
+            assert!(!is_source || names.contains(&&*name) || name.ends_with(".mod.c"), "{name} is not carried");
+        }
+        Ok(())
+    }
+}

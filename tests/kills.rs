@@ -28,6 +28,8 @@ const SUPERVISORS: u32 = 24;
 const CHAPTER: &str = "session::";
 /// How many runs of everything lose their executors again and again.
 const RUNS_WITHOUT_PEACE: u32 = 3;
+/// How often, so that a busy machine comes to an end too.
+const KILLS: usize = 8;
 /// How many runs there are at once.
 const AT_ONCE: u32 = 4;
 /// A killed process is gone within this, however busy the machine is.
@@ -71,7 +73,7 @@ fn a_killed_executor_costs_its_check_and_no_other() {
         let mut kills = 0;
         while supervisor.try_wait().expect("a status").is_none() {
             thread::sleep(Duration::from_millis(random.random_range(10..100)));
-            if is_ready(folder.path()) {
+            if kills < KILLS && is_ready(folder.path()) {
                 kills +=
                     executors_of(supervisor.id()).into_iter().filter(|pid| kill(*pid, Signal::SIGKILL).is_ok()).count();
             }

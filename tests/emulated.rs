@@ -12,6 +12,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use vfio_conform::uapi::state::Capabilities;
 
 type Tested = Result<(), Box<dyn Error>>;
 
@@ -117,6 +118,23 @@ fn mtty_has_its_known_findings_and_no_others() -> Tested {
     assert_eq!(others, ["pass", "skip"], "{}", run.said);
     for finding in MTTY_FINDINGS {
         assert!(run.said.contains(&format!("--exact {finding}")), "no way to run {finding} again:\n{}", run.said);
+    }
+    Ok(())
+}
+
+/// The reference of what conforming looks like is not accused, whatever capability set it offers.
+#[test]
+#[ignore = "boots guests: ./ci/test runs it"]
+fn the_pci_target_conforms_with_every_capability_set() -> Tested {
+    for set in Capabilities::ALL {
+        let folder = tempfile::tempdir()?;
+        let mut command = Command::new(program());
+        command.args(["qemu", "--target", "pci", "--kernel", "7.3", "--caps", &set.to_string(), "--strict", "--out"]);
+        let output = command.arg(folder.path()).output()?;
+        let run = Run::read(folder.path(), output)?;
+        assert_eq!(run.exit, Some(0), "{set}: {}", run.said);
+        assert_eq!(run.by_verdict().into_keys().collect::<Vec<_>>(), ["pass", "skip"], "{set}: {}", run.said);
+        assert_eq!(run.report["capabilities"], serde_json::to_value(set)?, "{}", run.said);
     }
     Ok(())
 }

@@ -134,7 +134,7 @@ fn the_pci_target_conforms_with_every_capability_set() -> Tested {
         let run = Run::read(folder.path(), output)?;
         assert_eq!(run.exit, Some(0), "{set}: {}", run.said);
         assert_eq!(run.by_verdict().into_keys().collect::<Vec<_>>(), ["pass", "skip"], "{set}: {}", run.said);
-        assert_eq!(run.report["capabilities"], serde_json::to_value(set)?, "{}", run.said);
+        assert_eq!(run.report["capabilities"], set.to_string(), "{}", run.said);
     }
     Ok(())
 }

@@ -211,7 +211,7 @@ fn qemu(command: QemuCommand) -> Outcome {
     };
     let target = command.options.target;
     let options = RunOptions {
-        device: target.device().to_owned(),
+        device: command.options.device(),
         lab: "qemu",
         target: Some(target.to_string()),
         kernel: Some(command.options.kernel.clone()),

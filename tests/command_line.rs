@@ -198,6 +198,14 @@ fn exit_codes_are_those_of_the_table() {
 }
 
 #[test]
+fn a_run_that_never_began_can_be_begun_again_in_its_folder() {
+    let folder = folder();
+    assert_eq!(say(folder.path(), &["run", "0000:ff:1f.7", "--out", "out"]).code, 2);
+    assert_eq!(say(folder.path(), &["run", "model", "--out", "out", "--", "reset::"]).code, 0);
+    assert_eq!(say(folder.path(), &["run", "model", "--out", "out", "--", "reset::"]).code, 2, "that one is a run");
+}
+
+#[test]
 fn reports_are_where_the_user_wants_them_or_behind_latest() {
     let folder = folder();
     let out = folder.path().join("reports/out");

@@ -122,6 +122,17 @@ fn mtty_has_its_known_findings_and_no_others() -> Tested {
     Ok(())
 }
 
+#[test]
+#[ignore = "boots guests: ./ci/test runs it"]
+fn a_device_opens_by_its_group_number_too() -> Tested {
+    // Without an IOMMU mtty's group is the only one.
+    let run = run("7.3", &["--device", "0"], &["--exact", "health::ordinary_life"])?;
+    assert_eq!(run.exit, Some(0), "{}", run.said);
+    assert_eq!(run.report["device"], "0");
+    assert_eq!(run.report["identity"]["driver"], "mtty");
+    Ok(())
+}
+
 /// The reference of what conforming looks like is not accused, whatever capability set it offers.
 #[test]
 #[ignore = "boots guests: ./ci/test runs it"]

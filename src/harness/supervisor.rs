@@ -53,7 +53,7 @@ pub enum RunError {
         why: std::io::Error,
     },
     /// The folder holds a run already.
-    #[error("failed to begin a run in {}: it holds a journal already\n    choose another folder with --out", .0.display())]
+    #[error("failed to begin a run in {}: it holds the journal of another run\n    choose another folder with --out", .0.display())]
     Occupied(PathBuf),
     /// The lab did not come up.
     #[error("{0}")]
@@ -88,8 +88,13 @@ impl RunFolder {
         };
         let failed = |why| RunError::Folder { path: path.clone(), why };
         fs::create_dir_all(&path).map_err(failed)?;
-        if path.join("journal.jsonl").exists() {
-            return Err(RunError::Occupied(path));
+        let journal = path.join("journal.jsonl");
+        if journal.exists() {
+            if has_checks(&journal).map_err(failed)? {
+                return Err(RunError::Occupied(path));
+            }
+            // A run whose lab never came up left it; it says nothing that is not said again.
+            fs::remove_file(&journal).map_err(failed)?;
         }
         if out.is_none() {
             point_latest_at(&path).map_err(failed)?;
@@ -116,6 +121,14 @@ impl RunFolder {
         let name = self.path.file_name().unwrap_or(self.path.as_os_str());
         name.to_string_lossy().into_owned()
     }
+}
+
+/// Whether a journal tells of any check. Read as text, since one that cannot be understood is not ours to remove.
+fn has_checks(journal: &Path) -> std::io::Result<bool> {
+    let bytes = fs::read(journal)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let begins_well = text.lines().next().is_some_and(|line| line.contains("\"event\":\"run_started\""));
+    Ok(!begins_well || text.contains("\"event\":\"check_started\""))
 }
 
 /// Where runs go that were not told where: the project's own folder if a script of the project called us.

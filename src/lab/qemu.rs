@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::device::Via;
+use crate::device::{DeviceName, Via};
 use crate::harness::journal::{LabReady, Stage};
 use crate::harness::keeper::ExecutorSpec;
 use crate::harness::outcome::Outcome;
@@ -79,8 +79,11 @@ pub struct QemuOptions {
     #[arg(long, value_name = "SET", value_parser = capabilities)]
     pub caps: Option<Capabilities>,
     /// Size of the device memory of the pci target: a power of two from 64K to 4G
-    #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = device_memory)]
+    #[arg(long, value_name = "SIZE", default_value = DEVICE_MEMORY, value_parser = device_memory)]
     pub device_memory: String,
+    /// Another name for the target's device in the guest: its group number, or vfioN
+    #[arg(long, value_name = "NAME", hide = true)]
+    pub device: Option<DeviceName>,
     /// A kbuild folder whose modules are loaded into the guest last; may be given again
     #[arg(long, value_name = "DIR")]
     pub extra: Vec<PathBuf>,
@@ -106,6 +109,11 @@ fn device_memory(text: &str) -> Result<String, String> {
 }
 
 impl QemuOptions {
+    /// The device's name in the guest.
+    pub fn device(&self) -> String {
+        self.device.as_ref().map_or_else(|| self.target.device().to_owned(), ToString::to_string)
+    }
+
     /// What goes to the kernel's command line beside what every guest has.
     fn words(&self) -> Option<String> {
         let caps = self.caps.map(|caps| format!("{}.caps={caps}", pci::DRIVER));
@@ -125,6 +133,9 @@ impl QemuOptions {
         if let Some(caps) = self.caps {
             words += &format!(" --caps {caps}");
         }
+        if self.target == Target::Pci && self.device_memory != DEVICE_MEMORY {
+            words += &format!(" --device-memory {}", self.device_memory);
+        }
         for extra in &self.extra {
             words += &format!(" --extra {}", extra.display());
         }
@@ -134,6 +145,9 @@ impl QemuOptions {
         words + " -- --exact {check}"
     }
 }
+
+/// Enough for several reads of a stream, little enough for a run of seconds.
+const DEVICE_MEMORY: &str = "1M";
 
 /// How long a guest may take to its init under TCG on a slow machine, KASAN kernels included.
 const BOOT_BOUND: Duration = Duration::from_secs(180);
@@ -169,7 +183,7 @@ impl QemuLab {
 
     fn executor(&self) -> ExecutorSpec {
         ExecutorSpec {
-            device: self.options.target.device().to_owned(),
+            device: self.options.device(),
             via: self.options.via,
             // A guest that hangs is only restarted.
             may_hang: true,

@@ -73,6 +73,7 @@ fn keeper() -> Keeper {
     let spec = ExecutorSpec {
         device: "model".to_owned(),
         via: None,
+        profile: None,
         may_hang: false,
         deadline: Duration::from_secs(10),
         open_deadline: Duration::from_secs(60),

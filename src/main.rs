@@ -1,7 +1,7 @@
 //! The command line, thin.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use vfio_conform::lab::guest;
 use vfio_conform::lab::local::LocalLab;
 use vfio_conform::lab::pci::SUBCOMMAND;
 use vfio_conform::lab::qemu::{QemuLab, QemuOptions};
+use vfio_conform::stimulus::profile::{Profile, Step};
 use vfio_conform::uapi::process::end_with_reader;
 use vfio_conform::uapi::state::Capabilities;
 use vfio_conform::{fsm, report};
@@ -42,6 +43,9 @@ enum Command {
     /// Make the reports of a run again, from its journal alone.
     #[command(after_help = REPORT_EXAMPLES)]
     Report(ReportCommand),
+    /// Look at a profile, which says how one kind of device is stimulated.
+    #[command(subcommand)]
+    Profile(ProfileCommand),
     /// Hold a device open and run the checks that standard input names.
     #[command(hide = true)]
     Executor(ExecutorArguments),
@@ -73,6 +77,10 @@ Examples:
   vfio-conform fsm --caps stop_copy+p2p+pre_copy           one of them
   vfio-conform fsm --caps stop_copy+p2p+pre_copy --dot | dot -Tsvg > fsm.svg";
 
+const PROFILE_EXAMPLES: &str = "\
+Example:
+  vfio-conform profile check fixtures/profiles/example.toml";
+
 const REPORT_EXAMPLES: &str = "\
 Example:
   vfio-conform report reports/out/latest";
@@ -84,6 +92,9 @@ struct RunCommand {
     /// The way to open it [default: cdev where the host has it, else group]
     #[arg(long)]
     via: Option<Via>,
+    /// How to stimulate the device [default: the bundled profile that fits it]
+    #[arg(long, value_name = "FILE")]
+    profile: Option<PathBuf>,
     /// Also make calls that are known to wedge this host's kernel until a reboot
     #[arg(long)]
     may_hang: bool,
@@ -128,6 +139,16 @@ struct FsmCommand {
     dot: bool,
 }
 
+#[derive(Debug, Subcommand)]
+enum ProfileCommand {
+    /// Say whether a profile can be understood, and what it holds.
+    #[command(after_help = PROFILE_EXAMPLES)]
+    Check {
+        /// The profile
+        file: PathBuf,
+    },
+}
+
 #[derive(Debug, Args)]
 struct ReportCommand {
     /// Folder of the run
@@ -159,6 +180,7 @@ fn main() -> ExitCode {
         Command::Qemu(command) => qemu(command),
         Command::Fsm(command) => Ok(print_fsm(&command)),
         Command::Report(command) => make_reports(&command),
+        Command::Profile(ProfileCommand::Check { file }) => check_profile(&file),
         Command::Executor(arguments) => serve(&arguments),
         Command::PciTarget(arguments) => be_pci_target(&arguments),
     };
@@ -193,6 +215,7 @@ fn run(command: RunCommand) -> Outcome {
         ExecutorSpec {
             device: command.device.to_string(),
             via: command.via,
+            profile: command.profile,
             may_hang: command.may_hang,
             deadline: Duration::from_secs_f64(command.deadline),
             open_deadline: Duration::from_secs(60),
@@ -253,6 +276,18 @@ fn print_fsm(command: &FsmCommand) -> Exit {
     let texts: Vec<String> = sets.into_iter().map(print).collect();
     print!("{}", texts.join("\n\n"));
     Exit::Conforms
+}
+
+fn check_profile(file: &Path) -> Outcome {
+    let profile = Profile::read(file)?;
+    let known = |steps: &Option<Vec<Step>>| match steps {
+        Some(steps) => format!("{} steps", steps.len()),
+        None => "none: checks that need it are skipped".to_owned(),
+    };
+    println!("{}: understood", profile.name);
+    println!("  enter_error  {}", known(&profile.stimulus.enter_error));
+    println!("  dirty        {}", known(&profile.stimulus.dirty));
+    Ok(Exit::Conforms)
 }
 
 fn make_reports(command: &ReportCommand) -> Outcome {

@@ -222,7 +222,7 @@ fn is_steady(bench: &mut Bench, state: State) -> Judgement {
         bench.expect_state(&STEADY, &format!("wait in {state}"), state)?;
     }
     if stimulated.is_err() {
-        bench.note("watched while idle only: the profile has no stimulus that changes device state");
+        bench.note("watched while idle only: no stimulus changed device state");
     }
     Ok(())
 }

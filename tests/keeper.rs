@@ -19,6 +19,7 @@ fn keeper(device: &str) -> Keeper {
     let spec = ExecutorSpec {
         device: device.to_owned(),
         via: None,
+        profile: None,
         may_hang: false,
         deadline: Duration::from_secs(1),
         open_deadline: Duration::from_secs(60),

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::stimulus::profile::Profile;
 use crate::stimulus::{Stimulus, StimulusError};
 use crate::uapi::Errno;
 use crate::uapi::dma_logging::{LoggingReport, LoggingStart};
@@ -174,14 +175,15 @@ pub struct Identity {
     pub via: String,
 }
 
-/// Opens the device of that name.
+/// Opens the device of that name. A device of the kernel is stimulated as the profile says, or as the bundled one that
+/// fits it.
 ///
 /// # Errors
 /// Why it cannot be opened, with what would mend it.
-pub fn open(name: &DeviceName, via: Option<Via>) -> Result<Box<dyn Device>, OpenError> {
+pub fn open(name: &DeviceName, via: Option<Via>, profile: Option<Profile>) -> Result<Box<dyn Device>, OpenError> {
     match name {
         DeviceName::Model(spec) => Ok(Box::new(model::ModelDevice::new(*spec))),
-        DeviceName::Kernel(name) => Ok(Box::new(kernel::KernelDevice::open(name, via)?)),
+        DeviceName::Kernel(name) => Ok(Box::new(kernel::KernelDevice::open(name, via, profile)?)),
     }
 }
 

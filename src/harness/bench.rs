@@ -14,7 +14,7 @@ use crate::device::migration::{StateAnswer, Transition};
 use crate::device::{Device, Identity};
 use crate::fsm::{Route, route};
 use crate::requirement::{Level, Requirement};
-use crate::stimulus::Stimulus;
+use crate::stimulus::{Stimulus, StimulusError};
 use crate::uapi::Errno;
 use crate::uapi::feature::{FeatureCall, Placement};
 use crate::uapi::memory::DmaMemory;
@@ -594,7 +594,10 @@ impl Bench {
                     Err(error) => error.to_string(),
                 },
             )
-            .map_err(|error| Interruption::Skip(Skip::Lacking(error.to_string())))
+            .map_err(|error| match error {
+                StimulusError::Lacking(_) => Interruption::Skip(Skip::Lacking(error.to_string())),
+                StimulusError::Failed { .. } => Interruption::Blocked(error.to_string()),
+            })
     }
 
     /// Leaves a remark in the outcome.

@@ -13,6 +13,7 @@ use nix::sys::prctl;
 use nix::sys::signal::Signal;
 
 use crate::device::{self, DeviceName, Via};
+use crate::stimulus::profile::Profile;
 use crate::suites;
 
 use super::bench::{Bench, Host, KernelVersion, Migration, Ran};
@@ -37,6 +38,9 @@ pub struct ExecutorArguments {
     /// Make calls that are known to wedge this kernel.
     #[arg(long)]
     pub may_hang: bool,
+    /// How to stimulate the device.
+    #[arg(long)]
+    pub profile: Option<PathBuf>,
     /// A file that outlives us, for the record of operations.
     #[arg(long)]
     pub record: Option<PathBuf>,
@@ -76,7 +80,8 @@ pub fn serve(arguments: &ExecutorArguments) -> Result<(), WireError> {
 fn open(arguments: &ExecutorArguments) -> Result<Bench, String> {
     let record = arguments.record.as_ref().map(open_record);
     let record = record.transpose().map_err(|error| format!("failed to open the record of operations: {error}"))?;
-    let device = device::open(&arguments.device, arguments.via).map_err(|error| error.to_string())?;
+    let profile = arguments.profile.as_deref().map(Profile::read).transpose().map_err(|error| error.to_string())?;
+    let device = device::open(&arguments.device, arguments.via, profile).map_err(|error| error.to_string())?;
     let (kernel, tracer) = match &arguments.device {
         DeviceName::Model(_) => (KernelVersion::NEWEST, Err("the model has no kernel".to_owned())),
         DeviceName::Kernel(_) => {

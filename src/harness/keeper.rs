@@ -33,6 +33,8 @@ pub struct ExecutorSpec {
     pub device: String,
     /// The way to open it, if one was forced.
     pub via: Option<crate::device::Via>,
+    /// How to stimulate the device, if a profile was given.
+    pub profile: Option<PathBuf>,
     /// Whether calls may be made that are known to wedge the kernel.
     pub may_hang: bool,
     /// How long a check may take.
@@ -97,6 +99,9 @@ impl Keeper {
         words.extend(["--record".into(), self.record_path().into()]);
         if let Some(via) = self.spec.via {
             words.extend(["--via".into(), via.to_string().into()]);
+        }
+        if let Some(profile) = &self.spec.profile {
+            words.extend(["--profile".into(), profile.clone().into()]);
         }
         if self.spec.may_hang {
             words.push("--may-hang".into());

@@ -185,6 +185,8 @@ impl QemuLab {
         ExecutorSpec {
             device: self.options.device(),
             via: self.options.via,
+            // The targets' profiles are bundled.
+            profile: None,
             // A guest that hangs is only restarted.
             may_hang: true,
             deadline: Duration::from_secs_f64(self.options.deadline),

@@ -6,6 +6,7 @@ mod sysfs;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
+use crate::stimulus::profile::Profile;
 use crate::stimulus::{Stimulus, StimulusError};
 use crate::uapi::Errno;
 use crate::uapi::dma_logging::{LoggingReport, LoggingStart};
@@ -28,14 +29,15 @@ pub struct KernelDevice {
     way: Way,
     found: Found,
     identity: Identity,
+    profile: Option<Profile>,
 }
 
 impl KernelDevice {
-    /// Opens the device of that name.
+    /// Opens the device of that name, with the bundled profile that fits it unless another is given.
     ///
     /// # Errors
     /// Why it cannot be opened, with what would mend it.
-    pub fn open(name: &KernelName, via: Option<Via>) -> Result<KernelDevice, OpenError> {
+    pub fn open(name: &KernelName, via: Option<Via>, profile: Option<Profile>) -> Result<KernelDevice, OpenError> {
         let found = sysfs::find(name)?;
         let (way, device) = open::open(&found, via)?;
         let identity = Identity {
@@ -45,7 +47,9 @@ impl KernelDevice {
             pci_id: found.pci_id(),
             via: way.via().to_string(),
         };
-        Ok(KernelDevice { device: Some(device), way, found, identity })
+        let bundled = || Profile::bundled(identity.pci_id.as_deref(), &identity.driver);
+        let profile = profile.or_else(bundled);
+        Ok(KernelDevice { device: Some(device), way, found, identity, profile })
     }
 
     fn device(&self) -> Result<&VfioDevice, Errno> {
@@ -119,8 +123,8 @@ impl Device for KernelDevice {
     }
 
     fn stimulate(&self, stimulus: Stimulus) -> Result<(), StimulusError> {
-        // Which registers make a device do it is what profiles will say; there are none yet.
-        Err(StimulusError::Lacking(stimulus))
+        let profile = self.profile.as_ref().ok_or(StimulusError::Lacking(stimulus))?;
+        profile.stimulate(stimulus, |region, offset, bytes| self.region_write(region, offset, bytes))
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::fsm::{Route, route};
 use crate::harness::bench::{Bench, Requested, tell_return};
-use crate::harness::check::{Check, Interruption, Judgement, Skip};
+use crate::harness::check::{Check, Interruption, Judgement};
 use crate::harness::session::{Direction, Session};
 use crate::requirement::session::*;
 use crate::uapi::Errno;
@@ -76,7 +76,7 @@ fn fd_comes_when_it_should(bench: &mut Bench, from: State) -> Judgement {
                 false => bench.expect_no_fd(&FD_ABSENT, &requested)?,
             }
         }
-        back_to_running(bench)?;
+        bench.bring_back()?;
     }
     unless_nothing_worked(arrived, from)
 }
@@ -124,7 +124,7 @@ fn dead_after(bench: &mut Bench, state: State) -> Judgement {
             arrived = true;
             bench.expect_dead(&ENDED, &ENDED_ENODEV, &requested.asked, &session.ended())?;
         }
-        back_to_running(bench)?;
+        bench.bring_back()?;
     }
     unless_nothing_worked(arrived, state)
 }
@@ -132,7 +132,7 @@ fn dead_after(bench: &mut Bench, state: State) -> Judgement {
 fn stays_dead(bench: &mut Bench, state: State) -> Judgement {
     let stream = stream_for(bench, state)?;
     let old = bench.bring_to_session(state)?;
-    back_to_running(bench)?;
+    bench.bring_back()?;
     let ended = old.ended();
     let new = bench.bring_to_session(state)?;
     let asked = format!("begin a second session in {state} while the first data_fd is open");
@@ -179,18 +179,6 @@ fn load_if_resuming(bench: &mut Bench, session: Option<&Session>, stream: &[u8])
     match session {
         Some(session) if session.direction() == Direction::Resuming => bench.load(session, stream),
         _ => Ok(()),
-    }
-}
-
-/// Between two rounds of a check.
-fn back_to_running(bench: &mut Bench) -> Judgement {
-    let reset = bench.reset();
-    if reset == Err(Errno::ENOTTY) {
-        return Err(Interruption::Skip(Skip::Lacking("the device cannot be reset".to_owned())));
-    }
-    match bench.get_state() {
-        Ok(answer) if answer.device_state == State::Running.number() => Ok(()),
-        _ => Err(blocked("RESET", "did not lead to RUNNING")),
     }
 }
 

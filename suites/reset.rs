@@ -10,7 +10,7 @@ use crate::uapi::vfio_device::DeviceInfo;
 use super::lower;
 
 /// Enough to see a leak of state from one reset into the next, few enough for hardware that takes 0.1 s for each.
-const REPEATED_RESETS: usize = 20;
+const REPEATED_RESETS: usize = 10;
 
 pub(super) fn checks() -> Vec<Check> {
     let mut checks = vec![Check::new("reset::is_available", &[&AVAILABLE], is_available)];

@@ -132,7 +132,7 @@ struct Common {
 #[derive(Debug, Args)]
 struct FsmCommand {
     /// The capability set: stop_copy, with +p2p, +pre_copy or both
-    #[arg(long, value_name = "SET", value_parser = capabilities)]
+    #[arg(long, value_name = "SET")]
     caps: Option<Capabilities>,
     /// A graph for Graphviz instead of a matrix
     #[arg(long)]
@@ -153,13 +153,6 @@ enum ProfileCommand {
 struct ReportCommand {
     /// Folder of the run
     dir: PathBuf,
-}
-
-fn capabilities(text: &str) -> Result<Capabilities, String> {
-    Capabilities::parse(text).ok_or_else(|| {
-        let sets: Vec<String> = Capabilities::ALL.iter().map(ToString::to_string).collect();
-        format!("it is none of {}", sets.join(", "))
-    })
 }
 
 fn seconds(text: &str) -> Result<f64, String> {

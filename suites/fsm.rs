@@ -70,7 +70,7 @@ fn judged_by(from: State, to: State) -> Vec<&'static Requirement> {
     match (from, to) {
         (_, State::Error) => refusal(&ERROR_AS_TARGET),
         (State::Error, _) => refusal(&FROM_ERROR),
-        (State::StopCopy, State::PreCopy | State::PreCopyP2p) => [refusal(&BLOCKED), vec![&NOT_ADVERTISED]].concat(),
+        _ if is_blocked(from, to) => [refusal(&BLOCKED), vec![&NOT_ADVERTISED]].concat(),
         _ if from == to => vec![&SAME_STATE],
         (_, State::RunningP2p | State::PreCopy | State::PreCopyP2p) => {
             [refusal(&NOT_ADVERTISED), vec![&ARC, &COMBINATION, &PATH]].concat()

@@ -22,7 +22,7 @@ fn ordinary_life(bench: &mut Bench) -> Judgement {
     look_around(bench)?;
     let memory = DmaMemory::new(4096).map_err(|errno| blocked("allocate memory", errno))?;
     bench.map(IOVA, &memory).map_err(|errno| blocked("map memory for DMA", errno))?;
-    bench.unmap(IOVA, memory.len()).map_err(|errno| blocked("unmap it", errno))?;
+    bench.unmap(IOVA, memory.bytes()).map_err(|errno| blocked("unmap it", errno))?;
     bench.reopen().map_err(|error| Interruption::Blocked(error.to_string()))?;
     for requirement in [&LOG, &TAINT] {
         bench.judge(requirement, true, "live an ordinary life", "no report and no new taint", "one")?;

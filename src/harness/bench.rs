@@ -290,16 +290,10 @@ impl Bench {
     /// reset does not help.
     fn put_back(&mut self, nothing_went_wrong: bool) -> Option<String> {
         self.drain_trace();
-        if self.migration == Migration::Absent || self.is_running() {
+        if self.migration == Migration::Absent {
             return None;
         }
-        if nothing_went_wrong && self.walk_back() {
-            return None;
-        }
-        let reset = self.reset();
-        if self.is_running() {
-            return None;
-        }
+        let reset = self.return_to_running(nothing_went_wrong).err()?;
         let reopened = self.reopen();
         if self.is_running() {
             return None;
@@ -314,11 +308,23 @@ impl Bench {
         ))
     }
 
-    /// Asks for RUNNING. A function level reset takes a tenth of a second by the rules of PCI, a transition next to
-    /// nothing, and a suite that resets after every check spends most of its time on it. A device that was not given a
-    /// whole stream has no such way out of RESUMING.
-    fn walk_back(&mut self) -> bool {
+    /// To RUNNING by a transition where that may be tried and leads there, else by reset. A function level reset takes a
+    /// tenth of a second by the rules of PCI, a transition next to nothing, and a suite that resets after every check
+    /// spends most of its time on it. Fails with what reset answered.
+    fn return_to_running(&mut self, by_transition: bool) -> Result<(), Result<i32, Errno>> {
         let here = self.get_state().ok().and_then(|answer| State::from_number(answer.device_state));
+        if here == Some(State::Running) || (by_transition && self.walk_back(here)) {
+            return Ok(());
+        }
+        let reset = self.reset();
+        match self.is_running() {
+            true => Ok(()),
+            false => Err(reset),
+        }
+    }
+
+    /// Asks for RUNNING, where it is a way out: not from ERROR, nor from a RESUMING that was not given a whole stream.
+    fn walk_back(&mut self, here: Option<State>) -> bool {
         let Some(here) = here.filter(|state| !matches!(state, State::Error | State::Resuming)) else {
             return false;
         };
@@ -493,7 +499,7 @@ impl Bench {
     /// The errno as it came.
     pub fn map(&mut self, iova: u64, memory: &DmaMemory) -> Result<i32, Errno> {
         let device = self.device.as_ref();
-        let what = format!("map {} bytes at {iova:#x}", memory.len());
+        let what = format!("map {} bytes at {iova:#x}", memory.bytes());
         self.recorder.operation(what, || device.map(iova, memory), tell_return)
     }
 
@@ -711,15 +717,10 @@ impl Bench {
     /// # Errors
     /// That neither did.
     pub fn bring_back(&mut self) -> Judgement {
-        if self.is_running() || self.walk_back() {
-            return Ok(());
-        }
-        let reset = self.reset();
-        if self.is_running() {
-            return Ok(());
-        }
-        let why = format!("the device could not be brought back to RUNNING: reset answered {}", tell_return(&reset));
-        Err(Interruption::Blocked(why))
+        self.return_to_running(true).map_err(|reset| {
+            let answered = tell_return(&reset);
+            Interruption::Blocked(format!("the device could not be brought back to RUNNING: reset answered {answered}"))
+        })
     }
 
     /// A stream of this device that RESUMING accepts. It is saved once, and the device is in RUNNING again after it.

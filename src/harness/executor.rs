@@ -19,7 +19,7 @@ use crate::suites;
 use super::bench::{Bench, Host, KernelVersion, Migration, Ran};
 use super::check::Check;
 use super::journal::LabReady;
-use super::kernel_log::KernelLog;
+use super::kernel_log;
 use super::outcome::Outcome;
 use super::record::Recorder;
 use super::trace::Tracer;
@@ -107,7 +107,7 @@ fn ready(bench: &Bench) -> LabReady {
         },
         accelerator: None,
         tracing: bench.tracing(),
-        taint: KernelLog::open().taint(),
+        taint: kernel_log::taint(),
     }
 }
 

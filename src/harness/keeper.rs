@@ -141,7 +141,7 @@ impl Keeper {
     /// Runs one check, whatever becomes of the executor.
     pub fn run(&mut self, check: &str) -> Done {
         let began = Instant::now();
-        let mut executor = match self.executor.take().map_or_else(|| self.revive(), Ok) {
+        let mut executor = match self.executor.take().map_or_else(|| self.spawn().map(|(executor, _)| executor), Ok) {
             Ok(executor) => executor,
             Err(why) => return lost_before(&why),
         };
@@ -178,11 +178,6 @@ impl Keeper {
         if let Some(console) = self.console.as_mut().filter(|_| !said.lines.is_empty()) {
             let _ = writeln!(console, "{MARK}{check}\n{}", said.lines.join("\n"));
         }
-    }
-
-    fn revive(&mut self) -> Result<Executor, String> {
-        let (executor, _) = self.spawn()?;
-        Ok(executor)
     }
 
     /// No result came: the executor is late, or dead.

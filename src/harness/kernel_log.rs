@@ -67,19 +67,6 @@ impl KernelLog {
         KernelLog { kmsg, taint: taint() }
     }
 
-    /// Why the log cannot be read, if it cannot.
-    pub fn missing(&self) -> Option<&'static str> {
-        match self.kmsg {
-            Some(_) => None,
-            None => Some("/dev/kmsg may not be read by this user, so only the taint mask is watched"),
-        }
-    }
-
-    /// The taint mask as it was last seen.
-    pub fn taint(&self) -> u64 {
-        self.taint
-    }
-
     /// What was said since the last look.
     pub fn look(&mut self) -> Said {
         let mut lines = self.lines();
@@ -136,7 +123,8 @@ fn message(record: &str) -> Option<String> {
     Some(format!("[{:>5}.{:06}] {text}", micros / 1_000_000, micros % 1_000_000))
 }
 
-fn taint() -> u64 {
+/// The taint mask as it is now.
+pub fn taint() -> u64 {
     fs::read_to_string("/proc/sys/kernel/tainted").ok().and_then(|text| text.trim().parse().ok()).unwrap_or_default()
 }
 

@@ -88,7 +88,7 @@ impl RunFolder {
         };
         let failed = |why| RunError::Folder { path: path.clone(), why };
         fs::create_dir_all(&path).map_err(failed)?;
-        let journal = path.join("journal.jsonl");
+        let journal = path.join(report::JOURNAL);
         if journal.exists() {
             if has_checks(&journal).map_err(failed)? {
                 return Err(RunError::Occupied(path));
@@ -109,7 +109,7 @@ impl RunFolder {
 
     /// The journal.
     pub fn journal(&self) -> PathBuf {
-        self.path.join("journal.jsonl")
+        self.path.join(report::JOURNAL)
     }
 
     /// What the guest's or this host's kernel printed.

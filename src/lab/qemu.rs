@@ -24,8 +24,8 @@ use vfio_conform_pci_target::command::memory_size;
 use super::environment::{Environment, Kernel, ModuleOptions, Modules};
 use super::initramfs::{self, GuestPlan};
 use super::{Lab, LabError, Watch, guest, pci};
-use accelerator::Choice;
-pub use accelerator::{Accelerator, AcceleratorChoice};
+use accelerator::Accelerator;
+pub use accelerator::AcceleratorChoice;
 use vm::{Machine, Vm};
 
 /// An emulated device that a guest can start.
@@ -76,7 +76,7 @@ pub struct QemuOptions {
     #[arg(long, default_value_t = 5.0, value_parser = seconds)]
     pub deadline: f64,
     /// The capability set that the driver of the pci target offers: stop_copy, with +p2p, +pre_copy or both
-    #[arg(long, value_name = "SET", value_parser = capabilities)]
+    #[arg(long, value_name = "SET")]
     pub caps: Option<Capabilities>,
     /// Size of the device memory of the pci target: a power of two from 64K to 4G
     #[arg(long, value_name = "SIZE", default_value = DEVICE_MEMORY, value_parser = device_memory)]
@@ -97,11 +97,6 @@ fn seconds(text: &str) -> Result<f64, String> {
         Ok(seconds) if (0.1..=3600.0).contains(&seconds) => Ok(seconds),
         _ => Err("it is no number of seconds from 0.1 to 3600".to_owned()),
     }
-}
-
-fn capabilities(text: &str) -> Result<Capabilities, String> {
-    let sets = || Capabilities::ALL.map(|set| set.to_string()).join(", ");
-    Capabilities::parse(text).ok_or_else(|| format!("it is none of {}", sets()))
 }
 
 fn device_memory(text: &str) -> Result<String, String> {
@@ -170,7 +165,6 @@ pub struct QemuLab {
 struct Prepared {
     machine: Machine,
     kernel: Kernel,
-    accelerator: Accelerator,
     // Holds the initramfs and the channel's socket, and goes away with the lab.
     _folder: tempfile::TempDir,
 }
@@ -221,40 +215,18 @@ impl QemuLab {
             pci: (self.options.target == Target::Pci).then(|| self.options.device_memory.clone()),
             append: self.options.words(),
         };
-        let accelerator = Accelerator::Tcg { why: String::new() };
-        Ok(Prepared { machine, kernel, accelerator, _folder: folder })
+        Ok(Prepared { machine, kernel, _folder: folder })
     }
 
-    /// Boots, on KVM where that works.
-    fn boot(&mut self, prepared: &mut Prepared, watch: &mut dyn Watch) -> Result<Vm, LabError> {
-        match accelerator::choose(self.options.accel) {
-            Choice::Use(accelerator) => {
-                prepared.accelerator = accelerator;
-                self.boot_on(prepared, BOOT_BOUND, watch)
-            }
-            Choice::TryKvm => {
-                watch.step("trying KVM");
-                prepared.accelerator = Accelerator::Kvm;
-                let error = match self.boot_on(prepared, accelerator::TRY_BOUND, watch) {
-                    Ok(vm) => {
-                        accelerator::remember(Ok(()));
-                        return Ok(vm);
-                    }
-                    Err(error) => error,
-                };
-                let why = accelerator::why_not(&error);
-                accelerator::remember(Err(&why));
-                watch.step(&format!("KVM does not work here ({why}); using TCG"));
-                prepared.accelerator = Accelerator::Tcg { why };
-                self.boot_on(prepared, BOOT_BOUND, watch)
-            }
-        }
-    }
-
-    fn boot_on(&self, prepared: &Prepared, bound: Duration, watch: &mut dyn Watch) -> Result<Vm, LabError> {
-        watch.step(&format!("booting {} under {}", prepared.kernel.release, prepared.accelerator));
+    fn boot_on(
+        prepared: &Prepared,
+        accelerator: &Accelerator,
+        bound: Duration,
+        watch: &mut dyn Watch,
+    ) -> Result<Vm, LabError> {
+        watch.step(&format!("booting {} under {accelerator}", prepared.kernel.release));
         watch.stage(Stage::PowerOn);
-        let mut vm = Vm::start(&prepared.machine, prepared.accelerator.name())?;
+        let mut vm = Vm::start(&prepared.machine, accelerator.name())?;
         vm.wait_until_up(bound)?;
         watch.stage(Stage::GuestUp);
         watch.step("loading the modules and opening the device");
@@ -263,18 +235,17 @@ impl QemuLab {
 
     /// From power-on to an open device.
     fn bring_up(&mut self, watch: &mut dyn Watch) -> Result<LabReady, LabError> {
-        let Some(mut prepared) = self.prepared.take() else {
+        let Some(prepared) = &self.prepared else {
             return Err(LabError::failed("boot a guest", "the lab was not prepared"));
         };
-        let vm = self.boot(&mut prepared, watch);
-        let name = prepared.accelerator.name();
-        self.prepared = Some(prepared);
-        let mut vm = vm?;
+        let (mut vm, accelerator) = accelerator::start_on(self.options.accel, BOOT_BOUND, |accelerator, bound| {
+            Self::boot_on(prepared, accelerator, bound, watch)
+        })?;
         match vm.receive(OPEN_BOUND + REPLY_MARGIN) {
             Ok(Reply::Ready(ready)) => {
                 self.vm = Some(vm);
                 watch.stage(Stage::DeviceReady);
-                Ok(LabReady { accelerator: Some(name.to_owned()), ..*ready })
+                Ok(LabReady { accelerator: Some(accelerator.name().to_owned()), ..*ready })
             }
             Ok(Reply::NotReady(why)) => Err(LabError(why)),
             other => Err(vm.explain("open the device in the guest", other)),
@@ -381,27 +352,11 @@ pub fn bare(options: &QemuOptions) -> Result<Bare, LabError> {
         pci: None,
         append: options.append.clone(),
     };
-    let accelerators = match accelerator::choose(options.accel) {
-        Choice::Use(accelerator) => vec![(accelerator, BOOT_BOUND)],
-        Choice::TryKvm => {
-            let tcg = Accelerator::Tcg { why: String::new() };
-            vec![(Accelerator::Kvm, accelerator::TRY_BOUND), (tcg, BOOT_BOUND)]
-        }
-    };
-    let mut last = LabError::failed("boot a guest", "there is no way to");
-    for (accelerator, bound) in accelerators {
+    let (seconds, accelerator) = accelerator::start_on(options.accel, BOOT_BOUND, |accelerator, bound| {
         progress.step(&format!("booting {} under {accelerator}", kernel.release));
         let began = Instant::now();
-        match Vm::start(&machine, accelerator.name())?.wait_for_end(bound) {
-            Ok(()) => {
-                return Ok(Bare {
-                    kernel: kernel.release,
-                    accelerator: accelerator.name(),
-                    seconds: began.elapsed().as_secs_f64(),
-                });
-            }
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
+        Vm::start(&machine, accelerator.name())?.wait_for_end(bound)?;
+        Ok(began.elapsed().as_secs_f64())
+    })?;
+    Ok(Bare { kernel: kernel.release, accelerator: accelerator.name(), seconds })
 }

@@ -31,7 +31,7 @@ impl Type1Container {
             flags: raw::VFIO_DMA_MAP_FLAG_READ | raw::VFIO_DMA_MAP_FLAG_WRITE,
             vaddr: memory.address() as u64,
             iova,
-            size: memory.len() as u64,
+            size: memory.bytes() as u64,
         };
         ioctl_struct(self.0.as_fd(), vfio_request(MAP_DMA), &mut map)
     }

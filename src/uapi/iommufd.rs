@@ -97,7 +97,7 @@ impl Iommufd {
             flags: IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_WRITEABLE | IOMMU_IOAS_MAP_READABLE,
             ioas_id: ioas.0,
             user_va: memory.address() as u64,
-            length: memory.len() as u64,
+            length: memory.bytes() as u64,
             iova,
             ..Default::default()
         };

@@ -74,17 +74,12 @@ impl GuardedPages {
 
 /// Memory that a device may be allowed to reach: page aligned, zeroed, at an address that does not move.
 ///
-/// The device writes to it behind Rust's back, so it is only ever touched through volatile copies.
+/// The device writes to it behind Rust's back, so no Rust value lives in it.
 #[derive(Debug)]
 pub struct DmaMemory {
     base: NonNull<std::ffi::c_void>,
     bytes: usize,
 }
-
-// SAFETY: it owns its mapping, which any thread may use; copies in and out are byte by byte and volatile.
-unsafe impl Send for DmaMemory {}
-// SAFETY: as above; a torn read is what memory shared with a device allows anyway.
-unsafe impl Sync for DmaMemory {}
 
 impl DmaMemory {
     /// Maps that many bytes, rounded up to whole pages.
@@ -106,20 +101,8 @@ impl DmaMemory {
     }
 
     /// How many bytes it has.
-    pub fn len(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.bytes
-    }
-
-    /// Whether it has none, which never is.
-    pub fn is_empty(&self) -> bool {
-        self.bytes == 0
-    }
-
-    /// What is there now.
-    pub fn read(&self) -> Vec<u8> {
-        let base = self.base.as_ptr().cast::<u8>();
-        // SAFETY: every offset is within the mapping, which lives as long as `self`.
-        (0..self.bytes).map(|offset| unsafe { base.add(offset).read_volatile() }).collect()
     }
 }
 

@@ -1,6 +1,7 @@
 //! The states of the migration state machine and the capability sets, under the uAPI's own names.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use vfio_bindings::bindings::vfio as raw;
@@ -139,6 +140,15 @@ impl Capabilities {
     /// Reads the form that [`Display`](fmt::Display) writes, as command lines and device specs have it.
     pub fn parse(text: &str) -> Option<Capabilities> {
         Capabilities::ALL.into_iter().find(|set| set.to_string() == text)
+    }
+}
+
+impl FromStr for Capabilities {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Capabilities, String> {
+        let sets = || Capabilities::ALL.map(|set| set.to_string()).join(", ");
+        Capabilities::parse(text).ok_or_else(|| format!("it is none of {}", sets()))
     }
 }
 

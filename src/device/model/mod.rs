@@ -132,7 +132,7 @@ impl Device for ModelDevice {
     }
 
     fn map(&self, iova: u64, memory: &DmaMemory) -> Result<i32, Errno> {
-        self.shared.lock().map(iova, memory.len() as u64)
+        self.shared.lock().map(iova, memory.bytes() as u64)
     }
 
     fn unmap(&self, iova: u64, bytes: u64) -> Result<u64, Errno> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::LabError;
 
 /// A guest under KVM says hello within a few seconds, or never.
-pub const TRY_BOUND: Duration = Duration::from_secs(20);
+const TRY_BOUND: Duration = Duration::from_secs(20);
 
 /// What the user asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -56,15 +56,43 @@ impl fmt::Display for Accelerator {
 }
 
 /// What to do about it.
-pub enum Choice {
+enum Choice {
     /// This one, whatever comes.
     Use(Accelerator),
     /// KVM with a bound, then TCG.
     TryKvm,
 }
 
+/// Starts a guest on what was asked for: on KVM if that works, which is found out and remembered, else on TCG.
+///
+/// `start` is given the accelerator and how long the guest may take, at most `bound`.
+///
+/// # Errors
+/// Why the guest did not start on the last accelerator that was tried.
+pub fn start_on<T>(
+    asked: AcceleratorChoice,
+    bound: Duration,
+    mut start: impl FnMut(&Accelerator, Duration) -> Result<T, LabError>,
+) -> Result<(T, Accelerator), LabError> {
+    let accelerator = match choose(asked) {
+        Choice::Use(accelerator) => accelerator,
+        Choice::TryKvm => match start(&Accelerator::Kvm, TRY_BOUND) {
+            Ok(started) => {
+                remember(Ok(()));
+                return Ok((started, Accelerator::Kvm));
+            }
+            Err(error) => {
+                let why = why_not(&error);
+                remember(Err(&why));
+                Accelerator::Tcg { why }
+            }
+        },
+    };
+    start(&accelerator, bound).map(|started| (started, accelerator))
+}
+
 /// Decides by what was asked, what the host has, and what was seen before.
-pub fn choose(asked: AcceleratorChoice) -> Choice {
+fn choose(asked: AcceleratorChoice) -> Choice {
     match asked {
         AcceleratorChoice::Kvm => return Choice::Use(Accelerator::Kvm),
         AcceleratorChoice::Tcg => return Choice::Use(Accelerator::Tcg { why: String::new() }),
@@ -82,14 +110,14 @@ pub fn choose(asked: AcceleratorChoice) -> Choice {
 }
 
 /// Remembers what a try came to. A memory that cannot be written costs another try.
-pub fn remember(tried: Result<(), &str>) {
+fn remember(tried: Result<(), &str>) {
     if let Some(path) = memory() {
         let _ = fs::write(path, tried.err().unwrap_or("works"));
     }
 }
 
 /// The first line of an error, as a reason.
-pub fn why_not(error: &LabError) -> String {
+fn why_not(error: &LabError) -> String {
     let line = error.0.lines().next().unwrap_or_default();
     line.split_once(": ").map_or(line, |(_, why)| why).to_owned()
 }

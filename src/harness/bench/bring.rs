@@ -1,0 +1,128 @@
+//! Bringing the device to where a check begins. What fails here is for other checks to judge.
+
+use super::Bench;
+use super::operations::StreamEnd;
+use super::tell::{errno_name, tell_return, tell_size, tell_state};
+use crate::fsm::{Route, route};
+use crate::harness::check::{Interruption, Judgement, Skip};
+use crate::harness::session::Session;
+use crate::stimulus::Stimulus;
+use crate::uapi::state::State;
+
+impl Bench {
+    /// Brings the device from RUNNING to a state, arc by arc, and returns the session that is open there.
+    ///
+    /// A state that the device does not advertise makes the check skip, once asking for it was seen to be refused.
+    ///
+    /// # Errors
+    /// The skip, or what stood in the way.
+    pub fn bring_to(&mut self, state: State) -> Judgement<Option<Session>> {
+        if state == State::Error {
+            return self.bring_to_error().map(|()| None);
+        }
+        if !self.capabilities().has(state) {
+            return self.correctly_absent(state).map(|()| None);
+        }
+        let Route::Path(path) = route(self.capabilities(), State::Running, state.number()) else {
+            return Ok(None);
+        };
+        let mut session = None;
+        for arc in path.windows(2) {
+            let requested = self.request(arc[0], arc[1].number());
+            if let Err(errno) = requested.answer {
+                return Err(Interruption::Blocked(format!(
+                    "the device could not be brought to {state}: {} answered {}",
+                    requested.asked,
+                    errno_name(errno)
+                )));
+            }
+            session = requested.session();
+        }
+        match self.get_state() {
+            Ok(answer) if answer.device_state == state.number() => Ok(session),
+            answer => Err(Interruption::Blocked(format!(
+                "the device could not be brought to {state}: it says that it is in {}",
+                tell_state(&answer)
+            ))),
+        }
+    }
+
+    /// Brings the device to a state that has a session.
+    ///
+    /// # Errors
+    /// The skip, or what stood in the way.
+    pub fn bring_to_session(&mut self, state: State) -> Judgement<Session> {
+        self.bring_to(state)?.ok_or_else(|| Interruption::Blocked(format!("no data_fd came on the way to {state}")))
+    }
+
+    fn bring_to_error(&mut self) -> Judgement {
+        self.stimulate(Stimulus::EnterError)?;
+        let requested = self.request(State::Running, State::Stop.number());
+        drop(requested.session());
+        match self.get_state() {
+            Ok(answer) if answer.device_state == State::Error.number() => Ok(()),
+            answer => Err(Interruption::Blocked(format!(
+                "the device could not be brought to ERROR: it says that it is in {}",
+                tell_state(&answer)
+            ))),
+        }
+    }
+
+    fn correctly_absent(&mut self, state: State) -> Judgement {
+        let requested = self.request(State::Running, state.number());
+        match requested.answer {
+            Err(_) => Err(Interruption::Skip(Skip::CorrectlyAbsent(format!(
+                "{state} is not advertised, and asking for it is refused"
+            )))),
+            Ok(_) => Err(Interruption::Blocked(format!("{state} is not advertised, yet asking for it succeeds"))),
+        }
+    }
+
+    /// Gives a resuming session a whole stream.
+    ///
+    /// # Errors
+    /// That it does not take it.
+    pub fn load(&mut self, session: &Session, stream: &[u8]) -> Judgement {
+        let written = self.write_all(session, stream);
+        if written == Ok(stream.len()) {
+            return Ok(());
+        }
+        let why = format!("the device could not be loaded: write answered {}", tell_size(&written));
+        Err(Interruption::Blocked(why))
+    }
+
+    /// Brings the device back to RUNNING between two rounds of a check, by a transition where that leads there, else by
+    /// reset.
+    ///
+    /// # Errors
+    /// That neither did.
+    pub fn bring_back(&mut self) -> Judgement {
+        self.return_to_running(true).map_err(|reset| {
+            let answered = tell_return(&reset);
+            Interruption::Blocked(format!("the device could not be brought back to RUNNING: reset answered {answered}"))
+        })
+    }
+
+    /// A stream of this device that RESUMING accepts. It is saved once, and the device is in RUNNING again after it.
+    ///
+    /// # Errors
+    /// What stood in the way.
+    pub fn saved_stream(&mut self) -> Judgement<Vec<u8>> {
+        if let Some(saved) = &self.saved {
+            return Ok(saved.clone());
+        }
+        let session = self.bring_to_session(State::StopCopy)?;
+        let drained = self.drain(&session);
+        if drained.end != StreamEnd::Permanent {
+            let why = format!("the device could not be saved: the stream ended with {}", drained.end);
+            return Err(Interruption::Blocked(why));
+        }
+        let requested = self.request(State::StopCopy, State::Running.number());
+        if let Err(errno) = requested.answer {
+            let why = format!("{} answered {}", requested.asked, errno_name(errno));
+            return Err(Interruption::Blocked(why));
+        }
+        self.saved = Some(drained.bytes.clone());
+        Ok(drained.bytes)
+    }
+}

@@ -1,0 +1,276 @@
+//! The bench: the device under test with everything that a check needs around it.
+//!
+//! A check says three things to it: bring the device there (`bring_to`, which accuses nobody when it fails), do one
+//! thing (`request`, `reset`, `read`), and judge (`expect_...`, each of which names the requirement that it proves).
+//! The bench writes down all that is done, and puts the device back when the check is over.
+
+mod bring;
+mod expect;
+mod kernel_version;
+mod operations;
+mod tell;
+
+use std::time::Instant;
+
+use crate::device::migration::Transition;
+use crate::device::{Device, Identity};
+use crate::fsm::Route;
+use crate::requirement::{Level, Requirement};
+use crate::uapi::Errno;
+use crate::uapi::state::{Capabilities, State};
+
+use super::check::{Check, Interruption, Judgement, Needs, Skip};
+use super::outcome::{Broken, Evidence, ObservedPath, Outcome};
+use super::record::Recorder;
+use super::session::{Direction, Session};
+use super::trace::{Step, Tracer};
+use super::verdict::{Verdict, verdict_of};
+pub use kernel_version::{Host, KernelVersion};
+pub use operations::{Drained, StreamEnd};
+pub use tell::{errno_name, names_of, tell_return, tell_size, tell_state, tell_transition};
+
+/// The device under test, and all that happened to it since the check began.
+pub struct Bench {
+    device: Box<dyn Device>,
+    migration: Migration,
+    state_at_open: Result<u32, Errno>,
+    host: Host,
+    tracer: Result<Tracer, String>,
+    recorder: Recorder,
+    proven: Vec<&'static Requirement>,
+    broken: Vec<Broken>,
+    paths: Vec<ObservedPath>,
+    notes: Vec<String>,
+    saved: Option<Vec<u8>>,
+}
+
+/// What the device says of its own migration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Migration {
+    /// It has this set.
+    Has(Capabilities),
+    /// It has none.
+    Absent,
+    /// It answers flags that the uAPI does not define, or an errno that it should not.
+    Nonsense(Result<u64, Errno>),
+}
+
+/// A request for a state, and what came of it.
+pub struct Requested {
+    /// What was asked.
+    pub asked: String,
+    /// What the protocol says about it.
+    pub route: Route,
+    /// What the device answered.
+    pub answer: Result<Transition, Errno>,
+}
+
+impl Requested {
+    /// Takes the session that the request began.
+    pub fn session(self) -> Option<Session> {
+        let transition = self.answer.ok()?;
+        let direction = match State::from_number(transition.device_state) {
+            Some(State::Resuming) => Direction::Resuming,
+            _ => Direction::Saving,
+        };
+        Some(Session::new(transition.stream?, direction))
+    }
+}
+
+/// What a bench leaves behind after one check.
+pub struct Ran {
+    /// The check's outcome.
+    pub outcome: Outcome,
+    /// Why the device cannot be used any more, if it cannot.
+    pub lost: Option<String>,
+}
+
+impl Bench {
+    /// Takes an open device.
+    pub fn new(device: Box<dyn Device>, host: Host, tracer: Result<Tracer, String>, recorder: Recorder) -> Bench {
+        let migration = match device.migration_flags() {
+            Err(Errno::ENOTTY) => Migration::Absent,
+            answer => match answer.ok().and_then(Capabilities::from_flags) {
+                Some(set) => Migration::Has(set),
+                None => Migration::Nonsense(answer),
+            },
+        };
+        let state_at_open = device.state().map(|answer| answer.device_state);
+        Bench {
+            device,
+            migration,
+            state_at_open,
+            host,
+            tracer,
+            recorder,
+            proven: Vec::new(),
+            broken: Vec::new(),
+            paths: Vec::new(),
+            notes: Vec::new(),
+            saved: None,
+        }
+    }
+
+    /// What the device is.
+    pub fn identity(&self) -> &Identity {
+        self.device.identity()
+    }
+
+    /// What the device says of its migration.
+    pub fn migration(&self) -> Migration {
+        self.migration
+    }
+
+    /// Whether the kernel's own path can be seen, and if not, why.
+    pub fn tracing(&self) -> Result<(), String> {
+        self.tracer.as_ref().map(|_| ()).map_err(Clone::clone)
+    }
+
+    /// The kernel that the device lives in.
+    pub fn kernel(&self) -> KernelVersion {
+        self.host.kernel
+    }
+
+    /// Runs one check from RUNNING, and puts the device back to RUNNING.
+    pub fn run(&mut self, check: &Check) -> Ran {
+        let began = Instant::now();
+        self.begin();
+        let judgement = self.applies(check).and_then(|()| check.body(self));
+        let mut outcome = self.outcome(judgement);
+        outcome.evidence.operations = self.recorder.take();
+        let nothing_went_wrong = matches!(outcome.verdict, Verdict::Pass | Verdict::Skip);
+        let lost = self.put_back(nothing_went_wrong);
+        if lost.is_some() {
+            outcome.evidence.operations.extend(self.recorder.take());
+        }
+        outcome.seconds = began.elapsed().as_secs_f64();
+        Ran { outcome, lost }
+    }
+
+    fn begin(&mut self) {
+        self.recorder.clear();
+        self.proven.clear();
+        self.broken.clear();
+        self.paths.clear();
+        self.notes.clear();
+    }
+
+    fn applies(&self, check: &Check) -> Judgement {
+        if let Some(fixed) = check.hangs_before().filter(|fixed| self.host.kernel < *fixed && !self.host.may_hang) {
+            return lacking(&format!(
+                "needs --may-hang: on kernels before {fixed} (stable ones may have the fix) it can leave a process \
+                 spinning in the kernel until a reboot"
+            ));
+        }
+        match (check.needs(), self.migration) {
+            (Needs::Migration, Migration::Absent) => lacking("the device has no migration"),
+            (Needs::NoMigration, Migration::Has(_) | Migration::Nonsense(_)) => lacking("the device has migration"),
+            (Needs::Migration, Migration::Nonsense(answer)) => Err(Interruption::Blocked(format!(
+                "the capability set is not known: GET MIGRATION answers {}",
+                match answer {
+                    Ok(flags) => format!("flags {flags:#x}"),
+                    Err(errno) => errno_name(errno),
+                }
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    fn outcome(&mut self, judgement: Judgement) -> Outcome {
+        let (verdict, message) = match judgement {
+            Ok(()) | Err(Interruption::Broken) => self.judged(),
+            Err(Interruption::Skip(skip)) if self.broken.is_empty() => (Verdict::Skip, skip.to_string()),
+            Err(Interruption::Blocked(why)) if self.broken.is_empty() => (Verdict::Blocked, why),
+            Err(Interruption::Skip(_) | Interruption::Blocked(_)) => self.judged(),
+        };
+        Outcome {
+            verdict,
+            message,
+            seconds: 0.0,
+            proven: self.proven.iter().map(|r| r.id.to_owned()).collect(),
+            broken: std::mem::take(&mut self.broken),
+            evidence: Evidence {
+                operations: Vec::new(),
+                paths: std::mem::take(&mut self.paths),
+                kernel_log: Vec::new(),
+                notes: std::mem::take(&mut self.notes),
+            },
+        }
+    }
+
+    /// The verdict of what was judged: the worst level that is broken.
+    fn judged(&self) -> (Verdict, String) {
+        let worst = self.broken.iter().min_by_key(|broken| match broken.level {
+            Level::Must => 0,
+            Level::Should => 1,
+            Level::Advice => 2,
+        });
+        match worst {
+            Some(broken) => (
+                verdict_of(broken.level),
+                format!("{}: expected {}, got {}", broken.asked, broken.expected, broken.actual),
+            ),
+            None if self.proven.is_empty() => {
+                (Verdict::Blocked, "the check judged nothing, which is a defect of the check; please report it".into())
+            }
+            None => (Verdict::Pass, String::new()),
+        }
+    }
+
+    /// Back to RUNNING after a check: the gentle way if nothing went wrong, else by reset, or by opening again where
+    /// reset does not help.
+    fn put_back(&mut self, nothing_went_wrong: bool) -> Option<String> {
+        self.drain_trace();
+        if self.migration == Migration::Absent {
+            return None;
+        }
+        let reset = self.return_to_running(nothing_went_wrong).err()?;
+        let reopened = self.reopen();
+        if self.is_running() {
+            return None;
+        }
+        Some(format!(
+            "the device could not be put back to RUNNING: reset answered {}, opening it again {}",
+            tell_return(&reset),
+            match reopened {
+                Ok(()) => "helped nothing".to_owned(),
+                Err(why) => format!("failed ({why})"),
+            }
+        ))
+    }
+
+    /// To RUNNING by a transition where that may be tried and leads there, else by reset. A function level reset takes a
+    /// tenth of a second by the rules of PCI, a transition next to nothing, and a suite that resets after every check
+    /// spends most of its time on it. Fails with what reset answered.
+    fn return_to_running(&mut self, by_transition: bool) -> Result<(), Result<i32, Errno>> {
+        let here = self.get_state().ok().and_then(|answer| State::from_number(answer.device_state));
+        if here == Some(State::Running) || (by_transition && self.walk_back(here)) {
+            return Ok(());
+        }
+        let reset = self.reset();
+        match self.is_running() {
+            true => Ok(()),
+            false => Err(reset),
+        }
+    }
+
+    /// Asks for RUNNING, where it is a way out: not from ERROR, nor from a RESUMING that was not given a whole stream.
+    fn walk_back(&mut self, here: Option<State>) -> bool {
+        let Some(here) = here.filter(|state| !matches!(state, State::Error | State::Resuming)) else {
+            return false;
+        };
+        self.request(here, State::Running.number()).answer.is_ok() && self.is_running()
+    }
+
+    fn is_running(&mut self) -> bool {
+        matches!(self.get_state(), Ok(answer) if answer.device_state == State::Running.number())
+    }
+
+    fn drain_trace(&mut self) -> Vec<Step> {
+        self.tracer.as_mut().map(Tracer::take).unwrap_or_default()
+    }
+}
+
+fn lacking(what: &str) -> Judgement {
+    Err(Interruption::Skip(Skip::Lacking(what.to_owned())))
+}

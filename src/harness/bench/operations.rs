@@ -1,0 +1,345 @@
+//! Doing things to the device. Each is written down.
+
+use std::fmt;
+use std::os::fd::AsFd;
+
+use nix::sys::eventfd::EventFd;
+
+use super::tell::{errno_name, placement_name, tell_return, tell_size, tell_transition};
+use super::{Bench, Migration, Requested};
+use crate::device::migration::StateAnswer;
+use crate::fsm::route;
+use crate::harness::check::{Interruption, Judgement, Skip};
+use crate::harness::outcome::ObservedPath;
+use crate::harness::session::Session;
+use crate::stimulus::{Stimulus, StimulusError};
+use crate::uapi::Errno;
+use crate::uapi::feature::{FeatureCall, Placement};
+use crate::uapi::memory::DmaMemory;
+use crate::uapi::state::{Capabilities, State, name_of};
+use crate::uapi::vfio_device::{DeviceInfo, IrqInfo, RegionInfo};
+
+/// More bytes than any stream of a sane device; reading stops there, so that a stream without an end is a finding
+/// and not a full memory.
+const STREAM_LIMIT_BYTES: usize = 1 << 30;
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// Where a read to the end of a stream stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StreamEnd {
+    /// read returned 0: the permanent end.
+    Permanent,
+    /// read answered ENOMSG: the temporary end.
+    Temporary,
+    /// read failed.
+    Failed(Errno),
+    /// There was no end within the limit.
+    None,
+}
+
+/// What came out of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drained {
+    /// All bytes.
+    pub bytes: Vec<u8>,
+    /// How it ended.
+    pub end: StreamEnd,
+}
+
+impl Bench {
+    /// The device's capability set. A check with [`Needs::Migration`] only runs when there is one.
+    pub fn capabilities(&self) -> Capabilities {
+        match self.migration {
+            Migration::Has(set) => set,
+            Migration::Absent | Migration::Nonsense(_) => Capabilities { p2p: false, pre_copy: false },
+        }
+    }
+
+    /// The state that the device was in when it was first opened.
+    pub fn state_at_open(&self) -> Result<u32, Errno> {
+        self.state_at_open
+    }
+
+    /// Asks for a state by number, from a state that the check knows the device to be in.
+    pub fn request(&mut self, from: State, to: u32) -> Requested {
+        let route = route(self.capabilities(), from, to);
+        self.drain_trace();
+        let device = self.device.as_ref();
+        let answer = self.recorder.operation(format!("SET {}", name_of(to)), || device.set_state(to), tell_transition);
+        Requested { asked: format!("SET {} in {from}", name_of(to)), route, answer }
+    }
+
+    /// The kernel's steps of the request just made: the states that it stood in. `None`, with a note, where it cannot
+    /// be seen.
+    pub fn observed_path(&mut self, to: State) -> Option<Vec<State>> {
+        if let Err(why) = &self.tracer {
+            let note = format!("the kernel's own path was not observed: {why}");
+            self.notes.push(note);
+            return None;
+        }
+        let steps = self.drain_trace();
+        let mut through: Vec<State> =
+            steps.into_iter().filter(|step| step.target == to).map(|step| step.current).collect();
+        through.dedup();
+        self.paths.push(ObservedPath { to, through: through.clone() });
+        Some(through)
+    }
+
+    /// Asks for the state.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    pub fn get_state(&mut self) -> Result<StateAnswer, Errno> {
+        let device = self.device.as_ref();
+        self.recorder.operation(
+            "GET state".into(),
+            || device.state(),
+            |answer| match answer {
+                Ok(answer) => format!("{}, data_fd {}", name_of(answer.device_state), answer.data_fd),
+                Err(errno) => errno_name(*errno),
+            },
+        )
+    }
+
+    /// Makes any feature call.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    pub fn feature(&mut self, call: &mut FeatureCall) -> Result<i32, Errno> {
+        let mut what = call.describe();
+        if call.placement != Placement::Ordinary {
+            what += &format!(" in {}", placement_name(call.placement));
+        }
+        let device = self.device.as_ref();
+        self.recorder.operation(what, || device.feature(call), tell_return)
+    }
+
+    /// Resets the device.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    pub fn reset(&mut self) -> Result<i32, Errno> {
+        let device = self.device.as_ref();
+        self.recorder.operation("RESET".into(), || device.reset(), tell_return)
+    }
+
+    /// What the device is made of.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    pub fn info(&mut self) -> Result<DeviceInfo, Errno> {
+        let device = self.device.as_ref();
+        self.recorder.operation(
+            "GET_INFO".into(),
+            || device.info(),
+            |info| match info {
+                Ok(info) => format!("flags {:#x}, {} regions, {} irqs", info.flags, info.regions, info.irqs),
+                Err(errno) => errno_name(*errno),
+            },
+        )
+    }
+
+    /// What a region index is.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    pub fn region_info(&mut self, index: u32) -> Result<RegionInfo, Errno> {
+        let device = self.device.as_ref();
+        self.recorder.operation(
+            format!("GET_REGION_INFO {index}"),
+            || device.region_info(index),
+            |info| match info {
+                Ok(info) => format!("flags {:#x}, {} bytes", info.flags, info.size),
+                Err(errno) => errno_name(*errno),
+            },
+        )
+    }
+
+    /// What an interrupt index is.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    pub fn irq_info(&mut self, index: u32) -> Result<IrqInfo, Errno> {
+        let device = self.device.as_ref();
+        self.recorder.operation(
+            format!("GET_IRQ_INFO {index}"),
+            || device.irq_info(index),
+            |info| match info {
+                Ok(info) => format!("flags {:#x}, {} irqs", info.flags, info.count),
+                Err(errno) => errno_name(*errno),
+            },
+        )
+    }
+
+    /// Reads from the beginning of a region.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    pub fn region_read(&mut self, index: u32, buffer: &mut [u8]) -> Result<usize, Errno> {
+        let device = self.device.as_ref();
+        let what = format!("read {} from region {index}", buffer.len());
+        self.recorder.operation(what, || device.region_read(index, 0, buffer), tell_size)
+    }
+
+    /// Has the first interrupt of an index signal an event, then turns the index off again. Returns the first errno.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    pub fn try_irq(&mut self, index: u32) -> Result<i32, Errno> {
+        let device = self.device.as_ref();
+        self.recorder.operation(
+            format!("SET_IRQS {index} to an event, then to none"),
+            || {
+                let event = EventFd::new()?;
+                device.set_irqs(index, &[event.as_fd()])?;
+                device.set_irqs(index, &[])
+            },
+            tell_return,
+        )
+    }
+
+    /// Lets the device reach memory through an I/O address.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    pub fn map(&mut self, iova: u64, memory: &DmaMemory) -> Result<i32, Errno> {
+        let device = self.device.as_ref();
+        let what = format!("map {} bytes at {iova:#x}", memory.bytes());
+        self.recorder.operation(what, || device.map(iova, memory), tell_return)
+    }
+
+    /// Takes a mapping away.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    pub fn unmap(&mut self, iova: u64, bytes: usize) -> Result<u64, Errno> {
+        let device = self.device.as_ref();
+        let what = format!("unmap {bytes} bytes at {iova:#x}");
+        self.recorder.operation(
+            what,
+            || device.unmap(iova, bytes as u64),
+            |unmapped| match unmapped {
+                Ok(bytes) => format!("{bytes} bytes"),
+                Err(errno) => errno_name(*errno),
+            },
+        )
+    }
+
+    /// Closes the device and opens it again.
+    ///
+    /// # Errors
+    /// Why it could not be opened again.
+    pub fn reopen(&mut self) -> Result<(), crate::device::OpenError> {
+        let device = self.device.as_mut();
+        self.recorder.operation(
+            "close, open".into(),
+            || device.reopen(),
+            |result| match result {
+                Ok(()) => "ok".to_owned(),
+                Err(error) => error.to_string(),
+            },
+        )
+    }
+
+    /// Reads once from a session.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    pub fn read(&mut self, session: &Session, buffer: &mut [u8]) -> Result<usize, Errno> {
+        let what = format!("read {} from data_fd {}", buffer.len(), session.stream().number());
+        self.recorder.operation(what, || session.stream().read(buffer), tell_size)
+    }
+
+    /// Reads from a session to its end, permanent or temporary.
+    pub fn drain(&mut self, session: &Session) -> Drained {
+        let stream = session.stream();
+        let what = format!("read data_fd {} to its end", stream.number());
+        self.recorder.operation(
+            what,
+            || {
+                let mut bytes = Vec::new();
+                let mut chunk = vec![0u8; CHUNK_BYTES];
+                loop {
+                    let end = match stream.read(&mut chunk) {
+                        Ok(0) => StreamEnd::Permanent,
+                        Ok(_) if bytes.len() > STREAM_LIMIT_BYTES => StreamEnd::None,
+                        Ok(count) => {
+                            bytes.extend(&chunk[..count]);
+                            continue;
+                        }
+                        Err(Errno::ENOMSG) => StreamEnd::Temporary,
+                        Err(errno) => StreamEnd::Failed(errno),
+                    };
+                    return Drained { bytes, end };
+                }
+            },
+            |drained| format!("{} bytes, then {}", drained.bytes.len(), drained.end),
+        )
+    }
+
+    /// Writes all bytes to a session, in as few calls as the device takes.
+    ///
+    /// # Errors
+    /// The errno as it came; EIO if a write moved nothing.
+    pub fn write_all(&mut self, session: &Session, bytes: &[u8]) -> Result<usize, Errno> {
+        let stream = session.stream();
+        let what = format!("write {} to data_fd {}", bytes.len(), stream.number());
+        self.recorder.operation(
+            what,
+            || {
+                let mut written = 0;
+                while written < bytes.len() {
+                    match stream.write(&bytes[written..])? {
+                        0 => return Err(Errno::EIO),
+                        count => written += count,
+                    }
+                }
+                Ok(written)
+            },
+            tell_size,
+        )
+    }
+
+    /// Closes the data_fd of a session.
+    pub fn close(&mut self, session: Session) {
+        let what = format!("close data_fd {}", session.stream().number());
+        self.recorder.operation(what, || drop(session), |()| "ok".to_owned());
+    }
+
+    /// Makes the device do something; a device that lacks the stimulus makes the check skip.
+    ///
+    /// # Errors
+    /// The skip.
+    pub fn stimulate(&mut self, stimulus: Stimulus) -> Judgement {
+        let device = self.device.as_ref();
+        self.recorder
+            .operation(
+                format!("stimulus: {stimulus}"),
+                || device.stimulate(stimulus),
+                |result| match result {
+                    Ok(()) => "ok".to_owned(),
+                    Err(error) => error.to_string(),
+                },
+            )
+            .map_err(|error| match error {
+                StimulusError::Lacking(_) => Interruption::Skip(Skip::Lacking(error.to_string())),
+                StimulusError::Failed { .. } => Interruption::Blocked(error.to_string()),
+            })
+    }
+
+    /// Leaves a remark in the outcome.
+    pub fn note(&mut self, note: impl Into<String>) {
+        self.notes.push(note.into());
+    }
+}
+
+impl fmt::Display for StreamEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StreamEnd::Permanent => f.write_str("0, the permanent end"),
+            StreamEnd::Temporary => f.write_str("ENOMSG, the temporary end"),
+            StreamEnd::Failed(errno) => f.write_str(&errno_name(*errno)),
+            StreamEnd::None => f.write_str("no end in sight"),
+        }
+    }
+}

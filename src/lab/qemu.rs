@@ -26,7 +26,7 @@ use super::initramfs::{self, GuestPlan};
 use super::{Lab, LabError, Watch, guest, pci};
 use accelerator::Accelerator;
 pub use accelerator::AcceleratorChoice;
-use vm::{Machine, Vm};
+use vm::{Machine, Vm, boot_patiently};
 
 /// An emulated device that a guest can start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -146,6 +146,7 @@ const DEVICE_MEMORY: &str = "1M";
 
 /// How long a guest may take to its init under TCG on a slow machine, KASAN kernels included.
 const BOOT_BOUND: Duration = Duration::from_secs(180);
+const SILENT: &str = "the guest is silent; booting it once more";
 /// How long the guest may take to load its modules and open the device.
 const OPEN_BOUND: Duration = Duration::from_secs(60);
 /// What the guest needs above a check's deadline to say that it passed: the time to kill the executor, and a margin.
@@ -226,8 +227,12 @@ impl QemuLab {
     ) -> Result<Vm, LabError> {
         watch.step(&format!("booting {} under {accelerator}", prepared.kernel.release));
         watch.stage(Stage::PowerOn);
-        let mut vm = Vm::start(&prepared.machine, accelerator.name())?;
-        vm.wait_until_up(bound)?;
+        let boot = |bound| {
+            let mut vm = Vm::start(&prepared.machine, accelerator.name())?;
+            vm.wait_until_up(bound)?;
+            Ok(vm)
+        };
+        let vm = boot_patiently(bound, boot, || watch.step(SILENT))?;
         watch.stage(Stage::GuestUp);
         watch.step("loading the modules and opening the device");
         Ok(vm)
@@ -354,9 +359,12 @@ pub fn bare(options: &QemuOptions) -> Result<Bare, LabError> {
     };
     let (seconds, accelerator) = accelerator::start_on(options.accel, BOOT_BOUND, |accelerator, bound| {
         progress.step(&format!("booting {} under {accelerator}", kernel.release));
-        let began = Instant::now();
-        Vm::start(&machine, accelerator.name())?.wait_for_end(bound)?;
-        Ok(began.elapsed().as_secs_f64())
+        let boot = |bound| {
+            let began = Instant::now();
+            Vm::start(&machine, accelerator.name())?.wait_for_end(bound)?;
+            Ok(began.elapsed().as_secs_f64())
+        };
+        boot_patiently(bound, boot, || progress.step(SILENT))
     })?;
     Ok(Bare { kernel: kernel.release, accelerator: accelerator.name(), seconds })
 }

@@ -20,6 +20,8 @@ use super::{TAIL_LINES, lost};
 
 /// A QEMU that nothing hinders is gone well within this.
 const END_BOUND: Duration = Duration::from_secs(5);
+/// Ten times what a boot takes under TCG on a quiet machine.
+const FIRST_BOOT_BOUND: Duration = Duration::from_secs(60);
 /// QEMU connects to the channel before it starts the guest.
 const CONNECT_BOUND: Duration = Duration::from_secs(30);
 /// How often a wait looks whether QEMU still lives.
@@ -42,6 +44,40 @@ pub struct Machine {
     pub append: Option<String>,
     /// The size of the bundled PCI device's memory, if the guest has that device.
     pub pci: Option<String>,
+}
+
+/// Why a guest did not come up.
+#[derive(Debug)]
+pub enum BootError {
+    /// It said nothing until its bound was over.
+    Silent(LabError),
+    /// It ended, or said what it should not.
+    Failed(LabError),
+}
+
+impl From<LabError> for BootError {
+    fn from(error: LabError) -> Self {
+        BootError::Failed(error)
+    }
+}
+
+/// Boots a guest, and boots it once more if it was silent: an emulated processor that its host neglects in the first
+/// moments finds no clock that it trusts and then waits for ever, about once in some hundred boots of a busy machine.
+/// The first try is given what a boot takes, the second all of `bound`.
+///
+/// # Errors
+/// Why the guest did not come up the last time.
+pub fn boot_patiently<T>(
+    bound: Duration,
+    mut boot: impl FnMut(Duration) -> Result<T, BootError>,
+    again: impl FnOnce(),
+) -> Result<T, LabError> {
+    match boot(bound.min(FIRST_BOOT_BOUND)) {
+        Ok(up) => return Ok(up),
+        Err(BootError::Silent(_)) if bound > FIRST_BOOT_BOUND => again(),
+        Err(BootError::Silent(error) | BootError::Failed(error)) => return Err(error),
+    }
+    boot(bound).map_err(|(BootError::Silent(error) | BootError::Failed(error))| error)
 }
 
 /// A guest that is switched on. Dropping it switches it off.
@@ -88,17 +124,17 @@ impl Vm {
     ///
     /// # Errors
     /// What came instead.
-    pub fn wait_until_up(&mut self, bound: Duration) -> Result<(), LabError> {
+    pub fn wait_until_up(&mut self, bound: Duration) -> Result<(), BootError> {
         let virtio = self.virtio.take();
         match (self.receive(bound), virtio) {
             (Ok(Reply::Up(Channel::Virtio)), Some(virtio)) => {
-                let failed = |error| LabError::failed("talk to the guest", error);
+                let failed = |error| BootError::Failed(LabError::failed("talk to the guest", error));
                 self.replies = Receiver::new(virtio.try_clone().map_err(failed)?);
                 self.channel = virtio;
                 Ok(())
             }
             (Ok(Reply::Up(_)), _) => Ok(()),
-            (other, _) => Err(self.explain("boot the guest", other)),
+            (other, _) => Err(self.explain_boot("boot the guest", other)),
         }
     }
 
@@ -143,15 +179,21 @@ impl Vm {
     ///
     /// # Errors
     /// That it did not, or not well.
-    pub fn wait_for_end(mut self, bound: Duration) -> Result<(), LabError> {
+    pub fn wait_for_end(mut self, bound: Duration) -> Result<(), BootError> {
         match self.receive(bound) {
             Err(WireError::Closed) if !self.is_stopped() => {}
-            other => return Err(self.explain("boot a bare guest", other)),
+            other => return Err(self.explain_boot("boot a bare guest", other)),
         }
         match wait(&mut self.qemu, END_BOUND) {
             Some(status) if status.success() && !self.panicked() => Ok(()),
-            _ => Err(self.explain("boot a bare guest", Err(WireError::Closed))),
+            _ => Err(self.explain_boot("boot a bare guest", Err(WireError::Closed))),
         }
+    }
+
+    fn explain_boot(&mut self, what: &str, instead: Result<Reply, WireError>) -> BootError {
+        let silent = matches!(instead, Err(WireError::TimedOut(_)));
+        let error = self.explain(what, instead);
+        if silent { BootError::Silent(error) } else { BootError::Failed(error) }
     }
 
     fn panicked(&self) -> bool {
@@ -351,4 +393,35 @@ fn console_lines(console: &Path, from: u64) -> Vec<String> {
         .map(|line| line.trim_end().to_owned())
         .filter(|line| !line.is_empty() && !is_mark(line))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn boot_with(answers: &[Result<u8, BootError>], bound: u64) -> (Result<u8, String>, Vec<u64>) {
+        let mut bounds = Vec::new();
+        let answer = |answer: &Result<u8, BootError>| match answer {
+            Ok(up) => Ok(*up),
+            Err(BootError::Silent(error)) => Err(BootError::Silent(LabError(error.0.clone()))),
+            Err(BootError::Failed(error)) => Err(BootError::Failed(LabError(error.0.clone()))),
+        };
+        let boot = |bound: Duration| {
+            bounds.push(bound.as_secs());
+            answer(&answers[bounds.len() - 1])
+        };
+        (boot_patiently(Duration::from_secs(bound), boot, || ()).map_err(|error| error.0), bounds)
+    }
+
+    #[test]
+    fn a_silent_guest_is_booted_once_more_and_any_other_is_not() {
+        let silent = || Err(BootError::Silent(LabError("silent".to_owned())));
+        let failed = || Err(BootError::Failed(LabError("failed".to_owned())));
+        assert_eq!(boot_with(&[Ok(1)], 180), (Ok(1), vec![60]));
+        assert_eq!(boot_with(&[silent(), Ok(2)], 180), (Ok(2), vec![60, 180]));
+        assert_eq!(boot_with(&[silent(), silent()], 180), (Err("silent".to_owned()), vec![60, 180]));
+        assert_eq!(boot_with(&[failed()], 180), (Err("failed".to_owned()), vec![60]));
+        // A trial of KVM is not repeated.
+        assert_eq!(boot_with(&[silent()], 20), (Err("silent".to_owned()), vec![20]));
+    }
 }

@@ -295,7 +295,8 @@ fn poll_while_dirtying(device: &ModelDevice) -> String {
     let stream = begin(device, State::PreCopy);
     drain(&*stream);
     thread::scope(|scope| {
-        let poller = scope.spawn(|| stream.poll(MOMENT * 4));
+        // So long that a busy machine cannot make a poller that is woken look like one that is not.
+        let poller = scope.spawn(|| stream.poll(MOMENT * 40));
         thread::sleep(MOMENT);
         dirty(device);
         show(poller.join().unwrap())
@@ -328,7 +329,7 @@ fn attempt_blocked_arc(device: &ModelDevice) -> String {
         std::mem::forget(enter(&victim, State::StopCopy));
         let _ = sender.send(set(&victim, State::PreCopy).err());
     });
-    show(receiver.recv_timeout(MOMENT * 4))
+    show(receiver.recv_timeout(MOMENT * 40))
 }
 
 const VICTIM: &str = "VFIO_CONFORM_TEST_VICTIM";

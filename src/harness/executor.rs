@@ -101,6 +101,7 @@ fn ready(bench: &Bench) -> LabReady {
     LabReady {
         kernel: kernel_release(),
         identity: bench.identity().clone(),
+        beside: Vec::new(),
         capabilities: match bench.migration() {
             Migration::Has(set) => Some(set),
             Migration::Absent | Migration::Nonsense(_) => None,

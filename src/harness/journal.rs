@@ -111,6 +111,9 @@ pub struct LabReady {
     pub kernel: String,
     /// What the device is.
     pub identity: Identity,
+    /// Further devices of its kind on which each check runs at the same time.
+    #[serde(default)]
+    pub beside: Vec<Identity>,
     /// The capability set; `None` if the device cannot migrate or answers nonsense.
     pub capabilities: Option<Capabilities>,
     /// `tcg`, `kvm`; `None` where no guest is involved.

@@ -1,6 +1,7 @@
 //! Runs checks: trials, supervisor and executor, deadlines, the kernel-log watch, verdicts, and the journal.
 
 pub mod bench;
+pub mod beside;
 pub mod check;
 pub mod executor;
 pub mod journal;

@@ -17,6 +17,7 @@ use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 use super::initramfs::{GuestPlan, MODULES, PLAN};
 use super::pci;
 use super::qemu::Target;
+use crate::harness::beside::Keepers;
 use crate::harness::keeper::{ExecutorSpec, Keeper};
 use crate::harness::kernel_log::MARK;
 use crate::harness::wire::{Channel, Receiver, Reply, Request, send};
@@ -30,6 +31,7 @@ pub const PORT_NAME: &str = "vfio-conform";
 /// Any number will do for an mdev that lives as long as its guest.
 pub const MTTY_UUID: &str = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001";
 const MTTY_TYPE: &str = "/sys/devices/virtual/mtty/mtty/mdev_supported_types/mtty-2/create";
+const PCI_BUS: &str = "/sys/bus/pci";
 // The host decides how long it takes; a guest that nobody asks anything is ended by it.
 const NO_BOUND: Duration = Duration::from_secs(u32::MAX as u64);
 
@@ -53,30 +55,31 @@ type Lived = Result<(), Box<dyn std::error::Error>>;
 fn live() -> Lived {
     match serde_json::from_slice(&fs::read(PLAN)?)? {
         GuestPlan::PowerOff => Ok(()),
-        GuestPlan::Check { target, modules, executor } => {
+        GuestPlan::Check { target, modules, executors } => {
             mount_all()?;
-            check(target, &modules, executor)
+            check(target, &modules, executors)
         }
     }
 }
 
-fn check(target: Target, modules: &[String], executor: ExecutorSpec) -> Lived {
+fn check(target: Target, modules: &[String], executors: Vec<ExecutorSpec>) -> Lived {
     let channel = greet()?;
-    let keeper = bring_up(target, modules).and_then(|()| {
-        Keeper::new("/init".into(), executor, None).map_err(|error| format!("failed to prepare the executor: {error}"))
+    let keepers = bring_up(target, modules).and_then(|()| {
+        Keepers::new(executors, |spec| Keeper::new("/init".into(), spec, None))
+            .map_err(|error| format!("failed to prepare the executor: {error}"))
     });
-    let mut keeper = match keeper {
-        Ok(keeper) => keeper,
+    let mut keepers = match keepers {
+        Ok(keepers) => keepers,
         Err(why) => return Ok(send(&channel, &Reply::NotReady(why))?),
     };
-    match keeper.start() {
+    match keepers.start() {
         Ok(ready) => send(&channel, &Reply::Ready(Box::new(ready)))?,
         Err(why) => return Ok(send(&channel, &Reply::NotReady(why))?),
     }
     let mut requests = Receiver::new(channel.try_clone()?);
     while let Request::Run(name) = requests.receive(NO_BOUND)? {
         announce(&name);
-        let done = keeper.run(&name);
+        let done = keepers.run(&name);
         send(&channel, &Reply::Done(Box::new(done)))?;
     }
     Ok(())
@@ -130,16 +133,24 @@ fn bring_up(target: Target, modules: &[String]) -> Result<(), String> {
         Target::Mtty => {
             fs::write(MTTY_TYPE, MTTY_UUID).map_err(|error| format!("failed to create the mtty device: {error}"))
         }
-        Target::Pci => bind_function().map_err(|error| format!("failed to bind {}: {error}", pci::ADDRESS)),
+        Target::Pci => bind_functions(),
     }
 }
 
-/// Binds the function to its driver, which binds to nothing by itself.
-fn bind_function() -> std::io::Result<()> {
-    let bus = Path::new("/sys/bus/pci");
-    let function = bus.join("devices").join(pci::ADDRESS);
+/// Binds every function of the target to its driver.
+fn bind_functions() -> Result<(), String> {
+    (0..pci::MOST_DEVICES)
+        .map(pci::address)
+        .filter(|address| Path::new(PCI_BUS).join("devices").join(address).exists())
+        .try_for_each(|address| bind(&address).map_err(|error| format!("failed to bind {address}: {error}")))
+}
+
+/// Binds a function to its driver, which binds to nothing by itself.
+fn bind(address: &str) -> std::io::Result<()> {
+    let bus = Path::new(PCI_BUS);
+    let function = bus.join("devices").join(address);
     fs::write(function.join("driver_override"), pci::DRIVER)?;
-    fs::write(bus.join("drivers_probe"), pci::ADDRESS)?;
+    fs::write(bus.join("drivers_probe"), address)?;
     match function.join("driver").exists() {
         true => Ok(()),
         false => Err(std::io::Error::other(format!("{} did not take it", pci::DRIVER))),

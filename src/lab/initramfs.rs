@@ -28,8 +28,8 @@ pub enum GuestPlan {
         target: Target,
         /// File names in [`MODULES`], in the order of loading.
         modules: Vec<String>,
-        /// How to start the executor.
-        executor: ExecutorSpec,
+        /// How to start the executor of each device.
+        executors: Vec<ExecutorSpec>,
     },
 }
 

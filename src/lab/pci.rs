@@ -13,8 +13,8 @@ use super::{LabError, local};
 pub const SUBCOMMAND: &str = "pci-target";
 /// The driver that the function is bound to.
 pub const DRIVER: &str = "vfio_conform_pci";
-/// Where the function is: the only one behind the only root port.
-pub const ADDRESS: &str = "0000:01:00.0";
+/// As many as anyone has asked for; each is a process and a root port.
+pub const MOST_DEVICES: u8 = 8;
 
 /// The driver's source is part of the program, as the environment's recipe is.
 const SOURCE: [(&str, &str); 9] = [
@@ -31,6 +31,11 @@ const SOURCE: [(&str, &str); 9] = [
 
 /// The device listens as soon as it runs.
 const LISTEN_BOUND: Duration = Duration::from_secs(10);
+
+/// Where a function is: the only one behind its root port, of which the first has bus 1 behind it.
+pub fn address(index: u8) -> String {
+    format!("0000:{:02x}:00.0", index + 1)
+}
 
 /// Writes the driver's source to a folder that kbuild can build.
 ///

@@ -26,7 +26,7 @@ use super::initramfs::{self, GuestPlan};
 use super::{Lab, LabError, Watch, guest, pci};
 use accelerator::Accelerator;
 pub use accelerator::AcceleratorChoice;
-use vm::{Machine, Vm, boot_patiently};
+use vm::{Machine, PciDevices, Vm, boot_patiently};
 
 /// An emulated device that a guest can start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -39,11 +39,19 @@ pub enum Target {
 }
 
 impl Target {
-    /// The name that its device has in the guest.
-    pub fn device(self) -> &'static str {
+    /// How many devices of it are tested side by side unless something else is asked for.
+    const fn devices(self) -> u8 {
         match self {
-            Target::Mtty => guest::MTTY_UUID,
-            Target::Pci => pci::ADDRESS,
+            Target::Mtty => 1,
+            Target::Pci => 2,
+        }
+    }
+
+    /// The name that one of its devices has in the guest.
+    fn device(self, index: u8) -> String {
+        match self {
+            Target::Mtty => guest::MTTY_UUID.to_owned(),
+            Target::Pci => pci::address(index),
         }
     }
 }
@@ -61,7 +69,7 @@ impl fmt::Display for Target {
 #[derive(Debug, Clone, clap::Args)]
 pub struct QemuOptions {
     /// The emulated device
-    #[arg(long, value_enum, default_value_t = Target::Mtty)]
+    #[arg(long, value_enum, default_value_t = Target::Pci)]
     pub target: Target,
     /// Series (7.3), version (6.12.107), or path to a bzImage or to a built kernel tree
     #[arg(long, default_value = "7.3")]
@@ -81,6 +89,9 @@ pub struct QemuOptions {
     /// Size of the device memory of the pci target: a power of two from 64K to 4G
     #[arg(long, value_name = "SIZE", default_value = DEVICE_MEMORY, value_parser = device_memory)]
     pub device_memory: String,
+    /// How many devices of the pci target are tested side by side, each check on all of them at once [default: 2]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u8).range(1..=i64::from(pci::MOST_DEVICES)))]
+    pub devices: Option<u8>,
     /// Another name for the target's device in the guest: its group number, or vfioN
     #[arg(long, value_name = "NAME", hide = true)]
     pub device: Option<DeviceName>,
@@ -104,9 +115,50 @@ fn device_memory(text: &str) -> Result<String, String> {
 }
 
 impl QemuOptions {
-    /// The device's name in the guest.
+    /// The name in the guest of the device that the run is about, beside which others may be.
     pub fn device(&self) -> String {
-        self.device.as_ref().map_or_else(|| self.target.device().to_owned(), ToString::to_string)
+        self.device.as_ref().map_or_else(|| self.target.device(0), ToString::to_string)
+    }
+
+    /// The names of all devices in the guest on which checks run.
+    fn devices(&self) -> Vec<String> {
+        let beside = (1..self.device_count()).map(|index| self.target.device(index));
+        std::iter::once(self.device()).chain(beside.filter(|_| self.device.is_none())).collect()
+    }
+
+    fn device_count(&self) -> u8 {
+        match self.target {
+            Target::Mtty => self.target.devices(),
+            Target::Pci => self.devices.unwrap_or(self.target.devices()),
+        }
+    }
+
+    /// Refuses options that would have no effect.
+    ///
+    /// # Errors
+    /// Which one it is.
+    pub fn check(&self) -> Result<(), LabError> {
+        if self.target == Target::Pci {
+            return Ok(());
+        }
+        let useless = [
+            ("--caps", self.caps.is_some()),
+            ("--devices", self.devices.is_some()),
+            ("--device-memory", self.device_memory != DEVICE_MEMORY),
+        ];
+        match useless.into_iter().find(|(_, given)| *given) {
+            Some((option, _)) => Err(LabError::failed(
+                &format!("use {option} with --target {}", self.target),
+                "only the pci target has it; leave it out, or take --target pci",
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// What QEMU needs for the pci target.
+    fn pci(&self) -> Option<PciDevices> {
+        (self.target == Target::Pci)
+            .then(|| PciDevices { count: self.device_count(), memory: self.device_memory.clone() })
     }
 
     /// What goes to the kernel's command line beside what every guest has.
@@ -130,6 +182,9 @@ impl QemuOptions {
         }
         if self.target == Target::Pci && self.device_memory != DEVICE_MEMORY {
             words += &format!(" --device-memory {}", self.device_memory);
+        }
+        if let Some(devices) = self.devices {
+            words += &format!(" --devices {devices}");
         }
         for extra in &self.extra {
             words += &format!(" --extra {}", extra.display());
@@ -176,9 +231,9 @@ impl QemuLab {
         QemuLab { options, console, prepared: None, vm: None }
     }
 
-    fn executor(&self) -> ExecutorSpec {
+    fn executor(&self, device: String) -> ExecutorSpec {
         ExecutorSpec {
-            device: self.options.device(),
+            device,
             via: self.options.via,
             // The targets' profiles are bundled.
             profile: None,
@@ -203,8 +258,8 @@ impl QemuLab {
         driver.as_deref().map(pci::write_driver).transpose()?;
         let options = ModuleOptions { driver, extra: self.options.extra.clone() };
         let modules = environment.modules(&self.options.kernel, &target, &options)?;
-        let plan =
-            GuestPlan::Check { target: self.options.target, modules: modules.names(), executor: self.executor() };
+        let executors = self.options.devices().into_iter().map(|device| self.executor(device)).collect();
+        let plan = GuestPlan::Check { target: self.options.target, modules: modules.names(), executors };
         let initramfs = folder.path().join("initramfs");
         initramfs::write(&initramfs, &modules, &plan)?;
         let machine = Machine {
@@ -213,7 +268,7 @@ impl QemuLab {
             initramfs,
             sockets: folder.path().to_owned(),
             console: self.console.clone(),
-            pci: (self.options.target == Target::Pci).then(|| self.options.device_memory.clone()),
+            pci: self.options.pci(),
             append: self.options.words(),
         };
         Ok(Prepared { machine, kernel, _folder: folder })

@@ -66,8 +66,9 @@ pub fn subject(run: &Run) -> String {
         Some(accelerator) => format!(" ({accelerator})"),
         None => String::new(),
     };
+    let beside: String = ready.beside.iter().map(|other| format!(" beside {}", other.name)).collect();
     one_line(&format!(
-        "{} via {}, driver {}, {capabilities}, kernel {}, {lab}{accelerator}",
+        "{}{beside} via {}, driver {}, {capabilities}, kernel {}, {lab}{accelerator}",
         ready.identity.name, ready.identity.via, ready.identity.driver, ready.kernel
     ))
 }

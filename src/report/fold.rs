@@ -134,6 +134,7 @@ impl Fold {
         };
         let same = first.kernel == ready.kernel
             && first.identity == ready.identity
+            && first.beside == ready.beside
             && first.capabilities == ready.capabilities;
         if !same {
             self.notes.push(format!(

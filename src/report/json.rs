@@ -33,6 +33,8 @@ pub struct Report<'a> {
     pub device: &'a str,
     /// What the device is; `null` if the lab was never ready, as for all that follows up to `taint`.
     pub identity: Option<&'a Identity>,
+    /// Further devices of its kind on which each check ran at the same time.
+    pub beside: &'a [Identity],
     /// The driver that the device is bound to.
     pub driver: Option<&'a str>,
     /// The capability set, as `stop_copy+p2p+pre_copy`; `null` also if the device cannot migrate.
@@ -123,6 +125,7 @@ impl<'a> Report<'a> {
             cut_off: run.cut_off,
             device: &began.device,
             identity: ready.map(|ready| &ready.identity),
+            beside: ready.map(|ready| ready.beside.as_slice()).unwrap_or_default(),
             driver: ready.map(|ready| ready.identity.driver.as_str()),
             capabilities: ready.and_then(|ready| ready.capabilities).map(|set| set.to_string()),
             kernel: ready.map(|ready| ready.kernel.as_str()),

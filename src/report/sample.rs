@@ -41,6 +41,7 @@ pub fn ready() -> Event {
             pci_id: None,
             via: "group".to_owned(),
         },
+        beside: Vec::new(),
         capabilities: Some(Capabilities::FULL),
         accelerator: Some("tcg".to_owned()),
         tracing: Ok(()),

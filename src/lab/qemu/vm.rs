@@ -42,8 +42,17 @@ pub struct Machine {
     pub console: PathBuf,
     /// Further words for the kernel's command line.
     pub append: Option<String>,
-    /// The size of the bundled PCI device's memory, if the guest has that device.
-    pub pci: Option<String>,
+    /// The bundled PCI devices, if the guest has them.
+    pub pci: Option<PciDevices>,
+}
+
+/// The bundled PCI devices of a guest.
+#[derive(Debug, Clone)]
+pub struct PciDevices {
+    /// How many there are.
+    pub count: u8,
+    /// The size of each one's memory.
+    pub memory: String,
 }
 
 /// Why a guest did not come up.
@@ -89,7 +98,7 @@ pub struct Vm {
     virtio: Option<UnixStream>,
     console: PathBuf,
     errors: PathBuf,
-    device: Option<PciTarget>,
+    devices: Vec<PciTarget>,
 }
 
 impl Vm {
@@ -101,7 +110,7 @@ impl Vm {
         let failed = |error: std::io::Error| LabError::failed("start QEMU", error);
         let serial = listen(&machine.socket(Channel::Serial)).map_err(failed)?;
         let virtio = listen(&machine.socket(Channel::Virtio)).map_err(failed)?;
-        let device = machine.pci.as_ref().map(|memory| PciTarget::start(&machine.pci_socket(), memory)).transpose()?;
+        let devices = machine.start_devices()?;
         let errors = machine.sockets.join("stderr");
         let stderr = fs::File::create(&errors).map_err(failed)?;
         let mut command = machine.command(accelerator)?;
@@ -117,7 +126,7 @@ impl Vm {
             }
         };
         let replies = Receiver::new(channel.try_clone().map_err(failed)?);
-        Ok(Vm { qemu, channel, replies, virtio: Some(virtio), console: machine.console.clone(), errors, device })
+        Ok(Vm { qemu, channel, replies, virtio: Some(virtio), console: machine.console.clone(), errors, devices })
     }
 
     /// Waits until the guest's init is up, and goes on over the channel that it names.
@@ -235,7 +244,7 @@ impl Vm {
     /// Why the emulated device ended before its guest: afterwards it ends in any case.
     fn device_end(&mut self) -> Option<String> {
         let is_running = matches!(self.qemu.try_wait(), Ok(None));
-        self.device.as_mut().filter(|_| is_running)?.ended()
+        self.devices.iter_mut().filter(|_| is_running).find_map(PciTarget::ended)
     }
 
     fn tell_end(&self, status: ExitStatus) -> String {
@@ -287,8 +296,15 @@ impl Machine {
         })
     }
 
-    fn pci_socket(&self) -> PathBuf {
-        self.sockets.join("pci")
+    fn pci_socket(&self, index: u8) -> PathBuf {
+        self.sockets.join(format!("pci{index}"))
+    }
+
+    fn start_devices(&self) -> Result<Vec<PciTarget>, LabError> {
+        let Some(PciDevices { count, memory }) = &self.pci else {
+            return Ok(Vec::new());
+        };
+        (0..*count).map(|index| PciTarget::start(&self.pci_socket(index), memory)).collect()
     }
 
     fn command(&self, accelerator: &str) -> Result<Command, LabError> {
@@ -317,12 +333,15 @@ impl Machine {
         }
         command.args(["-serial", "chardev:serial", "-device", "virtio-serial-pci"]);
         command.arg("-device").arg(format!("virtserialport,chardev=virtio,name={PORT_NAME}"));
-        if self.pci.is_some() {
+        if let Some(PciDevices { count, .. }) = &self.pci {
             command.args(["-device", "intel-iommu,intremap=on,caching-mode=on"]);
-            command.args(["-device", "pcie-root-port,id=pci-port,chassis=1"]);
-            let socket = serde_json::json!({ "type": "unix", "path": self.pci_socket() });
-            let device = serde_json::json!({ "driver": "vfio-user-pci", "bus": "pci-port", "socket": socket });
-            command.arg("-device").arg(device.to_string());
+            for index in 0..*count {
+                let port = format!("port{index}");
+                command.arg("-device").arg(format!("pcie-root-port,id={port},chassis={}", index + 1));
+                let socket = serde_json::json!({ "type": "unix", "path": self.pci_socket(index) });
+                let device = serde_json::json!({ "driver": "vfio-user-pci", "bus": port, "socket": socket });
+                command.arg("-device").arg(device.to_string());
+            }
         }
         command.arg("-kernel").arg(&self.image).arg("-initrd").arg(&self.initramfs);
         // A panic ends QEMU; warnings and worse go to the console, since that is what a dead guest leaves behind. A guest

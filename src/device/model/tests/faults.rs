@@ -296,7 +296,16 @@ fn poll_while_dirtying(device: &ModelDevice) -> String {
     drain(&*stream);
     thread::scope(|scope| {
         // So long that a busy machine cannot make a poller that is woken look like one that is not.
-        let poller = scope.spawn(|| stream.poll(MOMENT * 40));
+        let (begins, has_begun) = mpsc::channel();
+        let poller = scope.spawn({
+            let stream = &stream;
+            move || {
+                let _ = begins.send(());
+                stream.poll(MOMENT * 40)
+            }
+        });
+        // A thread may take its time to run at all.
+        let _ = has_begun.recv();
         thread::sleep(MOMENT);
         dirty(device);
         show(poller.join().unwrap())

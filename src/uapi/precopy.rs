@@ -10,6 +10,9 @@ use super::sys::{Argument, ioctl, ioctl_struct, vfio_request};
 
 const REQUEST: u8 = 21;
 
+/// `VFIO_PRECOPY_INFO_REINIT`, which vfio-bindings does not have yet.
+pub const PRECOPY_INFO_REINIT: u32 = 1 << 0;
+
 /// Bytes of `struct vfio_precopy_info`: the least `argsz`.
 pub const PRECOPY_INFO_BYTES: u32 = size_of::<vfio_precopy_info>() as u32;
 

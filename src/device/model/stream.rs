@@ -10,7 +10,7 @@ use super::machine::Machine;
 use super::session::Transfer;
 use crate::device::Stream;
 use crate::uapi::Errno;
-use crate::uapi::precopy::{PRECOPY_INFO_BYTES, PrecopyInfoCall};
+use crate::uapi::precopy::{PRECOPY_INFO_BYTES, PRECOPY_INFO_REINIT, PrecopyInfoCall};
 use crate::uapi::stream::Readiness;
 
 /// A data_fd of the model. It is closed when it is dropped.
@@ -131,20 +131,22 @@ impl Machine {
 
     fn precopy_info(&mut self, number: i32, call: &mut PrecopyInfoCall) -> Result<i32, Errno> {
         let spec = self.spec;
-        let session = self.sessions.get(number).ok_or(Errno::EBADF)?;
-        let Transfer::Saving(saving) = &session.transfer else {
+        let permitted = self.permits_precopy_info();
+        let session = self.sessions.get_mut(number).ok_or(Errno::EBADF)?;
+        let is_dead = session.is_dead(spec);
+        let Transfer::Saving(saving) = &mut session.transfer else {
             return Err(Errno::ENOTTY);
         };
-        if !self.capabilities().is_some_and(|set| set.pre_copy) {
+        if !spec.capabilities.is_some_and(|set| set.pre_copy) {
             return Err(Errno::ENOTTY);
         }
         if call.argsz < PRECOPY_INFO_BYTES {
             spec.refuse_unless(Fault::PrecopyInfoArgszUnchecked, Errno::EINVAL)?;
         }
-        if session.is_dead(spec) {
+        if is_dead {
             return Err(Errno::ENODEV);
         }
-        if !self.permits_precopy_info() {
+        if !permitted {
             return Err(Errno::EINVAL);
         }
         if !call.writable {
@@ -153,7 +155,7 @@ impl Machine {
         }
         // Without the opt-in the flags have no meaning, and kernels hand them back as they came in.
         if self.precopy_info_v2 && !spec.has(Fault::PrecopyInfoEchoesFlags) {
-            call.flags = 0;
+            call.flags = if saving.tell_reinit() { PRECOPY_INFO_REINIT } else { 0 };
         }
         let estimate = saving.estimate();
         call.initial_bytes = estimate.initial_bytes;

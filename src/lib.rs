@@ -4,6 +4,7 @@
 //! [`stimulus`], which use [`uapi`]; [`harness`] runs the suites; [`report`] reads journals; [`lab`] starts the
 //! harness somewhere.
 
+pub mod catalogue;
 pub mod device;
 pub mod fsm;
 pub mod harness;

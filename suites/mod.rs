@@ -1,8 +1,10 @@
 //! The checks, a file a chapter. A check reads as: bring the device there, do one thing, judge.
 
 mod discover;
+mod dma_logging;
 mod fsm;
 mod health;
+mod quiesce;
 mod reset;
 mod session;
 
@@ -14,10 +16,18 @@ use crate::uapi::state::State;
 
 /// Every check, chapter by chapter, in the order in which they run.
 pub fn all() -> Vec<Check> {
-    [discover::checks(), fsm::checks(), session::checks(), reset::checks(), health::checks()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        discover::checks(),
+        fsm::checks(),
+        session::checks(),
+        reset::checks(),
+        quiesce::checks(),
+        dma_logging::checks(),
+        health::checks(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// A state's name as a part of a check's name.

@@ -42,6 +42,8 @@ pub struct Machine {
     pub console: PathBuf,
     /// Further words for the kernel's command line.
     pub append: Option<String>,
+    /// The size of the guest's memory.
+    pub memory: &'static str,
     /// The bundled PCI devices, if the guest has them.
     pub pci: Option<PciDevices>,
 }
@@ -313,14 +315,16 @@ impl Machine {
         };
         let cpu = match accelerator {
             "kvm" => "host",
-            _ => "max",
+            // String instructions are emulated word by word; without these two the guest's kernel copies in plain loops, which
+            // is twice as fast.
+            _ => "max,-erms,-fsrm",
         };
         let mut command = Command::new(program);
         command.args(words).args(["-nodefaults", "-no-user-config", "-display", "none"]);
         // The device reaches the guest's memory through a descriptor.
         command.args(["-machine", "q35,memory-backend=memory", "-cpu", cpu]);
-        command.args(["-object", "memory-backend-memfd,id=memory,size=1G,share=on"]);
-        command.args(["-smp", "2", "-m", "1G", "-no-reboot"]);
+        command.arg("-object").arg(format!("memory-backend-memfd,id=memory,size={},share=on", self.memory));
+        command.args(["-smp", "2", "-m", self.memory, "-no-reboot"]);
         // Remapping interrupts needs the local APIC in the kernel and the others in QEMU.
         command.arg("-accel").arg(match accelerator {
             "kvm" => "kvm,kernel-irqchip=split",

@@ -312,7 +312,7 @@ impl QemuLab {
                 watch.stage(Stage::DeviceReady);
                 Ok(LabReady { accelerator: Some(accelerator.name().to_owned()), ..*ready })
             }
-            Ok(Reply::NotReady(why)) => Err(LabError(why)),
+            Ok(Reply::NotReady(why)) => Err(LabError(vm.device_end().unwrap_or(why))),
             other => Err(vm.explain("open the device in the guest", other)),
         }
     }
@@ -344,7 +344,11 @@ impl Lab for QemuLab {
         let deadline = Duration::from_secs_f64(self.options.deadline) + REPLY_MARGIN;
         let answer = vm.run(check).and_then(|()| vm.receive(deadline));
         let mut done = match answer {
-            Ok(Reply::Done(done)) => return *done,
+            Ok(Reply::Done(done)) => match vm.device_end() {
+                None => return *done,
+                // What was judged was judged of a device that is not there.
+                Some(why) => lost(Verdict::Blocked, why),
+            },
             Ok(other) => lost(Verdict::Blocked, format!("the guest said {other:?} instead of a result")),
             Err(WireError::TimedOut(_)) => lost(Verdict::Hang, format!("the whole guest was silent for {deadline:?}")),
             Err(error) => vm.autopsy(&error),

@@ -58,7 +58,7 @@ pub fn probe(options: &QemuOptions, probe: Probe, plain_read: Option<&Path>) -> 
     })?;
     progress.step("looking at the device");
     match vm.receive(OPEN_BOUND + BOUND) {
-        Ok(Reply::Probed(seen)) => seen.map_err(LabError),
+        Ok(Reply::Probed(seen)) => seen.map_err(|why| LabError(vm.device_end().unwrap_or(why))),
         other => Err(vm.explain("look at the device in the guest", other)),
     }
 }

@@ -160,8 +160,8 @@ impl Vm {
         })
     }
 
-    /// The guest's next message. A QEMU that stopped its guest because KVM failed does not end, so that is looked
-    /// for while waiting.
+    /// The guest's next message. Neither a QEMU that stopped its guest because KVM failed ends, nor one whose device is
+    /// gone, so that is looked for while waiting.
     ///
     /// # Errors
     /// Why none came.
@@ -170,7 +170,8 @@ impl Vm {
         loop {
             let left = end.saturating_duration_since(Instant::now());
             match self.replies.receive(left.min(TICK)) {
-                Err(WireError::TimedOut(_)) if left > TICK && !self.is_stopped() => {}
+                // A guest without its device may go on for long, but what it says means nothing.
+                Err(WireError::TimedOut(_)) if left > TICK && !self.is_stopped() && self.device_end().is_none() => {}
                 Err(WireError::TimedOut(_)) if left > TICK => return Err(WireError::Closed),
                 Err(WireError::TimedOut(_)) => return Err(WireError::TimedOut(bound)),
                 other => return other,
@@ -243,10 +244,11 @@ impl Vm {
         }
     }
 
-    /// Why the emulated device ended before its guest: afterwards it ends in any case.
-    fn device_end(&mut self) -> Option<String> {
+    /// Why an emulated device ended, if it did so before its guest: afterwards it ends in any case, but then by itself.
+    pub fn device_end(&mut self) -> Option<String> {
         let is_running = matches!(self.qemu.try_wait(), Ok(None));
-        self.devices.iter_mut().filter(|_| is_running).find_map(PciTarget::ended)
+        let look = |device: &mut PciTarget| device.ended().filter(|_| is_running || device.was_killed());
+        self.devices.iter_mut().find_map(look)
     }
 
     fn tell_end(&self, status: ExitStatus) -> String {

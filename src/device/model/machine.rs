@@ -33,6 +33,10 @@ pub(super) struct Machine {
     pub(super) precopy_info_v2: bool,
     /// Whether the next arc fails.
     doomed: bool,
+    /// Whether all arcs fail, whatever is done about it.
+    ruined: bool,
+    /// How many transitions go on.
+    pub(super) transitions: usize,
     /// Whether nothing happened since a reset.
     just_reset: bool,
     /// How often the state was asked for since the last arc.
@@ -54,6 +58,8 @@ impl Machine {
             sessions: Sessions::new(),
             precopy_info_v2: false,
             doomed: false,
+            ruined: false,
+            transitions: 0,
             just_reset: false,
             looks: 0,
             saves: 0,
@@ -197,7 +203,7 @@ impl Machine {
     /// Takes one arc that the text lists. On failure the device stays where it is, or is in ERROR.
     fn take_arc(&mut self, next: State) -> Result<i32, Errno> {
         use State::*;
-        if self.doomed {
+        if self.doomed || self.ruined {
             self.fail();
             return Err(Errno::EIO);
         }
@@ -232,10 +238,13 @@ impl Machine {
 
     /// The user closes a data_fd.
     pub(super) fn close(&mut self, number: i32) {
-        if self.has(Fault::EarlyCloseFails) && self.sessions.is_alive(number) {
+        if self.has(Fault::EarlyCloseFails) && self.sessions.is_last_of_alive(number) {
             self.doomed = true;
         }
         self.sessions.close(number);
+        if self.has(Fault::DuplicateDies) && self.sessions.get(number).is_some() {
+            self.sessions.end();
+        }
     }
 
     fn begin_pre_copy(&mut self) -> i32 {
@@ -244,6 +253,9 @@ impl Machine {
         if self.has(Fault::NoFdOnPreCopy) {
             self.sessions.close(data_fd);
             return NO_FD;
+        }
+        if self.has(Fault::PreCopyLeaksDescriptor) {
+            self.sessions.duplicate(data_fd);
         }
         data_fd
     }
@@ -268,8 +280,15 @@ impl Machine {
             self.sessions.end();
         }
         if next == State::StopCopy {
+            let leaves_early = self.has(Fault::EarlyLeaveTruncates);
             for saving in self.sessions.saving_mut() {
+                if leaves_early {
+                    saving.forget_unread();
+                }
                 saving.complete(&self.memory);
+            }
+            if !self.has(Fault::StopCopyWakesNobody) {
+                self.sessions.wake();
             }
         }
         if self.has(Fault::FdInsideSavingGroup) {
@@ -296,8 +315,17 @@ impl Machine {
     }
 
     fn end_session(&mut self) -> i32 {
-        self.sessions.end();
+        self.end_sessions(Fault::SessionEndWakesNobody);
         NO_FD
+    }
+
+    /// Ends what goes on; the fault is that nobody is told.
+    fn end_sessions(&mut self, silent: Fault) {
+        if self.has(silent) {
+            self.sessions.end_in_silence();
+        } else {
+            self.sessions.end();
+        }
     }
 
     fn fail(&mut self) {
@@ -320,7 +348,10 @@ impl Machine {
             self.state = State::Running;
         }
         if !self.has(Fault::ResetKeepsSession) {
-            self.sessions.end();
+            self.end_sessions(Fault::ResetWakesNobody);
+        }
+        if self.has(Fault::ResetDuringTransitionDooms) && self.transitions > 0 {
+            self.ruined = true;
         }
         self.start_over();
         self.just_reset = true;
@@ -334,7 +365,7 @@ impl Machine {
             self.state = State::Running;
         }
         if !self.has(Fault::ReopenKeepsSession) {
-            self.sessions.end();
+            self.end_sessions(Fault::CloseWakesNobody);
         }
         if !self.has(Fault::PrecopyInfoV2SurvivesReopen) {
             self.precopy_info_v2 = false;
@@ -374,12 +405,17 @@ impl Machine {
             Stimulus::EnterError => self.doomed = true,
             Stimulus::Dirty(bytes) if self.works() => {
                 let touched = self.memory.work(bytes);
-                for saving in self.sessions.saving_mut() {
-                    saving.mark_dirty(touched.iter().copied());
-                }
+                self.mark_dirty(touched);
             }
             Stimulus::Dirty(_) => {}
         }
+    }
+
+    fn mark_dirty(&mut self, pages: impl IntoIterator<Item = usize> + Clone) {
+        for saving in self.sessions.saving_mut() {
+            saving.mark_dirty(pages.clone());
+        }
+        self.sessions.wake();
     }
 
     /// Whether the device may change by itself.
@@ -391,9 +427,7 @@ impl Machine {
     /// The user writes to the memory region.
     pub(super) fn write_memory(&mut self, offset: u64, bytes: &[u8]) -> Result<usize, Errno> {
         let written = self.memory.write(offset, bytes)?;
-        for saving in self.sessions.saving_mut() {
-            saving.mark_dirty(pages_of(written.clone()));
-        }
+        self.mark_dirty(pages_of(written.clone()));
         Ok(written.len())
     }
 

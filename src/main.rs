@@ -219,6 +219,7 @@ fn run(command: RunCommand) -> Outcome {
 }
 
 fn qemu(command: QemuCommand) -> Outcome {
+    command.options.check()?;
     if command.bare {
         return bare(&command.options);
     }

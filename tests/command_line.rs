@@ -98,6 +98,8 @@ fn refusals_say_what_is_wrong_and_what_to_do() {
         &["run", "model", "--out", "out"],
         &["run", "model", "--out", "file"],
         &["run", "model", "--out", "file/below"],
+        &["qemu", "--target", "mtty", "--devices", "2"],
+        &["qemu", "--devices", "0"],
         &["fsm", "--caps", "p2p"],
         &["report", "nowhere"],
         &["report", "file"],

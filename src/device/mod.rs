@@ -16,8 +16,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::stimulus::nature::Nature;
 use crate::stimulus::profile::Profile;
-use crate::stimulus::{Stimulus, StimulusError};
+use crate::stimulus::{Observation, Stimulus, StimulusError};
 use crate::uapi::Errno;
 use crate::uapi::dma_logging::{LoggingReport, LoggingStart};
 use crate::uapi::feature::FeatureCall;
@@ -134,6 +135,15 @@ pub trait Device: Send + Sync {
     /// # Errors
     /// That this device does not have the stimulus, or what went wrong with it.
     fn stimulate(&self, stimulus: Stimulus) -> Result<(), StimulusError>;
+
+    /// Looks at the device in a way that changes nothing a check could see.
+    ///
+    /// # Errors
+    /// That this device cannot show it, or what went wrong.
+    fn observe(&self, observation: Observation) -> Result<Vec<u8>, StimulusError>;
+
+    /// What kind of device it is, in what the uAPI leaves open.
+    fn nature(&self) -> Nature;
 }
 
 /// The data_fd of one session. Dropping it closes it.

@@ -133,6 +133,28 @@ impl QemuOptions {
         }
     }
 
+    /// Refuses options that would have no effect.
+    ///
+    /// # Errors
+    /// Which one it is.
+    pub fn check(&self) -> Result<(), LabError> {
+        if self.target == Target::Pci {
+            return Ok(());
+        }
+        let useless = [
+            ("--caps", self.caps.is_some()),
+            ("--devices", self.devices.is_some()),
+            ("--device-memory", self.device_memory != DEVICE_MEMORY),
+        ];
+        match useless.into_iter().find(|(_, given)| *given) {
+            Some((option, _)) => Err(LabError::failed(
+                &format!("use {option} with --target {}", self.target),
+                "only the pci target has it; leave it out, or take --target pci",
+            )),
+            None => Ok(()),
+        }
+    }
+
     /// What QEMU needs for the pci target.
     fn pci(&self) -> Option<PciDevices> {
         (self.target == Target::Pci)

@@ -1,20 +1,61 @@
-//! What makes a device do something. A stimulus is asked for by what it should bring about; how a kind of device is
-//! brought to that is the profile's matter.
+//! What makes a device do something, and what shows that it did. A stimulus is asked for by what it should bring
+//! about; how a kind of device is brought to that is the profile's matter.
 
+pub mod nature;
 pub mod profile;
 
 use std::fmt;
+use std::time::Duration;
 
-use crate::uapi::Errno;
-use profile::Region;
-
-/// Something that a device can be made to do.
+/// Something that a device can be made to do. What says `after` is begun now and happens then, by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stimulus {
     /// Change at least this many bytes of internal state, now.
     Dirty(usize),
     /// Have the next transition that is asked for fail and leave the device in ERROR.
     EnterError,
+    /// Begin work that changes internal state by itself, again and again, while the device runs.
+    StartWork,
+    /// End that work.
+    StopWork,
+    /// Reconfigure device memory, so that what was saved of it in PRE_COPY has to be saved anew (REINIT).
+    Reconfigure,
+    /// Raise one interrupt after a while.
+    Interrupt {
+        /// The while.
+        after: Duration,
+    },
+    /// Begin one DMA transfer, which moves its first byte after a while.
+    Dma {
+        /// Which way.
+        direction: DmaDirection,
+        /// Where in the I/O address space.
+        iova: u64,
+        /// How many bytes.
+        bytes: u64,
+        /// The while.
+        after: Duration,
+    },
+    /// Wait until the transfer that was begun is complete. One that ended badly is an error.
+    FinishDma,
+}
+
+/// Which way a device moves data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DmaDirection {
+    /// The device writes memory.
+    ToMemory,
+    /// The device reads memory.
+    FromMemory,
+}
+
+/// Something that a device can be asked to show of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Observation {
+    /// Internal state that can be compared: equal bytes before a save and after the restore.
+    State,
+    /// Internal state that moves by itself while the device runs: unequal bytes a moment later.
+    Progress,
 }
 
 impl fmt::Display for Stimulus {
@@ -22,26 +63,48 @@ impl fmt::Display for Stimulus {
         match self {
             Stimulus::Dirty(bytes) => write!(f, "change {bytes} bytes of device state"),
             Stimulus::EnterError => f.write_str("fail the next transition into ERROR"),
+            Stimulus::StartWork => f.write_str("start work"),
+            Stimulus::StopWork => f.write_str("stop work"),
+            Stimulus::Reconfigure => f.write_str("reconfigure device memory"),
+            Stimulus::Interrupt { after } => write!(f, "raise an interrupt after {after:?}"),
+            Stimulus::Dma { direction, iova, bytes, after } => {
+                write!(f, "{direction} {bytes} bytes at {iova:#x} by DMA after {after:?}")
+            }
+            Stimulus::FinishDma => f.write_str("finish the DMA"),
         }
     }
 }
 
-/// Why a stimulus did not happen.
+impl fmt::Display for DmaDirection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            DmaDirection::ToMemory => "write",
+            DmaDirection::FromMemory => "read",
+        })
+    }
+}
+
+impl fmt::Display for Observation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Observation::State => "show internal state that can be compared",
+            Observation::Progress => "show internal state that moves by itself",
+        })
+    }
+}
+
+/// Why a stimulus or an observation did not happen.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StimulusError {
     /// The profile of this device does not say how.
     #[error("needs a stimulus that the profile lacks: {0}")]
-    Lacking(Stimulus),
+    Lacking(String),
     /// A step of the profile failed.
-    #[error("failed to {stimulus}: writing {region:?} at {offset:#x} answered {why:?}")]
+    #[error("failed to {what}: {why}")]
     Failed {
         /// What was to happen.
-        stimulus: Stimulus,
-        /// Where the step writes.
-        region: Region,
-        /// Where in the region, in bytes.
-        offset: u64,
-        /// What the write answered.
-        why: Errno,
+        what: String,
+        /// What stood in the way.
+        why: String,
     },
 }

@@ -214,11 +214,15 @@ impl Profile {
         let (steps, bytes) = match stimulus {
             Stimulus::EnterError => (&self.stimulus.enter_error, 0),
             Stimulus::Dirty(bytes) => (&self.stimulus.dirty, bytes),
+            _ => (&None, 0),
         };
-        let steps = steps.as_ref().ok_or(StimulusError::Lacking(stimulus))?;
+        let steps = steps.as_ref().ok_or_else(|| StimulusError::Lacking(stimulus.to_string()))?;
         for step in steps {
             let (region, offset, data) = step.write(bytes);
-            let failed = |why| StimulusError::Failed { stimulus, region, offset, why };
+            let failed = |why: Errno| StimulusError::Failed {
+                what: stimulus.to_string(),
+                why: format!("writing {region:?} at {offset:#x} answered {why:?}"),
+            };
             let mut written = 0;
             while written < data.len() {
                 match write(region.index(), offset + written as u64, &data[written..]).map_err(failed)? {
@@ -319,7 +323,7 @@ mod tests {
         })?;
         assert_eq!(writes, [(0, 0x50, b"BRKN".to_vec())]);
         let refused = profile.stimulate(Stimulus::Dirty(10), |_, _, _| Err(Errno::EIO));
-        assert!(matches!(refused, Err(StimulusError::Failed { why: Errno::EIO, .. })));
+        assert!(matches!(refused, Err(StimulusError::Failed { .. })));
         Ok(())
     }
 }

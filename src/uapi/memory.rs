@@ -3,6 +3,8 @@
 
 use std::num::NonZeroUsize;
 use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
@@ -74,12 +76,21 @@ impl GuardedPages {
 
 /// Memory that a device may be allowed to reach: page aligned, zeroed, at an address that does not move.
 ///
-/// The device writes to it behind Rust's back, so no Rust value lives in it.
+/// The device writes to it behind Rust's back, so no Rust value lives in it but atomic bytes. A clone is the same memory,
+/// which lives as long as one of them does.
+#[derive(Debug, Clone)]
+pub struct DmaMemory(Arc<Mapping>);
+
 #[derive(Debug)]
-pub struct DmaMemory {
+struct Mapping {
     base: NonNull<std::ffi::c_void>,
     bytes: usize,
 }
+
+// SAFETY: the mapping belongs to no thread, and what lies in it is only touched as atomic bytes.
+unsafe impl Send for Mapping {}
+// SAFETY: as above; atomic bytes may be touched by several threads at once.
+unsafe impl Sync for Mapping {}
 
 impl DmaMemory {
     /// Maps that many bytes, rounded up to whole pages.
@@ -92,21 +103,42 @@ impl DmaMemory {
         let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: a new private anonymous mapping at an address of the kernel's choice overlaps nothing.
         let base = unsafe { mmap_anonymous(None, length, protection, MapFlags::MAP_PRIVATE)? };
-        Ok(DmaMemory { base, bytes })
+        Ok(DmaMemory(Arc::new(Mapping { base, bytes })))
     }
 
     /// Where it begins in this process.
     pub fn address(&self) -> usize {
-        self.base.as_ptr() as usize
+        self.0.base.as_ptr() as usize
     }
 
     /// How many bytes it has.
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.0.bytes
+    }
+
+    /// What is there now, from `offset` on, as far as the memory goes.
+    pub fn read(&self, offset: usize, bytes: usize) -> Vec<u8> {
+        let part = self.part(offset, bytes);
+        part.iter().map(|byte| byte.load(Ordering::Relaxed)).collect()
+    }
+
+    /// Puts bytes there, as far as the memory goes.
+    pub fn write(&self, offset: usize, bytes: &[u8]) {
+        for (slot, byte) in self.part(offset, bytes.len()).iter().zip(bytes) {
+            slot.store(*byte, Ordering::Relaxed);
+        }
+    }
+
+    fn part(&self, offset: usize, bytes: usize) -> &[AtomicU8] {
+        // SAFETY: the mapping is readable and writable for all of its length, lives as long as `self`, holds nothing but
+        // bytes that are only touched atomically, and an atomic byte is as large and as aligned as a byte.
+        let all = unsafe { std::slice::from_raw_parts(self.0.base.as_ptr().cast::<AtomicU8>(), self.0.bytes) };
+        let start = offset.min(all.len());
+        &all[start..start.saturating_add(bytes).min(all.len())]
     }
 }
 
-impl Drop for DmaMemory {
+impl Drop for Mapping {
     fn drop(&mut self) {
         // SAFETY: the mapping is ours, of this length, and nothing refers to it any more; what a device still has of
         // it the IOMMU driver has pinned for itself.

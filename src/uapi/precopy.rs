@@ -11,14 +11,14 @@ use super::sys::{Argument, ioctl, vfio_request};
 
 const REQUEST: u8 = 21;
 
-/// The flag that says that new initial data is there.
-pub const REINIT: u32 = raw::VFIO_PRECOPY_INFO_REINIT;
-
 /// Bytes of `argsz` and `flags`.
 const HEADER_BYTES: usize = 8;
 
 /// What an absurd `argsz` is backed with.
 const MOST_BYTES: usize = 1 << 20;
+
+/// The flag that says that new initial data is there.
+pub const PRECOPY_INFO_REINIT: u32 = raw::VFIO_PRECOPY_INFO_REINIT;
 
 /// Bytes of `struct vfio_precopy_info`: the least `argsz`.
 pub const PRECOPY_INFO_BYTES: u32 = size_of::<vfio_precopy_info>() as u32;

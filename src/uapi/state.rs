@@ -72,6 +72,11 @@ impl State {
     pub const fn is_saving(self) -> bool {
         matches!(self, State::StopCopy | State::PreCopy | State::PreCopyP2p)
     }
+
+    /// Whether the device runs, with peer-to-peer DMA or without.
+    pub const fn is_running(self) -> bool {
+        matches!(self, State::Running | State::RunningP2p | State::PreCopy | State::PreCopyP2p)
+    }
 }
 
 impl fmt::Display for State {

@@ -6,8 +6,9 @@ mod sysfs;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
+use crate::stimulus::nature::Nature;
 use crate::stimulus::profile::Profile;
-use crate::stimulus::{Stimulus, StimulusError};
+use crate::stimulus::{Observation, Stimulus, StimulusError};
 use crate::uapi::Errno;
 use crate::uapi::dma_logging::{LoggingReport, LoggingStart};
 use crate::uapi::feature::FeatureCall;
@@ -133,8 +134,16 @@ impl Device for KernelDevice {
     }
 
     fn stimulate(&self, stimulus: Stimulus) -> Result<(), StimulusError> {
-        let profile = self.profile.as_ref().ok_or(StimulusError::Lacking(stimulus))?;
+        let profile = self.profile.as_ref().ok_or_else(|| StimulusError::Lacking(stimulus.to_string()))?;
         profile.stimulate(stimulus, |region, offset, bytes| self.region_write(region, offset, bytes))
+    }
+
+    fn observe(&self, observation: Observation) -> Result<Vec<u8>, StimulusError> {
+        Err(StimulusError::Lacking(observation.to_string()))
+    }
+
+    fn nature(&self) -> Nature {
+        Nature::default()
     }
 }
 

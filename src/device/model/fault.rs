@@ -201,6 +201,12 @@ faults! {
     PrecopyInfoLargeArgszRefused = "precopy-info-large-argsz-refused",
     /// MIG_PRECOPY_INFOv2 cannot be set.
     PrecopyInfoV2Refused = "precopy-info-v2-refused",
+    /// New initial data is announced to users who have not opted in to v2.
+    ReinitWithoutOptIn = "reinit-without-opt-in",
+    /// New initial data is there, and REINIT is not said.
+    ReinitUnsaid = "reinit-unsaid",
+    /// dirty_bytes goes on where it was when there is new initial data.
+    ReinitKeepsDirty = "reinit-keeps-dirty",
     /// Leaving PRE_COPY for STOP_COPY drops what was not read.
     EarlyLeaveTruncates = "early-leave-truncates",
     /// Each session that begins in PRE_COPY leaves a descriptor of which nobody knows.

@@ -1,19 +1,20 @@
 //! Everything that changes in the model: state, memory, sessions. Calls come in one at a time.
 
-use std::collections::BTreeMap;
-
+use std::os::fd::OwnedFd;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::arcs;
+use super::dma::{Engine, Mappings, Moved};
 use super::fault::Fault;
 use super::memory::{Memory, pages_of};
 use super::resuming::Resuming;
 use super::saving::Saving;
 use super::session::{Sessions, Transfer};
 use super::spec::ModelSpec;
-use crate::stimulus::Stimulus;
+use crate::stimulus::{Observation, Stimulus};
 use crate::uapi::Errno;
+use crate::uapi::memory::DmaMemory;
 use crate::uapi::state::{Capabilities, State};
 
 /// What `data_fd` holds where there is none.
@@ -21,6 +22,12 @@ pub(super) const NO_FD: i32 = -1;
 
 /// After so many looks [`Fault::StateDrifts`] shows.
 const LOOKS_UNTIL_DRIFT: u32 = 3;
+
+/// How often a device that works by itself does so.
+const WORK_PACE: Duration = Duration::from_millis(1);
+
+/// How much it changes each time.
+const WORK_BYTES: usize = 8;
 
 /// The device behind its lock.
 #[derive(Debug)]
@@ -43,8 +50,16 @@ pub(super) struct Machine {
     looks: u32,
     /// How many saving sessions there were.
     saves: u32,
-    /// What the user lets the device reach: I/O addresses, with how many bytes lie there.
-    mappings: BTreeMap<u64, u64>,
+    mappings: Mappings,
+    engine: Engine,
+    /// When the interrupt comes that was asked for.
+    interrupt_due: Option<Instant>,
+    /// Where interrupts go.
+    interrupt_event: Option<OwnedFd>,
+    /// When the device last worked by itself.
+    worked: Instant,
+    /// Whether somebody calls [`Machine::tick`] again and again.
+    pub(super) has_clock: bool,
 }
 
 impl Machine {
@@ -53,7 +68,12 @@ impl Machine {
         Machine {
             spec,
             state: State::Running,
-            mappings: BTreeMap::new(),
+            mappings: Mappings::default(),
+            engine: Engine::default(),
+            interrupt_due: None,
+            interrupt_event: None,
+            worked: Instant::now(),
+            has_clock: false,
             memory: Memory::after_reset(),
             sessions: Sessions::new(),
             precopy_info_v2: false,
@@ -209,6 +229,7 @@ impl Machine {
         }
         self.looks = 0;
         self.just_reset = false;
+        self.quiesce_for(next);
         let data_fd = match (self.state, next) {
             (Running, PreCopy) | (RunningP2p, PreCopyP2p) => self.begin_pre_copy(),
             (Stop, StopCopy) => self.begin_stop_copy(),
@@ -361,6 +382,7 @@ impl Machine {
 
     /// The user closes the device and opens it again, which resets its memory too.
     pub(super) fn reopen(&mut self) {
+        self.interrupt_event = None;
         if !self.has(Fault::ReopenKeepsState) {
             self.state = State::Running;
         }
@@ -376,39 +398,50 @@ impl Machine {
     /// What has nothing to do with the protocol is as at first.
     fn start_over(&mut self) {
         self.memory = Memory::after_reset();
+        self.engine.drop_transfer();
+        self.interrupt_due = None;
         self.doomed = false;
         self.just_reset = false;
         self.looks = 0;
     }
 
-    /// As type1 does: whole mappings, no overlap.
-    pub(super) fn map(&mut self, iova: u64, bytes: u64) -> Result<i32, Errno> {
-        let end = iova.checked_add(bytes).ok_or(Errno::EINVAL)?;
-        if self.mappings.iter().any(|(start, length)| *start < end && iova < start + length) {
-            return Err(Errno::EEXIST);
-        }
-        self.mappings.insert(iova, bytes);
-        Ok(0)
+    /// Lets the device reach memory.
+    pub(super) fn map(&mut self, iova: u64, memory: &DmaMemory) -> Result<i32, Errno> {
+        self.mappings.map(iova, memory)
     }
 
-    /// Takes away what lies wholly within; returns how many bytes that was.
+    /// Takes that away; returns how many bytes that was.
     pub(super) fn unmap(&mut self, iova: u64, bytes: u64) -> Result<u64, Errno> {
-        let end = iova.checked_add(bytes).ok_or(Errno::EINVAL)?;
-        let before: u64 = self.mappings.values().sum();
-        self.mappings.retain(|start, length| *start < iova || start + *length > end);
-        Ok(before - self.mappings.values().sum::<u64>())
+        self.mappings.unmap(iova, bytes)
+    }
+
+    /// Has interrupts signal this event, or none.
+    pub(super) fn set_interrupt_event(&mut self, event: Option<OwnedFd>) {
+        self.interrupt_event = event;
     }
 
     /// Something happens to the device.
     pub(super) fn stimulate(&mut self, stimulus: Stimulus) {
+        let now = Instant::now();
         match stimulus {
             Stimulus::EnterError => self.doomed = true,
-            Stimulus::Dirty(bytes) if self.works() => {
-                let touched = self.memory.work(bytes);
-                self.mark_dirty(touched);
+            Stimulus::Dirty(bytes) => self.work(bytes),
+            Stimulus::StartWork => {
+                self.worked = now;
+                self.set_working(true);
             }
-            Stimulus::Dirty(_) => {}
+            Stimulus::StopWork => self.set_working(false),
+            Stimulus::Reconfigure => self.reconfigure(),
+            Stimulus::Interrupt { after } => self.interrupt_due = Some(now + after),
+            Stimulus::Dma { direction, iova, bytes, after } => self.engine.begin(direction, iova, bytes, now + after),
+            // Whoever waits for it looks at `dma_outcome`.
+            Stimulus::FinishDma => {}
         }
+    }
+
+    fn set_working(&mut self, working: bool) {
+        let page = self.memory.set_working(working);
+        self.mark_dirty([page]);
     }
 
     fn mark_dirty(&mut self, pages: impl IntoIterator<Item = usize> + Clone) {
@@ -418,10 +451,104 @@ impl Machine {
         self.sessions.wake();
     }
 
+    /// Changes device memory, if the device may.
+    fn work(&mut self, bytes: usize) {
+        if self.works() {
+            let touched = self.memory.work(bytes);
+            self.mark_dirty(touched);
+        }
+    }
+
+    /// What was saved in PRE_COPY has to be saved again.
+    fn reconfigure(&mut self) {
+        if !self.works() {
+            return;
+        }
+        let tells = self.precopy_info_v2 || self.has(Fault::ReinitWithoutOptIn);
+        for saving in self.sessions.saving_mut() {
+            saving.reinit(tells, &self.memory);
+        }
+        self.sessions.wake();
+    }
+
+    /// What the device shows of itself.
+    pub(super) fn observe(&self, observation: Observation) -> Vec<u8> {
+        match observation {
+            Observation::State => self.memory.all().to_vec(),
+            Observation::Progress => self.memory.work_done().to_le_bytes().to_vec(),
+        }
+    }
+
+    /// What became of the last DMA transfer; `None` if it is not over.
+    pub(super) fn dma_outcome(&self) -> Option<Result<(), String>> {
+        self.engine.outcome()
+    }
+
+    /// Whether something happens by itself sooner or later.
+    pub(super) fn needs_clock(&self) -> bool {
+        self.memory.is_working() || self.engine.is_busy() || self.interrupt_due.is_some()
+    }
+
+    /// Does what is due, as far as the state lets it. What it does not let happens later.
+    pub(super) fn tick(&mut self, now: Instant) {
+        self.work_by_itself(now);
+        if self.interrupt_due.is_some_and(|due| due <= now) && self.interrupts() {
+            self.interrupt_due = None;
+            self.raise_interrupt();
+        }
+        if self.does_dma() {
+            let moved = self.engine.advance(now, &mut self.memory, &self.mappings);
+            self.note_moved(&moved);
+        }
+    }
+
+    fn work_by_itself(&mut self, now: Instant) {
+        if !self.memory.is_working() || !self.works() {
+            self.worked = now;
+            return;
+        }
+        while self.worked + WORK_PACE <= now {
+            self.worked += WORK_PACE;
+            self.work(WORK_BYTES);
+        }
+    }
+
+    fn raise_interrupt(&self) {
+        if let Some(event) = &self.interrupt_event {
+            // An event that nobody empties is full at some time; it is signalled then all the same.
+            let _ = nix::unistd::write(event, &1u64.to_ne_bytes());
+        }
+    }
+
+    fn note_moved(&mut self, moved: &[Moved]) {
+        for moved in moved {
+            match moved {
+                Moved::Out(..) => {}
+                Moved::In(_, _, pages) => self.mark_dirty(pages.clone()),
+            }
+        }
+    }
+
+    /// What is moving when the device goes quiet is finished first; what has not begun goes on later.
+    fn quiesce_for(&mut self, next: State) {
+        if self.engine.is_moving() && !does_dma(next) {
+            let moved = self.engine.finish(&mut self.memory, &self.mappings);
+            self.note_moved(&moved);
+        }
+    }
+
+    fn does_dma(&self) -> bool {
+        does_dma(self.state)
+    }
+
+    /// Whether the device may interrupt.
+    fn interrupts(&self) -> bool {
+        self.state.is_running()
+    }
+
     /// Whether the device may change by itself.
     fn works(&self) -> bool {
-        use State::*;
-        matches!(self.state, Running | RunningP2p | PreCopy | PreCopyP2p) || self.has(Fault::WorksWhileStopped)
+        self.state.is_running() || self.has(Fault::WorksWhileStopped)
     }
 
     /// The user writes to the memory region.
@@ -438,4 +565,9 @@ impl Machine {
             None => Saving::bytes_of_all(),
         }
     }
+}
+
+/// Whether a device may move data: the model cannot tell peer-to-peer from other DMA.
+fn does_dma(state: State) -> bool {
+    matches!(state, State::Running | State::PreCopy)
 }

@@ -4,7 +4,8 @@
 //! |---|---|
 //! | 0..8 | identification, read only |
 //! | 8..16 | bytes that work has changed since the reset, read only |
-//! | 16..512 | registers without a meaning, read and write |
+//! | 16..24 | not 0 while the device works by itself, read and write |
+//! | 24..512 | registers without a meaning, read and write |
 //! | 512.. | data, read and write; work happens here |
 //!
 //! All of it is device state: a migration carries it over.
@@ -27,6 +28,7 @@ pub(super) const MEMORY_BYTES: usize = PAGE_BYTES * PAGES;
 const DATA_BYTES: usize = MEMORY_BYTES - PAGE_BYTES;
 const IDENTIFICATION: [u8; 8] = *b"vfiomodl";
 const WORK_DONE: Range<usize> = 8..16;
+const WORKER: Range<usize> = 16..24;
 const READ_ONLY_BYTES: usize = WORK_DONE.end;
 
 /// What the device remembers.
@@ -47,6 +49,7 @@ impl Memory {
         }
         bytes[..IDENTIFICATION.len()].copy_from_slice(&IDENTIFICATION);
         bytes[WORK_DONE].fill(0);
+        bytes[WORKER].fill(0);
         Memory(bytes)
     }
 
@@ -99,7 +102,40 @@ impl Memory {
         touched
     }
 
-    fn work_done(&self) -> u64 {
+    /// All of it.
+    pub(super) fn all(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Bytes of data from here on, over and over.
+    pub(super) fn data_from(&self, offset: usize) -> impl Iterator<Item = u8> {
+        self.0[PAGE_BYTES..].iter().copied().cycle().skip(offset % DATA_BYTES)
+    }
+
+    /// Changes data from here on, over and over. Says which pages those are.
+    pub(super) fn put_data(&mut self, offset: usize, bytes: &[u8]) -> BTreeSet<usize> {
+        let mut touched = BTreeSet::new();
+        for (step, byte) in bytes.iter().enumerate() {
+            let at = PAGE_BYTES + (offset + step) % DATA_BYTES;
+            self.0[at] = *byte;
+            touched.insert(at / PAGE_BYTES);
+        }
+        touched
+    }
+
+    /// Whether the device works by itself.
+    pub(super) fn is_working(&self) -> bool {
+        self.0[WORKER].iter().any(|byte| *byte != 0)
+    }
+
+    /// Begins or ends that. Says which page has changed.
+    pub(super) fn set_working(&mut self, working: bool) -> usize {
+        self.0[WORKER].copy_from_slice(&u64::from(working).to_le_bytes());
+        WORKER.start / PAGE_BYTES
+    }
+
+    /// The bytes that work has changed since the reset.
+    pub(super) fn work_done(&self) -> u64 {
         let mut eight = [0; 8];
         eight.copy_from_slice(&self.0[WORK_DONE]);
         u64::from_le_bytes(eight)

@@ -6,6 +6,7 @@
 //! shown to fail.
 
 mod arcs;
+mod dma;
 mod fault;
 mod feature;
 mod machine;
@@ -27,7 +28,8 @@ use std::time::{Duration, Instant};
 use vfio_bindings::bindings::vfio as raw;
 
 use super::{Device, Identity, OpenError, Stream};
-use crate::stimulus::{Stimulus, StimulusError};
+use crate::stimulus::nature::{InterruptLine, Nature};
+use crate::stimulus::{Observation, Stimulus, StimulusError};
 use crate::uapi::Errno;
 use crate::uapi::dma_logging::{LoggingReport, LoggingStart};
 use crate::uapi::feature::FeatureCall;
@@ -43,7 +45,7 @@ pub use spec::ModelSpec;
 /// The index of the only region: the device memory.
 const MEMORY_REGION: u32 = 0;
 
-/// The index of the only interrupt. The model never raises it.
+/// The index of the only interrupt.
 const ONLY_IRQ: u32 = 0;
 
 /// How long nobody listens with [`Fault::WakeupLost`].
@@ -51,6 +53,12 @@ const GAP: Duration = Duration::from_micros(200);
 
 /// How long a transition takes with [`Fault::ResetDuringTransitionDooms`].
 const SLOW_TRANSITION: Duration = Duration::from_millis(1);
+
+/// How often a model that does something by itself looks at the time.
+const CLOCK_PERIOD: Duration = Duration::from_millis(1);
+
+/// A transfer that can go on is over within this.
+const DMA_LIMIT: Duration = Duration::from_secs(2);
 
 /// A device in this process. Its sessions may outlive it, as a data_fd may outlive the device's descriptor.
 pub struct ModelDevice {
@@ -150,14 +158,18 @@ impl Device for ModelDevice {
         self.shared.change(|machine| machine.write_memory(offset, bytes))
     }
 
-    // The model never interrupts, so there is nothing to remember.
     fn set_irqs(&self, index: u32, events: &[BorrowedFd<'_>]) -> Result<i32, Errno> {
         let irqs = self.irq_info(index)?.count as usize;
-        if events.len() > irqs { Err(Errno::EINVAL) } else { Ok(0) }
+        if events.len() > irqs {
+            return Err(Errno::EINVAL);
+        }
+        let event = events.first().map(BorrowedFd::try_clone_to_owned).transpose().map_err(|_| Errno::EMFILE)?;
+        self.shared.lock().set_interrupt_event(event);
+        Ok(0)
     }
 
     fn map(&self, iova: u64, memory: &DmaMemory) -> Result<i32, Errno> {
-        self.shared.lock().map(iova, memory.bytes() as u64)
+        self.shared.lock().map(iova, memory)
     }
 
     fn unmap(&self, iova: u64, bytes: u64) -> Result<u64, Errno> {
@@ -171,7 +183,19 @@ impl Device for ModelDevice {
 
     fn stimulate(&self, stimulus: Stimulus) -> Result<(), StimulusError> {
         self.shared.change(|machine| machine.stimulate(stimulus));
-        Ok(())
+        match stimulus {
+            Stimulus::FinishDma => self.shared.finish_dma(),
+            _ => Ok(()),
+        }
+    }
+
+    fn observe(&self, observation: Observation) -> Result<Vec<u8>, StimulusError> {
+        Ok(self.shared.change(|machine| machine.observe(observation)))
+    }
+
+    fn nature(&self) -> Nature {
+        let line = InterruptLine { index: ONLY_IRQ, vector: 0, within: Duration::from_secs(2) };
+        Nature { interrupt: Some(line), ..Nature::default() }
     }
 }
 
@@ -196,10 +220,47 @@ impl Shared {
     }
 
     /// Does something that those who wait may want to know of.
-    fn change<R>(&self, action: impl FnOnce(&mut Machine) -> R) -> R {
-        let result = action(&mut self.lock());
+    fn change<R>(self: &Arc<Self>, action: impl FnOnce(&mut Machine) -> R) -> R {
+        let mut machine = self.lock();
+        machine.tick(Instant::now());
+        let result = action(&mut machine);
+        self.wind_clock(&mut machine);
+        drop(machine);
         self.changed.notify_all();
         result
+    }
+
+    /// Has somebody look at the time, as long as there is reason to and the device is there.
+    fn wind_clock(self: &Arc<Self>, machine: &mut Machine) {
+        if machine.has_clock || !machine.needs_clock() {
+            return;
+        }
+        let shared = Arc::downgrade(self);
+        let clock = move || {
+            while let Some(shared) = shared.upgrade() {
+                let mut machine = shared.lock();
+                machine.tick(Instant::now());
+                machine.has_clock = machine.needs_clock();
+                let goes_on = machine.has_clock;
+                drop(machine);
+                shared.changed.notify_all();
+                if !goes_on {
+                    return;
+                }
+                drop(shared);
+                thread::sleep(CLOCK_PERIOD);
+            }
+        };
+        // Without a thread to be had, time passes with the next call.
+        machine.has_clock = thread::Builder::new().spawn(clock).is_ok();
+    }
+
+    fn finish_dma(&self) -> Result<(), StimulusError> {
+        let waiting = |machine: &mut Machine| machine.dma_outcome().is_none();
+        let waited = self.changed.wait_timeout_while(self.lock(), DMA_LIMIT, waiting);
+        let (machine, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let outcome = machine.dma_outcome().unwrap_or_else(|| Err(format!("it is not over after {DMA_LIMIT:?}")));
+        outcome.map_err(|why| StimulusError::Failed { what: Stimulus::FinishDma.to_string(), why })
     }
 
     /// Waits until something has come about, at most this long.

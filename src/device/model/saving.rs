@@ -29,6 +29,8 @@ pub(super) struct Saving {
     initial: usize,
     /// Pages that changed since they were put into a record.
     dirty: BTreeSet<usize>,
+    /// Whether there is new initial data of which nobody was told.
+    reinit: bool,
     /// Whether the queue holds everything that will ever come.
     complete: bool,
     /// How often a read met an end, temporary or permanent.
@@ -57,6 +59,7 @@ impl Saving {
             queue: VecDeque::from(record::begin()),
             initial: INITIAL_BYTES,
             dirty: BTreeSet::new(),
+            reinit: false,
             complete: false,
             ends_met: 0,
             small_reads: 0,
@@ -88,6 +91,29 @@ impl Saving {
     pub(super) fn forget_unread(&mut self) {
         self.queue.clear();
         self.initial = 0;
+    }
+
+    /// The device was reconfigured: all of it is initial data again, and the user is told so if that was agreed on.
+    pub(super) fn reinit(&mut self, tells: bool, memory: &Memory) {
+        if self.complete {
+            return;
+        }
+        if !tells {
+            return self.mark_dirty(0..PAGES);
+        }
+        if !self.has(Fault::ReinitKeepsDirty) {
+            self.dirty.clear();
+        }
+        for page in 0..PAGES {
+            self.enqueue(page, memory);
+        }
+        self.initial = self.queue.len();
+        self.reinit = !self.has(Fault::ReinitUnsaid);
+    }
+
+    /// Whether there is new initial data of which nobody was told. Asking is being told.
+    pub(super) fn tell_reinit(&mut self) -> bool {
+        std::mem::take(&mut self.reinit)
     }
 
     /// The device has stopped: this memory is what the stream must restore.

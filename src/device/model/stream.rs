@@ -11,7 +11,7 @@ use super::session::Transfer;
 use crate::device::{EpollSet, Stream};
 use crate::uapi::Errno;
 use crate::uapi::feature::Placement;
-use crate::uapi::precopy::{PRECOPY_INFO_BYTES, PrecopyInfoCall};
+use crate::uapi::precopy::{PRECOPY_INFO_BYTES, PRECOPY_INFO_REINIT, PrecopyInfoCall};
 use crate::uapi::stream::{Interest, Readiness, Trigger};
 
 /// How long a read takes, at most, with [`Fault::ReaderNotWoken`].
@@ -255,8 +255,9 @@ impl Machine {
             return Ok(PRECOPY_INFO_BYTES as i32);
         }
         // Without the opt-in the flags have no meaning, and kernels hand them back as they came in.
-        if self.precopy_info_v2 && !spec.has(Fault::PrecopyInfoEchoesFlags) {
-            call.flags = 0;
+        let says_reinit = self.precopy_info_v2 || spec.has(Fault::ReinitWithoutOptIn);
+        if says_reinit && !spec.has(Fault::PrecopyInfoEchoesFlags) {
+            call.flags = if saving.tell_reinit() { PRECOPY_INFO_REINIT } else { 0 };
         }
         let estimate = saving.estimate();
         call.initial_bytes = estimate.initial_bytes;

@@ -5,10 +5,13 @@
 //! The bench writes down all that is done, and puts the device back when the check is over.
 
 mod bring;
+mod data_fd;
 mod expect;
 mod kernel_version;
 mod operations;
+mod stimuli;
 mod tell;
+mod waiting;
 
 use std::time::Instant;
 
@@ -25,9 +28,13 @@ use super::record::Recorder;
 use super::session::{Direction, Session};
 use super::trace::{Step, Tracer};
 use super::verdict::{Verdict, verdict_of};
+pub use data_fd::Estimates;
 pub use kernel_version::{Host, KernelVersion};
 pub use operations::{Drained, StreamEnd};
-pub use tell::{errno_name, names_of, tell_return, tell_size, tell_state, tell_transition};
+use stimuli::Stirred;
+pub use stimuli::{DmaArea, Interrupts};
+pub use tell::{errno_name, names_of, tell_readiness, tell_return, tell_size, tell_state, tell_transition};
+pub use waiting::{Raced, Wait, WaitEnd, Waited};
 
 /// The device under test, and all that happened to it since the check began.
 pub struct Bench {
@@ -42,6 +49,7 @@ pub struct Bench {
     paths: Vec<ObservedPath>,
     notes: Vec<String>,
     saved: Option<Vec<u8>>,
+    stirred: Stirred,
 }
 
 /// What the device says of its own migration.
@@ -108,6 +116,7 @@ impl Bench {
             paths: Vec::new(),
             notes: Vec::new(),
             saved: None,
+            stirred: Stirred::default(),
         }
     }
 
@@ -224,9 +233,14 @@ impl Bench {
         if self.migration == Migration::Absent {
             return None;
         }
-        let reset = self.return_to_running(nothing_went_wrong).err()?;
+        let Err(reset) = self.return_to_running(nothing_went_wrong) else {
+            // A reset, which is what helps, has been tried where something could not be settled.
+            let _ = self.settle();
+            return None;
+        };
         let reopened = self.reopen();
         if self.is_running() {
+            let _ = self.settle();
             return None;
         }
         Some(format!(

@@ -9,10 +9,8 @@ use super::tell::{errno_name, placement_name, tell_return, tell_size, tell_trans
 use super::{Bench, Migration, Requested};
 use crate::device::migration::StateAnswer;
 use crate::fsm::route;
-use crate::harness::check::{Interruption, Judgement, Skip};
 use crate::harness::outcome::ObservedPath;
 use crate::harness::session::Session;
-use crate::stimulus::{Stimulus, StimulusError};
 use crate::uapi::Errno;
 use crate::uapi::feature::{FeatureCall, Placement};
 use crate::uapi::memory::DmaMemory;
@@ -304,27 +302,6 @@ impl Bench {
     pub fn close(&mut self, session: Session) {
         let what = format!("close data_fd {}", session.stream().number());
         self.recorder.operation(what, || drop(session), |()| "ok".to_owned());
-    }
-
-    /// Makes the device do something; a device that lacks the stimulus makes the check skip.
-    ///
-    /// # Errors
-    /// The skip.
-    pub fn stimulate(&mut self, stimulus: Stimulus) -> Judgement {
-        let device = self.device.as_ref();
-        self.recorder
-            .operation(
-                format!("stimulus: {stimulus}"),
-                || device.stimulate(stimulus),
-                |result| match result {
-                    Ok(()) => "ok".to_owned(),
-                    Err(error) => error.to_string(),
-                },
-            )
-            .map_err(|error| match error {
-                StimulusError::Lacking(_) => Interruption::Skip(Skip::Lacking(error.to_string())),
-                StimulusError::Failed { .. } => Interruption::Blocked(error.to_string()),
-            })
     }
 
     /// Leaves a remark in the outcome.

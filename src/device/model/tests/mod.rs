@@ -3,6 +3,7 @@
 mod calls;
 mod faults;
 mod sessions;
+mod stimuli;
 mod walk;
 
 use std::fmt::Debug;

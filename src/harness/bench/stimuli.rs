@@ -1,0 +1,275 @@
+//! Making the device do something, and looking at what it does. What a check stirs up here is settled when the check is
+//! over, however it ends.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use nix::sys::eventfd::{EfdFlags, EventFd};
+
+use super::Bench;
+use super::tell::{errno_name, tell_return};
+use crate::harness::check::{Interruption, Judgement, Skip};
+use crate::stimulus::nature::{InterruptLine, Nature};
+use crate::stimulus::{DmaDirection, Observation, Stimulus, StimulusError};
+use crate::uapi::Errno;
+use crate::uapi::memory::DmaMemory;
+
+/// What is going on at the device because the check wanted it.
+#[derive(Debug, Default)]
+pub(super) struct Stirred {
+    working: bool,
+    dma: bool,
+    mapped: Vec<DmaArea>,
+    listening: Option<u32>,
+    pub(super) logging: bool,
+}
+
+/// Memory that the device may reach through an I/O address until the check is over. A clone is the same memory.
+#[derive(Debug, Clone)]
+pub struct DmaArea {
+    /// The I/O address that it begins at.
+    pub iova: u64,
+    memory: DmaMemory,
+}
+
+/// The events that the device's interrupts signal until the check is over.
+#[derive(Debug)]
+pub struct Interrupts {
+    line: InterruptLine,
+    events: Vec<EventFd>,
+}
+
+impl DmaArea {
+    /// How many bytes it has.
+    pub fn bytes(&self) -> usize {
+        self.memory.bytes()
+    }
+
+    /// What is in it now.
+    pub fn contents(&self) -> Vec<u8> {
+        self.memory.read(0, self.memory.bytes())
+    }
+
+    /// Puts these bytes into it, from its beginning.
+    pub fn fill(&self, bytes: &[u8]) {
+        self.memory.write(0, bytes);
+    }
+}
+
+impl Bench {
+    /// What kind of device it is, in what the uAPI leaves open.
+    pub fn nature(&self) -> Nature {
+        self.device.nature()
+    }
+
+    /// Makes the device do something; a device that lacks the stimulus makes the check skip.
+    ///
+    /// # Errors
+    /// The skip, or what went wrong.
+    pub fn stimulate(&mut self, stimulus: Stimulus) -> Judgement {
+        self.try_stimulus(stimulus).map_err(into_interruption)
+    }
+
+    /// The same where failing tells something about the device.
+    ///
+    /// # Errors
+    /// What went wrong.
+    pub fn try_stimulus(&mut self, stimulus: Stimulus) -> Result<(), StimulusError> {
+        let device = self.device.as_ref();
+        let what = format!("stimulus: {stimulus}");
+        let result = self.recorder.operation(what, || device.stimulate(stimulus), tell);
+        match (stimulus, &result) {
+            (Stimulus::StartWork, Ok(())) => self.stirred.working = true,
+            (Stimulus::StopWork, Ok(())) => self.stirred.working = false,
+            (Stimulus::Dma { .. }, Ok(())) => self.stirred.dma = true,
+            (Stimulus::FinishDma, Ok(())) => self.stirred.dma = false,
+            _ => {}
+        }
+        result
+    }
+
+    /// Internal state that can be compared: equal before a save and after the restore of what was saved.
+    ///
+    /// # Errors
+    /// The skip of a device that cannot show it, or what went wrong.
+    pub fn device_state(&mut self) -> Judgement<Vec<u8>> {
+        self.observe(Observation::State)
+    }
+
+    /// Internal state that moves by itself while the device runs and work is started.
+    ///
+    /// # Errors
+    /// The skip of a device that cannot show it, or what went wrong.
+    pub fn progress(&mut self) -> Judgement<Vec<u8>> {
+        self.observe(Observation::Progress)
+    }
+
+    fn observe(&mut self, observation: Observation) -> Judgement<Vec<u8>> {
+        let device = self.device.as_ref();
+        self.recorder
+            .operation(
+                observation.to_string(),
+                || device.observe(observation),
+                |seen| match seen {
+                    Ok(bytes) => format!("{} bytes, digest {:08x}", bytes.len(), digest(bytes)),
+                    Err(error) => error.to_string(),
+                },
+            )
+            .map_err(into_interruption)
+    }
+
+    /// Lets the device reach so much memory, rounded up, from an I/O address on, until the check is over. It is filled
+    /// with a pattern in which every write shows.
+    ///
+    /// # Errors
+    /// What stood in the way.
+    pub fn map_area(&mut self, iova: u64, bytes: usize) -> Judgement<DmaArea> {
+        let memory = DmaMemory::new(bytes).map_err(|errno| blocked("allocate memory", errno))?;
+        memory.write(0, &pattern(memory.bytes()));
+        self.map(iova, &memory).map_err(|errno| blocked("map memory for DMA", errno))?;
+        let area = DmaArea { iova, memory };
+        self.stirred.mapped.push(area.clone());
+        Ok(area)
+    }
+
+    /// Begins one transfer into or out of an area, from its beginning on.
+    ///
+    /// # Errors
+    /// The skip of a device without the stimulus, or what went wrong.
+    pub fn begin_dma(&mut self, direction: DmaDirection, area: &DmaArea, bytes: usize, after: Duration) -> Judgement {
+        self.stimulate(Stimulus::Dma { direction, iova: area.iova, bytes: bytes as u64, after })
+    }
+
+    /// Has the interrupt that the stimulus raises signal an event, until the check is over.
+    ///
+    /// # Errors
+    /// The skip of a device without the stimulus, or what went wrong.
+    pub fn listen(&mut self) -> Judgement<Interrupts> {
+        let line = self.nature().interrupt.ok_or_else(|| {
+            let asked = Stimulus::Interrupt { after: Duration::ZERO };
+            Interruption::Skip(Skip::Lacking(StimulusError::Lacking(asked.to_string()).to_string()))
+        })?;
+        let events = (0..=line.vector)
+            .map(|_| EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC))
+            .collect::<Result<Vec<_>, Errno>>()
+            .map_err(|errno| blocked("make an eventfd", errno))?;
+        let borrowed: Vec<BorrowedFd<'_>> = events.iter().map(AsFd::as_fd).collect();
+        self.set_irqs(line.index, &borrowed).map_err(|errno| blocked("SET_IRQS", errno))?;
+        self.stirred.listening = Some(line.index);
+        Ok(Interrupts { line, events })
+    }
+
+    /// `VFIO_DEVICE_SET_IRQS`: has the interrupts of an index, from the first one, signal these events.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    pub fn set_irqs(&mut self, index: u32, events: &[BorrowedFd<'_>]) -> Result<i32, Errno> {
+        let device = self.device.as_ref();
+        let what = format!("SET_IRQS {index} to {} events", events.len());
+        self.recorder.operation(what, || device.set_irqs(index, events), tell_return)
+    }
+
+    /// Whether an interrupt came by now, or within this time.
+    pub fn interrupted(&mut self, interrupts: &Interrupts, within: Duration) -> bool {
+        self.recorder.operation(
+            format!("wait for an interrupt, {} ms at most", within.as_millis()),
+            || interrupts.came(within),
+            |came| if *came { "it came" } else { "none" }.to_owned(),
+        )
+    }
+
+    /// Ends what the check has stirred up, on a device that is in RUNNING. Fails if the device goes on.
+    pub(super) fn settle(&mut self) -> Result<(), ()> {
+        let Stirred { working, dma, mapped, listening, logging } = std::mem::take(&mut self.stirred);
+        let mut settled = Ok(());
+        if working {
+            settled = settled.and(self.try_stimulus(Stimulus::StopWork).map_err(drop));
+        }
+        if dma {
+            settled = settled.and(self.try_stimulus(Stimulus::FinishDma).map_err(drop));
+        }
+        if logging {
+            settled = settled.and(self.dma_logging_stop().map(drop).map_err(drop));
+        }
+        if settled.is_err() {
+            // Whatever goes on, it must not reach memory that is about to go away. What reset answers shows in the
+            // state.
+            let _ = self.reset();
+        }
+        for area in mapped {
+            // A mapping that the kernel does not give back is harmless but for the next check, which says so.
+            let _ = self.unmap(area.iova, area.bytes());
+        }
+        if let Some(index) = listening {
+            let _ = self.set_irqs(index, &[]);
+        }
+        self.stirred = Stirred::default();
+        settled
+    }
+
+    /// Ends the log of pages written by DMA.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    pub fn dma_logging_stop(&mut self) -> Result<i32, Errno> {
+        let device = self.device.as_ref();
+        let answer = self.recorder.operation("SET DMA_LOGGING_STOP".into(), || device.dma_logging_stop(), tell_return);
+        self.stirred.logging &= answer.is_err();
+        answer
+    }
+}
+
+impl Interrupts {
+    /// Where they are expected, and within which time.
+    pub fn line(&self) -> InterruptLine {
+        self.line
+    }
+
+    fn came(&self, within: Duration) -> bool {
+        use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+        let until = Instant::now() + within;
+        loop {
+            if self.events.iter().any(|event| event.read().is_ok_and(|count| count > 0)) {
+                return true;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            let mut fds: Vec<PollFd<'_>> =
+                self.events.iter().map(|event| PollFd::new(event.as_fd(), PollFlags::POLLIN)).collect();
+            // Rounded up, lest the rest of a millisecond becomes a busy loop.
+            let timeout = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
+            // An error shows in the next read, or in time running out.
+            let _ = poll(&mut fds, timeout);
+        }
+    }
+}
+
+/// Bytes of which no page is like another one, and none is all zeroes or all ones.
+fn pattern(bytes: usize) -> Vec<u8> {
+    (0..bytes).map(|at| (at.wrapping_mul(31) ^ (at >> 8) ^ (at >> 12)) as u8 | 1).collect()
+}
+
+/// A short number for the record.
+fn digest(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0x811c_9dc5, |sum, byte| (sum ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+}
+
+fn tell(result: &Result<(), StimulusError>) -> String {
+    match result {
+        Ok(()) => "ok".to_owned(),
+        Err(error) => error.to_string(),
+    }
+}
+
+pub(super) fn into_interruption(error: StimulusError) -> Interruption {
+    match error {
+        StimulusError::Lacking(_) => Interruption::Skip(Skip::Lacking(error.to_string())),
+        StimulusError::Failed { .. } => Interruption::Blocked(error.to_string()),
+    }
+}
+
+fn blocked(what: &str, errno: Errno) -> Interruption {
+    Interruption::Blocked(format!("failed to {what}: {}", errno_name(errno)))
+}

@@ -3,6 +3,7 @@
 mod discover;
 mod fsm;
 mod health;
+mod precopy;
 mod reset;
 mod session;
 
@@ -14,7 +15,7 @@ use crate::uapi::state::State;
 
 /// Every check, chapter by chapter, in the order in which they run.
 pub fn all() -> Vec<Check> {
-    [discover::checks(), fsm::checks(), session::checks(), reset::checks(), health::checks()]
+    [discover::checks(), fsm::checks(), session::checks(), precopy::checks(), reset::checks(), health::checks()]
         .into_iter()
         .flatten()
         .collect()

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 pub mod discover;
 pub mod fsm;
 pub mod health;
+pub mod precopy;
 pub mod reset;
 pub mod session;
 
@@ -37,7 +38,7 @@ pub struct Requirement {
 
 /// Every requirement, chapter by chapter.
 pub fn all() -> impl Iterator<Item = &'static Requirement> {
-    [discover::ALL, fsm::ALL, session::ALL, reset::ALL, health::ALL].into_iter().flatten().copied()
+    [discover::ALL, fsm::ALL, session::ALL, precopy::ALL, reset::ALL, health::ALL].into_iter().flatten().copied()
 }
 
 /// The requirement of that id.

@@ -81,12 +81,7 @@ impl PrecopyInfoCall {
     }
 
     /// `before_end` bytes lie just before the end of the accessible memory, the rest behind it; 0 puts all in front.
-    fn make_guarded(
-        &self,
-        data_fd: BorrowedFd<'_>,
-        protection: Protection,
-        before_end: usize,
-    ) -> Result<i32, Errno> {
+    fn make_guarded(&self, data_fd: BorrowedFd<'_>, protection: Protection, before_end: usize) -> Result<i32, Errno> {
         let mut bytes = self.header().to_vec();
         bytes.extend([0; PRECOPY_INFO_BYTES as usize - HEADER_BYTES]);
         let pages = GuardedPages::new(&bytes, before_end, protection)?;

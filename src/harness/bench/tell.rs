@@ -69,12 +69,8 @@ pub fn tell_readiness(answer: &Result<Readiness, Errno>) -> String {
         Ok(ready) => ready,
         Err(errno) => return errno_name(*errno),
     };
-    let flags = [
-        (ready.readable, "POLLIN"),
-        (ready.writable, "POLLOUT"),
-        (ready.error, "POLLERR"),
-        (ready.hang_up, "POLLHUP"),
-    ];
+    let flags =
+        [(ready.readable, "POLLIN"), (ready.writable, "POLLOUT"), (ready.error, "POLLERR"), (ready.hang_up, "POLLHUP")];
     let names: Vec<&str> = flags.into_iter().filter(|(is_set, _)| *is_set).map(|(_, name)| name).collect();
     if names.is_empty() { "nothing".to_owned() } else { names.join(" ") }
 }

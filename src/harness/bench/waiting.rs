@@ -112,15 +112,18 @@ impl Bench {
         let begun: Vec<Option<String>> = waiters.iter_mut().map(Waiter::until_it_waits).collect();
         for (waiter, ended) in waiters.iter().zip(&begun) {
             let told = ended.clone().unwrap_or_else(|| "waits".to_owned());
-            self.recorder.operation(format!("another thread: {} data_fd {number}", waiter.wait), || told, String::clone);
+            self.recorder.operation(
+                format!("another thread: {} data_fd {number}", waiter.wait),
+                || told,
+                String::clone,
+            );
         }
         let done = action(self);
         let ends = waiters.iter().zip(begun).map(|(waiter, begun)| match begun {
             Some(answer) => WaitEnd::AtOnce(answer),
             None => waiter.until_it_ends(),
         });
-        let waited: Vec<Waited> =
-            ends.zip(waits).map(|(end, wait)| Waited { wait: *wait, end }).collect();
+        let waited: Vec<Waited> = ends.zip(waits).map(|(end, wait)| Waited { wait: *wait, end }).collect();
         for Waited { wait, end } in &waited {
             self.recorder.operation(format!("the other thread in {wait}"), || end.to_string(), String::clone);
         }

@@ -7,7 +7,7 @@ mod precopy;
 mod reset;
 mod session;
 
-use crate::harness::bench::Bench;
+use crate::harness::bench::{Bench, Drained, StreamEnd};
 use crate::harness::check::{Check, Interruption, Judgement};
 use crate::uapi::Errno;
 use crate::uapi::feature::{Feature, FeatureCall, MigState, Placement, Verb};
@@ -43,6 +43,14 @@ fn set_unanswerable(bench: &mut Bench, to: State) -> (String, Result<i32, Errno>
         .placed(Placement::ReadOnly);
     let answer = bench.feature(&mut call);
     (format!("SET {to} in RUNNING, in memory that cannot be written"), answer)
+}
+
+/// A check that needs a whole stream met a device that does not end it well, which is for the stop_copy chapter to judge.
+fn require_permanent_end(drained: &Drained) -> Judgement {
+    match drained.end {
+        StreamEnd::Permanent => Ok(()),
+        ref end => Err(Interruption::Blocked(format!("the permanent end was not reached: read came to {end}"))),
+    }
 }
 
 /// A check that needs a data_fd met a device that gave none, which is for the session chapter to judge.

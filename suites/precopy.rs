@@ -1,7 +1,9 @@
 //! PRE_COPY: what PRECOPY_INFO estimates, the temporary end of the stream, and waiting for what comes after it.
 
+use std::fmt;
+
 use crate::harness::bench::{
-    Bench, Estimates, KernelVersion, Raced, StreamEnd, Wait, WaitEnd, errno_name, names_of, tell_readiness,
+    Bench, Drained, Estimates, KernelVersion, Raced, StreamEnd, Wait, WaitEnd, errno_name, names_of, tell_readiness,
     tell_return, tell_size,
 };
 use crate::harness::check::{Check, Interruption, Judgement, Skip};
@@ -14,7 +16,7 @@ use crate::uapi::feature::{Feature, FeatureCall, Placement, Verb};
 use crate::uapi::precopy::{PRECOPY_INFO_BYTES, PRECOPY_INFO_REINIT, PrecopyInfoCall};
 use crate::uapi::state::State;
 
-use super::lower;
+use super::{lower, require_permanent_end};
 
 const PRE_COPY_STATES: [State; 2] = [State::PreCopy, State::PreCopyP2p];
 
@@ -211,6 +213,9 @@ fn initial_bytes_at_first(bench: &mut Bench) -> Judgement {
 fn initial_bytes_fall(bench: &mut Bench) -> Judgement {
     let session = bench.bring_to_session(State::PreCopy)?;
     let first = bench.estimates(&session)?;
+    if first.initial_bytes == 0 {
+        return Err(Interruption::Blocked("there is no initial data".to_owned()));
+    }
     let unread = bench.estimates(&session)?;
     let kept = unread.initial_bytes == first.initial_bytes;
     let asked = "PRECOPY_INFO twice with nothing read in between";
@@ -310,9 +315,7 @@ fn promise(bench: &mut Bench, read: Read) -> Judgement {
     let promised = bench.estimates(&session)?.sum();
     let drained = bench.drain(&session);
     let came = drained.bytes.len() as u64;
-    if drained.end != StreamEnd::Temporary {
-        return Err(Interruption::Blocked(format!("the temporary end was not reached: read came to {}", drained.end)));
-    }
+    require_temporary_end(&drained)?;
     let asked = format!("read what PRECOPY_INFO promises, {}", read.name().replace('_', " "));
     let actual = format!("{came} bytes, then {}", drained.end);
     bench.judge(&PROMISE, came >= promised, &asked, format!("at least {promised} bytes"), &actual)?;
@@ -323,33 +326,49 @@ fn promise(bench: &mut Bench, read: Read) -> Judgement {
 fn zero_is_end(bench: &mut Bench, read: Read) -> Judgement {
     let session = bring_to_read(bench, read)?;
     let asked = format!("PRECOPY_INFO, then read, {}", read.name().replace('_', " "));
-    let (mut kept, mut actual) = agreement(bench, &session, read)?;
+    let mut seen = look_and_read(bench, &session)?;
+    if read != Read::All {
+        // Promised data that does not come is a broken promise, which is judged elsewhere.
+        let kept = seen.at_end || seen.estimates.sum() > 0;
+        return bench.judge(&ZERO_IS_END, kept, asked, "no data if both estimates are 0", seen.to_string());
+    }
     for _ in 1..TRIES {
-        if kept {
+        if seen.agrees() {
             break;
         }
-        // Whatever made them disagree, it is not the data that came in between.
+        // A device that is never idle may have changed in between.
         bench.drain(&session);
-        (kept, actual) = agreement(bench, &session, Read::All)?;
+        seen = look_and_read(bench, &session)?;
     }
-    bench.judge(&ZERO_IS_END, kept, asked, "ENOMSG exactly if both estimates are 0", actual)
+    bench.judge(&ZERO_IS_END, seen.agrees(), asked, "ENOMSG exactly if both estimates are 0", seen.to_string())
 }
 
-fn agreement(bench: &mut Bench, session: &Session, read: Read) -> Judgement<(bool, String)> {
+/// What PRECOPY_INFO said, and whether read then met the temporary end.
+struct Seen {
+    estimates: Estimates,
+    at_end: bool,
+}
+
+impl Seen {
+    fn agrees(&self) -> bool {
+        self.at_end == (self.estimates.sum() == 0)
+    }
+}
+
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let read = if self.at_end { "ENOMSG" } else { "data" };
+        write!(f, "{}, then {read} from read", self.estimates)
+    }
+}
+
+fn look_and_read(bench: &mut Bench, session: &Session) -> Judgement<Seen> {
     let estimates = bench.estimates(session)?;
-    let mut byte = [0u8];
-    let answer = bench.read(session, &mut byte);
-    let at_end = match answer {
-        Ok(1) => false,
-        Err(Errno::ENOMSG) => true,
-        answer => return Err(Interruption::Blocked(format!("read answered {} in PRE_COPY", tell_size(&answer)))),
-    };
-    // Where data was promised and did not come, that is another rule's matter unless the end was really reached.
-    let kept = match read {
-        Read::All => at_end == (estimates.sum() == 0),
-        _ => at_end || estimates.sum() > 0,
-    };
-    Ok((kept, format!("{estimates}, then {} from read", tell_size(&answer))))
+    match bench.read(session, &mut [0u8]) {
+        Ok(1..) => Ok(Seen { estimates, at_end: false }),
+        Err(Errno::ENOMSG) => Ok(Seen { estimates, at_end: true }),
+        answer => Err(Interruption::Blocked(format!("read answered {} in PRE_COPY", tell_size(&answer)))),
+    }
 }
 
 fn end_is_enomsg(bench: &mut Bench, state: State) -> Judgement {
@@ -462,8 +481,7 @@ fn left(bench: &mut Bench, read: Read) -> Judgement {
     let saved = bench.device_state().ok();
     let drained = bench.drain(&session);
     let asked = format!("leave PRE_COPY for STOP_COPY {}", read.name().replace('_', " "));
-    let kept = drained.end == StreamEnd::Permanent;
-    bench.judge(&LEAVE, kept, &asked, "the permanent end", drained.end.to_string())?;
+    require_permanent_end(&drained)?;
     stream.extend(drained.bytes);
     bench.bring_back()?;
     // Something to be seen to be restored, where that can be had.
@@ -493,9 +511,10 @@ fn cancelled(bench: &mut Bench) -> Judgement {
     let expected = format!("no more descriptors than the {before} before");
     bench.judge(&CANCEL, after <= before, &asked, expected, format!("{after} descriptors"))?;
     let session = bench.bring_to_session(State::StopCopy)?;
-    let end = bench.drain(&session).end;
-    let kept = end == StreamEnd::Permanent;
-    bench.judge(&CANCEL, kept, format!("{asked}, then save"), "a whole stream", end.to_string())
+    let drained = bench.drain(&session);
+    require_permanent_end(&drained)?;
+    let actual = format!("{} bytes", drained.bytes.len());
+    bench.judge(&CANCEL, !drained.bytes.is_empty(), format!("{asked}, then save"), "a stream", actual)
 }
 
 fn v2_without_pre_copy(bench: &mut Bench) -> Judgement {
@@ -605,10 +624,7 @@ fn read_so_far(bench: &mut Bench, session: &Session, read: Read) -> Judgement<Ve
         }
         Read::All | Read::AllThenChanged => {
             let drained = bench.drain(session);
-            if drained.end != StreamEnd::Temporary {
-                let why = format!("the temporary end was not reached: read came to {}", drained.end);
-                return Err(Interruption::Blocked(why));
-            }
+            require_temporary_end(&drained)?;
             if read == Read::AllThenChanged {
                 bench.stimulate(Stimulus::Dirty(CHANGED_BYTES))?;
             }
@@ -617,10 +633,19 @@ fn read_so_far(bench: &mut Bench, session: &Session, read: Read) -> Judgement<Ve
     }
 }
 
+fn require_temporary_end(drained: &Drained) -> Judgement {
+    match drained.end {
+        StreamEnd::Temporary => Ok(()),
+        ref end => Err(Interruption::Blocked(format!("the temporary end was not reached: read came to {end}"))),
+    }
+}
+
 /// Reads half of what is there, and says how much that was.
 fn read_half(bench: &mut Bench, session: &Session, bytes: u64) -> Judgement<usize> {
-    let half = (bytes / 2).max(1);
-    Ok(read_up_to(bench, session, half as usize)?.len())
+    match read_up_to(bench, session, (bytes / 2).max(1) as usize)?.len() {
+        0 => Err(Interruption::Blocked(format!("nothing can be read of {bytes} bytes that were promised"))),
+        count => Ok(count),
+    }
 }
 
 /// Reads at most so many bytes.

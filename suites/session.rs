@@ -2,7 +2,7 @@
 //! afterwards.
 
 use crate::fsm::{Route, route};
-use crate::harness::bench::{Bench, Requested, StreamEnd, Wait, tell_return, tell_size};
+use crate::harness::bench::{Bench, Requested, Wait, tell_return, tell_size};
 use crate::harness::check::{Check, Interruption, Judgement};
 use crate::harness::session::{Direction, Session};
 use crate::requirement::session::*;
@@ -10,7 +10,7 @@ use crate::uapi::Errno;
 use crate::uapi::feature::{Feature, FeatureCall, MigState, Verb};
 use crate::uapi::state::State;
 
-use super::{lower, set_unanswerable, stream_for};
+use super::{lower, require_permanent_end, set_unanswerable, stream_for};
 
 /// Every move inside the saving group that some capability set has.
 const INSIDE_SAVING_GROUP: [(State, State); 4] = [
@@ -229,7 +229,7 @@ fn none_free(bench: &mut Bench, state: State) -> Judgement {
 
 /// Loses a data_fd in both ways by turns, and counts descriptors.
 fn lost_a_hundred_times(bench: &mut Bench) -> Judgement {
-    let state = if bench.capabilities().pre_copy { State::PreCopy } else { State::StopCopy };
+    let state = State::StopCopy;
     let before = bench.open_descriptors()?;
     for time in 0..LOST {
         let (asked, answer) = match time % 2 {
@@ -290,13 +290,11 @@ fn read_by_another_process(bench: &mut Bench) -> Judgement {
     bench.judge(&OTHER_PROCESS, matches!(&read, Ok(bytes) if !bytes.is_empty()), asked, "data", told)?;
     let mut stream = read.unwrap_or_default();
     let drained = bench.drain(&session);
-    let asked = format!("{asked}, then the rest in the parent");
-    let kept = drained.end == StreamEnd::Permanent;
-    bench.judge(&OTHER_PROCESS, kept, &asked, "the permanent end", drained.end.to_string())?;
+    require_permanent_end(&drained)?;
     stream.extend(drained.bytes);
     bench.bring_back()?;
     let session = bench.bring_to_session(State::Resuming)?;
-    let asked = format!("{asked}, and load all of it");
+    let asked = format!("{asked}, the rest in the parent, and load all of it");
     let written = bench.write_all(&session, &stream);
     let kept = written == Ok(stream.len());
     bench.judge(&OTHER_PROCESS, kept, &asked, "the stream to be taken", tell_size(&written))?;

@@ -124,6 +124,7 @@ fn found(fault: Fault) -> Found {
             Breaks(vec![&precopy::POLL_WAKES_ON_DATA, &precopy::POLL_WAKES_ON_STOP_COPY, &session::WAKES_POLLER])
         }
         Fault::NonblockingReadsZero => Breaks(vec![&precopy::NONBLOCK]),
+        Fault::LastPageLost | Fault::DirtyPageLost | Fault::RegistersNotRestored => Breaks(vec![&precopy::LEAVE]),
         Fault::EarlyLeaveTruncates => Breaks(vec![&precopy::LEAVE]),
         Fault::PreCopyLeaksDescriptor => Breaks(vec![&precopy::CANCEL]),
         Fault::LostDescriptorStaysOpen => Breaks(vec![&session::LOST_LEAVES_NOTHING]),
@@ -138,8 +139,6 @@ fn found(fault: Fault) -> Found {
         Fault::EndOfStopCopyIsEnomsg
         | Fault::EndOfStopCopyIsOnce
         | Fault::UnreadableAtEndOfStopCopy
-        | Fault::LastPageLost
-        | Fault::DirtyPageLost
         | Fault::SmallReadsRepeat
         | Fault::StaleBytes
         | Fault::WorksWhileStopped => Later("stop_copy"),
@@ -147,8 +146,7 @@ fn found(fault: Fault) -> Found {
         | Fault::EmptyStreamAccepted
         | Fault::TruncatedStreamAccepted
         | Fault::TrailingDataAccepted
-        | Fault::FailedWriteForgotten
-        | Fault::RegistersNotRestored => Later("resuming"),
+        | Fault::FailedWriteForgotten => Later("resuming"),
         Fault::ReopenKeepsSession => Breaks(vec![&session::DEVICE_CLOSED]),
     }
 }
@@ -252,12 +250,13 @@ fn asks_for_a_blocked_arc(check: &str, _: &Outcome) -> bool {
     check.starts_with("fsm::stop_copy_to_pre_copy")
 }
 
-/// Two checks ask with a call of their own, whose target the record of operations does not show.
+/// Three checks ask with a call of their own, whose target the record of operations does not show.
 fn asks_for_resuming(check: &str, outcome: &Outcome) -> bool {
     let mut operations = outcome.evidence.operations.iter();
     let succeeds = |result: &Option<String>| result.as_ref().is_some_and(|result| result.starts_with("success"));
     operations.any(|operation| operation.what == "SET RESUMING" && succeeds(&operation.result))
-        || ["fsm::lost_answer_of_resuming", "session::not_handed_over_resuming"].contains(&check)
+        || ["fsm::lost_answer_of_resuming", "session::not_handed_over_resuming", "session::none_free_resuming"]
+            .contains(&check)
 }
 
 /// Runs all checks in their order on one device, as an executor does.

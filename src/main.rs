@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use vfio_conform::catalogue::{self, Filter, Format, Show};
 use vfio_conform::device::{DeviceName, Via};
 use vfio_conform::harness::executor::{self, ExecutorArguments};
 use vfio_conform::harness::keeper::ExecutorSpec;
@@ -16,10 +17,13 @@ use vfio_conform::lab::guest;
 use vfio_conform::lab::local::LocalLab;
 use vfio_conform::lab::pci::SUBCOMMAND;
 use vfio_conform::lab::qemu::{QemuLab, QemuOptions};
+use vfio_conform::probe::{Probe, ProbeArguments};
+use vfio_conform::report::console::terminal_width;
+use vfio_conform::requirement::Level;
 use vfio_conform::stimulus::profile::{Profile, Step};
 use vfio_conform::uapi::process::end_with_reader;
 use vfio_conform::uapi::state::Capabilities;
-use vfio_conform::{fsm, report};
+use vfio_conform::{fsm, probe, report};
 
 /// Tells whether a VFIO variant driver keeps the Linux VFIO migration protocol (v2, with PRE_COPY).
 #[derive(Debug, Parser)]
@@ -37,6 +41,12 @@ enum Command {
     /// Boot a guest with an emulated device and run the checks on it.
     #[command(after_help = QEMU_EXAMPLES)]
     Qemu(QemuCommand),
+    /// List the requirements and the checks; needs no device.
+    #[command(after_help = LIST_EXAMPLES)]
+    List(ListCommand),
+    /// Say what a requirement asks for, why, what goes wrong, and how to check it; needs no device.
+    #[command(after_help = EXPLAIN_EXAMPLES)]
+    Explain(ExplainCommand),
     /// Print what the protocol says about every pair of states.
     #[command(after_help = FSM_EXAMPLES)]
     Fsm(FsmCommand),
@@ -49,6 +59,9 @@ enum Command {
     /// Hold a device open and run the checks that standard input names.
     #[command(hide = true)]
     Executor(ExecutorArguments),
+    /// Look at the bundled PCI target from inside a guest.
+    #[command(hide = true, name = probe::SUBCOMMAND)]
+    Probe(ProbeArguments),
     /// Be the emulated PCI device.
     #[command(hide = true, name = SUBCOMMAND)]
     PciTarget(vfio_conform_pci_target::command::Arguments),
@@ -70,6 +83,19 @@ Examples:
   vfio-conform qemu --kernel 6.12.107 -- reset::           one chapter on another kernel
   vfio-conform qemu --kernel ~/linux                       a kernel tree that you have built
   vfio-conform qemu --kernel 7.3 --bare                    boot and power off: the floor of run times";
+
+const LIST_EXAMPLES: &str = "\
+Examples:
+  vfio-conform list                                        every requirement, by chapter
+  vfio-conform list --chapter session --level should       what a session should do
+  vfio-conform list ENOTTY feature                         those that speak of both
+  vfio-conform list --checks reset                         the checks, and what each can prove
+  vfio-conform list --format json                          all of it for programs";
+
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  vfio-conform explain session.end.dead                    a requirement
+  vfio-conform explain reset::from_stop                    a check";
 
 const FSM_EXAMPLES: &str = "\
 Examples:
@@ -112,6 +138,12 @@ struct QemuCommand {
     /// Boot and power off at once, and say how long it took
     #[arg(long)]
     bare: bool,
+    /// Run no checks but a probe of the bundled PCI target, and print what it saw as JSON
+    #[arg(long, hide = true, value_enum)]
+    probe: Option<Probe>,
+    /// A static program for the probe to compare reading with
+    #[arg(long, hide = true, value_name = "FILE")]
+    plain_read: Option<PathBuf>,
     #[command(flatten)]
     common: Common,
 }
@@ -127,6 +159,30 @@ struct Common {
     /// Options of libtest: filters, --exact, --skip, --list, --format pretty|terse|json (-- --help lists them)
     #[arg(last = true, value_name = "LIBTEST OPTIONS")]
     libtest: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct ListCommand {
+    /// Words that must be found in an id, a sentence, a source, a ruling or a name
+    words: Vec<String>,
+    /// One chapter
+    #[arg(long)]
+    chapter: Option<String>,
+    /// One level
+    #[arg(long)]
+    level: Option<Level>,
+    /// The checks instead of the requirements
+    #[arg(long)]
+    checks: bool,
+    /// For people, or both lists for programs
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Debug, Args)]
+struct ExplainCommand {
+    /// Id of a requirement, or name of a check
+    name: String,
 }
 
 #[derive(Debug, Args)]
@@ -171,10 +227,13 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Run(command) => run(command),
         Command::Qemu(command) => qemu(command),
+        Command::List(command) => list(command),
+        Command::Explain(command) => explain(&command),
         Command::Fsm(command) => Ok(print_fsm(&command)),
         Command::Report(command) => make_reports(&command),
         Command::Profile(ProfileCommand::Check { file }) => check_profile(&file),
         Command::Executor(arguments) => serve(&arguments),
+        Command::Probe(arguments) => look(&arguments),
         Command::PciTarget(arguments) => be_pci_target(&arguments),
     };
     match result {
@@ -223,6 +282,10 @@ fn qemu(command: QemuCommand) -> Outcome {
     if command.bare {
         return bare(&command.options);
     }
+    if let Some(probe) = command.probe {
+        println!("{}", vfio_conform::lab::qemu::probe(&command.options, probe, command.plain_read.as_deref())?);
+        return Ok(Exit::Conforms);
+    }
     let Some(arguments) = libtest_arguments(&command.common) else {
         return Ok(Exit::Conforms);
     };
@@ -260,6 +323,25 @@ fn libtest_arguments(common: &Common) -> Option<libtest_mimic::Arguments> {
     Some(arguments)
 }
 
+fn list(command: ListCommand) -> Outcome {
+    let filter = Filter { chapter: command.chapter, level: command.level, words: command.words };
+    let show = match command.checks {
+        true => Show::Checks,
+        false => Show::Requirements,
+    };
+    let text = catalogue::list(&filter, show, command.format, terminal_width())?;
+    end_with_reader();
+    anstream::print!("{text}");
+    Ok(Exit::Conforms)
+}
+
+fn explain(command: &ExplainCommand) -> Outcome {
+    let text = catalogue::explain(&command.name, terminal_width())?;
+    end_with_reader();
+    anstream::print!("{text}");
+    Ok(Exit::Conforms)
+}
+
 fn print_fsm(command: &FsmCommand) -> Exit {
     end_with_reader();
     let sets = command.caps.map_or(Capabilities::ALL.to_vec(), |set| vec![set]);
@@ -293,6 +375,11 @@ fn make_reports(command: &ReportCommand) -> Outcome {
 
 fn serve(arguments: &ExecutorArguments) -> Outcome {
     executor::serve(arguments)?;
+    Ok(Exit::Conforms)
+}
+
+fn look(arguments: &ProbeArguments) -> Outcome {
+    println!("{}", probe::run(arguments)?);
     Ok(Exit::Conforms)
 }
 

@@ -7,8 +7,9 @@ mod precopy;
 mod reset;
 mod session;
 
-use crate::harness::bench::{Bench, Drained, StreamEnd};
+use crate::harness::bench::{Bench, Drained};
 use crate::harness::check::{Check, Interruption, Judgement};
+use crate::harness::stream::StreamEnd;
 use crate::uapi::Errno;
 use crate::uapi::feature::{Feature, FeatureCall, MigState, Placement, Verb};
 use crate::uapi::state::State;

@@ -3,11 +3,12 @@
 use std::fmt;
 
 use crate::harness::bench::{
-    Bench, Drained, Estimates, KernelVersion, Raced, StreamEnd, Wait, WaitEnd, errno_name, names_of, tell_readiness,
-    tell_return, tell_size,
+    Bench, Drained, Estimates, KernelVersion, Raced, Wait, WaitEnd, errno_name, names_of, tell_readiness, tell_return,
+    tell_size,
 };
 use crate::harness::check::{Check, Interruption, Judgement, Skip};
 use crate::harness::session::Session;
+use crate::harness::stream::StreamEnd;
 use crate::requirement::Requirement;
 use crate::requirement::precopy::*;
 use crate::stimulus::Stimulus;

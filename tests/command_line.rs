@@ -13,8 +13,10 @@ use std::process::{Command, Stdio};
 use assert_cmd::Command as Assert;
 use tempfile::TempDir;
 
+use vfio_conform::catalogue;
 use vfio_conform::harness::verdict::{Exit, Verdict};
 use vfio_conform::report::{JOURNAL, JSON, JUNIT, Run};
+use vfio_conform::requirement;
 use vfio_conform::suites;
 
 /// What a command came to, as its caller sees it.
@@ -63,7 +65,7 @@ fn folder_with_run() -> (TempDir, Vec<u8>) {
 fn help_of_every_command() {
     let folder = folder();
     insta::assert_snapshot!("help", say(folder.path(), &["--help"]).whole());
-    for command in ["run", "qemu", "fsm", "report"] {
+    for command in ["run", "qemu", "list", "explain", "fsm", "report"] {
         insta::assert_snapshot!(format!("help_{command}"), say(folder.path(), &[command, "--help"]).whole());
     }
 }
@@ -101,6 +103,11 @@ fn refusals_say_what_is_wrong_and_what_to_do() {
         &["qemu", "--target", "mtty", "--devices", "2"],
         &["qemu", "--devices", "0"],
         &["fsm", "--caps", "p2p"],
+        &["list", "--chapter", "sessions"],
+        &["list", "nosuchword"],
+        &["explain", "session.end.death"],
+        &["explain", "blocked_arc"],
+        &["explain", "nothing like it"],
         &["report", "nowhere"],
         &["report", "file"],
         &["report", "empty"],
@@ -126,6 +133,48 @@ fn write(folder: &Path, journal: &[u8]) {
 fn without_progress(error: &str) -> String {
     let lines = error.lines().filter(|line| !line.starts_with('['));
     lines.map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn the_catalogue_answers_without_a_device() {
+    let folder = folder();
+    let mut text = String::new();
+    for question in [
+        &["list", "--chapter", "reset"][..],
+        &["list", "--checks", "reset::from_s"],
+        &["explain", "fsm.refuse.blocked_arc"],
+        &["explain", "reset.available"],
+        &["explain", "fsm::stop_copy_to_pre_copy"],
+    ] {
+        let said = say(folder.path(), question);
+        assert_eq!((said.code, said.error.as_str()), (0, ""), "{question:?}");
+        text += &format!("$ vfio-conform {}\n{}\n", question.join(" "), said.out);
+    }
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn the_list_for_programs_has_everything() {
+    let said = say(folder().path(), &["list", "--format", "json"]);
+    let listed: serde_json::Value = serde_json::from_str(&said.out).expect("JSON");
+    let names = |list: &str, key: &str| {
+        let items = listed[list].as_array().expect("a list").iter();
+        items.map(|item| item[key].as_str().expect("a name").to_owned()).collect::<Vec<String>>()
+    };
+    let ids: Vec<&str> = requirement::all().map(|requirement| requirement.id).collect();
+    assert_eq!(names("requirements", "id"), ids);
+    let checks: Vec<String> = suites::all().iter().map(|check| check.name().to_owned()).collect();
+    assert_eq!(names("checks", "name"), checks);
+}
+
+#[test]
+fn everything_that_is_listed_is_explained() {
+    let ids = requirement::all().map(|requirement| requirement.id.to_owned());
+    let checks: Vec<String> = suites::all().iter().map(|check| check.name().to_owned()).collect();
+    for name in ids.chain(checks) {
+        let text = catalogue::explain(&name, 100).expect("an explanation");
+        assert!(text.contains(&name) && text.contains("--exact"), "{text}");
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The bundled PCI target: its device process on the host, and its driver's source for the guest.
 
 use std::fs::{self, File};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -86,6 +87,11 @@ impl PciTarget {
         let status = self.child.try_wait().ok()??;
         let said = fs::read_to_string(&self.errors).unwrap_or_default();
         Some(format!("the emulated device ended ({status}) and said: {}", said.trim()))
+    }
+
+    /// Whether a signal ended it, which nothing of ours sends to it while its guest is needed.
+    pub fn was_killed(&mut self) -> bool {
+        self.child.try_wait().ok().flatten().is_some_and(|status| status.signal().is_some())
     }
 }
 

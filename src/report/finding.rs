@@ -5,7 +5,7 @@ use anstream::adapter::strip_str;
 use super::block::Block;
 use super::evidence;
 use super::run::{CheckRun, Run};
-use super::text::{WIDTH, clean, level, plural, wrap};
+use super::text::{WIDTH, clean, plural, wrap};
 use crate::harness::outcome::{Broken, Evidence, Outcome};
 use crate::harness::verdict::Verdict;
 use crate::requirement;
@@ -90,14 +90,14 @@ fn describe_unjudged(block: &mut Block, outcome: &Outcome, requirements: &[Strin
 /// A requirement with its sentence, if the catalogue still has it: the journal of an unjudged check has only its id.
 fn in_words(id: &str) -> String {
     match requirement::find(id) {
-        Some(known) => format!("{id} ({}): {}", level(known.level), known.statement),
+        Some(known) => format!("{id} ({}): {}", known.level, known.statement),
         None => id.to_owned(),
     }
 }
 
 fn describe_broken(block: &mut Block, broken: &Broken) {
-    let level = level(broken.level);
-    block.paragraph("requirement", &format!("{} ({level}): {}", broken.requirement, broken.statement));
+    let text = format!("{} ({}): {}", broken.requirement, broken.level, broken.statement);
+    block.paragraph("requirement", &text);
     block.paragraph("asked", &broken.asked);
     block.paragraph("expected", &broken.expected);
     block.paragraph("came", &broken.actual);

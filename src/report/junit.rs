@@ -15,7 +15,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::finding::finding_text_of;
 use super::run::{CheckRun, Run};
-use super::text::{clean, level, one_line};
+use super::text::{clean, one_line};
 use super::{console, evidence};
 use crate::harness::outcome::Outcome;
 use crate::harness::verdict::Verdict;
@@ -110,7 +110,7 @@ fn system_out(run: &Run, check: &CheckRun) -> String {
 fn broken(outcome: &Outcome) -> Vec<String> {
     let lines = outcome.broken.iter().flat_map(|broken| {
         [
-            format!("{} ({}): {}", broken.requirement, level(broken.level), broken.statement),
+            format!("{} ({}): {}", broken.requirement, broken.level, broken.statement),
             format!("  asked     {}", broken.asked),
             format!("  expected  {}", broken.expected),
             format!("  came      {}", broken.actual),

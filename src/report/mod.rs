@@ -8,13 +8,13 @@ pub mod console;
 pub mod json;
 pub mod junit;
 
-mod block;
+pub(crate) mod block;
 mod evidence;
 mod finding;
 mod fold;
 mod journal_error;
 mod run;
-mod text;
+pub(crate) mod text;
 mod write;
 
 #[cfg(test)]

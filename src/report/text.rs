@@ -2,8 +2,6 @@
 
 use std::fmt::Write;
 
-use crate::requirement::Level;
-
 /// How wide reports are where nothing narrower is asked for, in characters.
 pub const WIDTH: usize = 100;
 
@@ -84,15 +82,6 @@ pub fn plural(count: usize, thing: &str) -> String {
     match count {
         1 => format!("1 {thing}"),
         _ => format!("{count} {thing}s"),
-    }
-}
-
-/// The one word for a level.
-pub fn level(level: Level) -> &'static str {
-    match level {
-        Level::Must => "must",
-        Level::Should => "should",
-        Level::Advice => "advice",
     }
 }
 

@@ -1,16 +1,19 @@
 //! The catalogue: every sentence of the protocol that the suite judges, with a stable id.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 pub mod discover;
 pub mod fsm;
+pub mod guide;
 pub mod health;
 pub mod precopy;
 pub mod reset;
 pub mod session;
 
 /// How much a requirement binds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// A driver that breaks it does not conform.
@@ -19,6 +22,16 @@ pub enum Level {
     Should,
     /// Breaking it is worth a remark.
     Advice,
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Level::Must => "must",
+            Level::Should => "should",
+            Level::Advice => "advice",
+        })
+    }
 }
 
 /// One sentence of the protocol.
@@ -34,6 +47,13 @@ pub struct Requirement {
     pub source: &'static str,
     /// How the rule is read where the text is silent, and why.
     pub ruling: Option<&'static str>,
+}
+
+impl Requirement {
+    /// The first part of its id.
+    pub fn chapter(&self) -> &'static str {
+        self.id.split_once('.').map_or(self.id, |(chapter, _)| chapter)
+    }
 }
 
 /// Every requirement, chapter by chapter.

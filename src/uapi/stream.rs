@@ -80,6 +80,11 @@ impl DataFd {
         DataFd(super::sys::adopt(number))
     }
 
+    /// Gives it away, so that another process can read it.
+    pub fn into_fd(self) -> OwnedFd {
+        self.0
+    }
+
     /// Its number in this process.
     pub fn number(&self) -> i32 {
         self.0.as_raw_fd()

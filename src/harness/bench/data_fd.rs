@@ -4,10 +4,10 @@ use std::fmt;
 use std::time::Duration;
 
 use super::Bench;
-use super::operations::StreamEnd;
 use super::tell::{errno_name, placement_name, tell_readiness, tell_return, tell_size};
 use crate::harness::check::{Interruption, Judgement};
 use crate::harness::session::{Direction, EndedSession, Session};
+use crate::harness::stream::StreamEnd;
 use crate::uapi::Errno;
 use crate::uapi::feature::{FeatureCall, Placement};
 use crate::uapi::precopy::PrecopyInfoCall;

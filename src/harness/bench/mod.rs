@@ -30,7 +30,7 @@ use super::trace::{Step, Tracer};
 use super::verdict::{Verdict, verdict_of};
 pub use data_fd::Estimates;
 pub use kernel_version::{Host, KernelVersion};
-pub use operations::{Drained, StreamEnd};
+pub use operations::Drained;
 use stimuli::Stirred;
 pub use stimuli::{DmaArea, Interrupts};
 pub use tell::{errno_name, names_of, tell_readiness, tell_return, tell_size, tell_state, tell_transition};

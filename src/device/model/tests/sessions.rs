@@ -8,7 +8,7 @@ use super::*;
 use crate::stimulus::Stimulus;
 use crate::uapi::feature::{Feature, FeatureCall, Placement, Verb};
 use crate::uapi::precopy::PrecopyInfoCall;
-use crate::uapi::stream::{Interest, Readiness, Trigger};
+use crate::uapi::stream::{Interest, Readiness};
 
 const NOW: Duration = Duration::ZERO;
 const LONG: Duration = Duration::from_secs(60);

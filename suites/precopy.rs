@@ -504,10 +504,10 @@ fn left(bench: &mut Bench, read: Read) -> Judgement {
 
 fn cancelled(bench: &mut Bench) -> Judgement {
     let before = bench.open_descriptors()?;
-    for _ in 0..CANCELLATIONS {
+    bench.repeat(CANCELLATIONS, |bench, _| {
         drop(bench.bring_to_session(State::PreCopy)?);
-        go(bench, State::PreCopy, State::Running)?;
-    }
+        go(bench, State::PreCopy, State::Running)
+    })?;
     let after = bench.open_descriptors()?;
     let asked = format!("PRE_COPY -> RUNNING {CANCELLATIONS} times");
     let expected = format!("no more descriptors than the {before} before");

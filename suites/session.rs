@@ -231,7 +231,7 @@ fn none_free(bench: &mut Bench, state: State) -> Judgement {
 fn lost_a_hundred_times(bench: &mut Bench) -> Judgement {
     let state = State::StopCopy;
     let before = bench.open_descriptors()?;
-    for time in 0..LOST {
+    bench.repeat(LOST, |bench, time| {
         let (asked, answer) = match time % 2 {
             0 => set_unanswerable(bench, state),
             _ => set_with_none_free(bench, state),
@@ -239,8 +239,8 @@ fn lost_a_hundred_times(bench: &mut Bench) -> Judgement {
         if answer.is_ok() {
             return Err(blocked(&asked, "succeeded"));
         }
-        bench.bring_back()?;
-    }
+        bench.bring_back()
+    })?;
     let after = bench.open_descriptors()?;
     let asked = format!("SET {state} {LOST} times without room for its answer or its data_fd");
     let expected = format!("no more descriptors than the {before} before");

@@ -49,7 +49,7 @@ const MEMORY_REGION: u32 = 0;
 const ONLY_IRQ: u32 = 0;
 
 /// How long nobody listens with [`Fault::WakeupLost`].
-const GAP: Duration = Duration::from_micros(200);
+const GAP: Duration = Duration::from_millis(2);
 
 /// How long a transition takes with [`Fault::ResetDuringTransitionDooms`].
 const SLOW_TRANSITION: Duration = Duration::from_millis(1);
@@ -307,7 +307,7 @@ impl Shared {
         let began = Instant::now();
         // Not asleep, so that nobody takes it for waiting.
         while began.elapsed() < GAP {
-            std::hint::spin_loop();
+            thread::yield_now();
         }
         self.lock()
     }

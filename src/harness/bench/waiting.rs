@@ -3,9 +3,9 @@
 //! Such a thread may never come back, which is then the finding. It is left behind; it owns all that it needs.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,9 @@ const WAITS_WITHIN: Duration = Duration::from_secs(1);
 
 /// A wait that ends by itself, so that a thread that was left behind goes away some time.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// How often a thread goes to STOP_COPY and back while the device is reset.
+const TURNS: usize = 5;
 
 /// How long a race may take, where the device is too slow for all of its rounds.
 const RACE_LIMIT: Duration = Duration::from_millis(1500);
@@ -161,7 +164,7 @@ impl Bench {
             what,
             || {
                 let raced = race(&poller, rounds, || device.stimulate(Stimulus::Dirty(1)));
-                poller.stop();
+                poller.stop.store(true, Ordering::Relaxed);
                 // One change more, for a poller that waits.
                 let _ = device.stimulate(Stimulus::Dirty(1));
                 raced
@@ -171,40 +174,33 @@ impl Bench {
         raced.map_err(into_interruption)
     }
 
-    /// Resets the device so many times, while another thread asks for STOP_COPY and RUNNING by turns. Says what the
+    /// Resets the device so many times, each while another thread asks for STOP_COPY and RUNNING by turns. Says what the
     /// first reset answered that did not answer 0.
+    ///
+    /// # Errors
+    /// The errno as it came.
     pub fn reset_during_transitions(&mut self, resets: usize) -> Result<i32, Errno> {
         let device = self.device.as_ref();
-        let (turns, stop) = (AtomicU32::new(0), AtomicBool::new(false));
-        let walk = || {
-            while !stop.load(Ordering::Relaxed) {
-                for state in [State::StopCopy, State::Running] {
+        let reset_meanwhile = |_| {
+            let turns = AtomicU32::new(0);
+            let walk = || {
+                for state in [State::StopCopy, State::Running].repeat(TURNS) {
                     turns.fetch_add(1, Ordering::Relaxed);
-                    // Most of them fail, since a reset comes in between.
+                    // Some of them fail, since a reset comes in between.
                     drop(device.set_state(state.number()));
                 }
-            }
-        };
-        let resets_meanwhile = || {
-            let mut first_failed = Ok(0);
-            for _ in 0..resets {
-                let turn = turns.load(Ordering::Relaxed);
-                until(|| turns.load(Ordering::Relaxed) != turn);
-                let answer = device.reset();
-                if first_failed == Ok(0) {
-                    first_failed = answer;
-                }
-            }
-            stop.store(true, Ordering::Relaxed);
-            first_failed
+            };
+            thread::scope(|scope| {
+                scope.spawn(walk);
+                until(|| turns.load(Ordering::Relaxed) > 1);
+                device.reset()
+            })
         };
         self.recorder.operation(
             format!("RESET {resets} times, while another thread asks for STOP_COPY and RUNNING by turns"),
             || {
-                thread::scope(|scope| {
-                    scope.spawn(walk);
-                    resets_meanwhile()
-                })
+                let answers: Vec<_> = (0..resets).map(reset_meanwhile).collect();
+                answers.into_iter().find(|answer| *answer != Ok(0)).unwrap_or(Ok(0))
             },
             tell_return,
         )
@@ -306,31 +302,26 @@ fn spawn(run: impl FnOnce() + Send + 'static) -> Judgement {
 /// The user in a race: waits for data, and reads it to its end.
 #[derive(Default)]
 struct RacingPoller {
-    progress: Mutex<Progress>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct Progress {
     /// How many reads have delivered data.
-    reads: usize,
+    reads: AtomicUsize,
+    /// Whether the user should go home.
+    stop: AtomicBool,
     /// Why the user cannot go on.
-    stopped: Option<String>,
-    /// Whether it should.
-    stop: bool,
+    stopped: OnceLock<String>,
 }
 
 impl RacingPoller {
     fn run(&self, stream: &dyn Stream) {
         let mut buffer = vec![0u8; 64 << 10];
-        while !self.is_to_stop() {
+        while !self.stop.load(Ordering::Relaxed) {
             let stopped = match stream.poll(Interest::Read, LONGEST_WAIT) {
                 Ok(ready) if ready == Readiness::default() => Some("poll came back without an answer".to_owned()),
                 Ok(_) => self.read_to_the_end(stream, &mut buffer),
                 Err(errno) => Some(format!("poll answered {}", errno_name(errno))),
             };
-            if stopped.is_some() {
-                return self.note(|progress| progress.stopped = stopped);
+            if let Some(why) = stopped {
+                self.stopped.get_or_init(|| why);
+                return;
             }
         }
     }
@@ -339,41 +330,25 @@ impl RacingPoller {
     fn read_to_the_end(&self, stream: &dyn Stream, buffer: &mut [u8]) -> Option<String> {
         loop {
             match stream.read(buffer) {
-                Ok(1..) => self.note(|progress| progress.reads += 1),
+                Ok(1..) => drop(self.reads.fetch_add(1, Ordering::Relaxed)),
                 Err(Errno::ENOMSG) => return None,
                 answer => return Some(format!("read answered {}", tell_size(&answer))),
             }
         }
     }
 
-    fn note(&self, change: impl FnOnce(&mut Progress)) {
-        change(&mut self.progress.lock().unwrap_or_else(PoisonError::into_inner));
-        self.changed.notify_all();
-    }
-
-    fn stop(&self) {
-        self.note(|progress| progress.stop = true);
-    }
-
-    fn is_to_stop(&self) -> bool {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner).stop
-    }
-
     fn reads(&self) -> usize {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner).reads
+        self.reads.load(Ordering::Relaxed)
     }
 
-    /// Waits until more was read than that; how it stands otherwise.
-    fn until_more_than(&self, reads: usize) -> Option<Raced> {
-        let progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        let nothing_new = |progress: &mut Progress| progress.reads <= reads && progress.stopped.is_none();
-        let waited = self.changed.wait_timeout_while(progress, COMES_BACK_WITHIN, nothing_new);
-        let (progress, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        match &progress.stopped {
-            Some(why) => Some(Raced::Stopped(why.clone())),
-            None if progress.reads <= reads => Some(Raced::Lost(0)),
-            None => None,
+    /// Whether more is read than that, sooner or later. Looks again and again instead of sleeping, so as not to miss the
+    /// moment.
+    fn reads_more_than(&self, reads: usize) -> bool {
+        let end = Instant::now() + COMES_BACK_WITHIN;
+        while self.reads() <= reads && self.stopped.get().is_none() && Instant::now() < end {
+            thread::yield_now();
         }
+        self.reads() > reads
     }
 }
 
@@ -386,11 +361,13 @@ fn race<E>(poller: &RacingPoller, rounds: usize, change: impl Fn() -> Result<(),
         }
         let reads = poller.reads();
         change()?;
-        match poller.until_more_than(reads) {
-            Some(Raced::Lost(_)) => return Ok(Raced::Lost(round)),
-            Some(raced) => return Ok(raced),
-            None => {}
+        if poller.reads_more_than(reads) {
+            continue;
         }
+        return Ok(match poller.stopped.get() {
+            Some(why) => Raced::Stopped(why.clone()),
+            None => Raced::Lost(round),
+        });
     }
     Ok(Raced::AllSeen(rounds))
 }

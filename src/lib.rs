@@ -2,13 +2,14 @@
 //!
 //! The rooms, and which way they look: `suites` (the checks) use [`device`], [`fsm`], [`requirement`] and
 //! [`stimulus`], which use [`uapi`]; [`harness`] runs the suites; [`report`] reads journals; [`lab`] starts the
-//! harness somewhere.
+//! harness somewhere. [`probe`] looks at what the bundled target is built to do.
 
 pub mod catalogue;
 pub mod device;
 pub mod fsm;
 pub mod harness;
 pub mod lab;
+pub mod probe;
 pub mod report;
 pub mod requirement;
 pub mod stimulus;

@@ -17,12 +17,13 @@ use vfio_conform::lab::guest;
 use vfio_conform::lab::local::LocalLab;
 use vfio_conform::lab::pci::SUBCOMMAND;
 use vfio_conform::lab::qemu::{QemuLab, QemuOptions};
+use vfio_conform::probe::{Probe, ProbeArguments};
 use vfio_conform::report::console::terminal_width;
 use vfio_conform::requirement::Level;
 use vfio_conform::stimulus::profile::Profile;
 use vfio_conform::uapi::process::end_with_reader;
 use vfio_conform::uapi::state::Capabilities;
-use vfio_conform::{fsm, report};
+use vfio_conform::{fsm, probe, report};
 
 /// Tells whether a VFIO variant driver keeps the Linux VFIO migration protocol (v2, with PRE_COPY).
 #[derive(Debug, Parser)]
@@ -58,6 +59,9 @@ enum Command {
     /// Hold a device open and run the checks that standard input names.
     #[command(hide = true)]
     Executor(ExecutorArguments),
+    /// Look at the bundled PCI target from inside a guest.
+    #[command(hide = true, name = probe::SUBCOMMAND)]
+    Probe(ProbeArguments),
     /// Be the emulated PCI device.
     #[command(hide = true, name = SUBCOMMAND)]
     PciTarget(vfio_conform_pci_target::command::Arguments),
@@ -138,6 +142,12 @@ struct QemuCommand {
     /// Boot and power off at once, and say how long it took
     #[arg(long)]
     bare: bool,
+    /// Run no checks but a probe of the bundled PCI target, and print what it saw as JSON
+    #[arg(long, hide = true, value_enum)]
+    probe: Option<Probe>,
+    /// A static program for the probe to compare reading with
+    #[arg(long, hide = true, value_name = "FILE")]
+    plain_read: Option<PathBuf>,
     #[command(flatten)]
     common: Common,
 }
@@ -231,6 +241,7 @@ fn main() -> ExitCode {
         Command::Profile(ProfileCommand::Check { file }) => check_profile(&file),
         Command::Profile(ProfileCommand::Schema) => Ok(print_schema()),
         Command::Executor(arguments) => serve(&arguments),
+        Command::Probe(arguments) => look(&arguments),
         Command::PciTarget(arguments) => be_pci_target(&arguments),
     };
     match result {
@@ -280,6 +291,10 @@ fn qemu(command: QemuCommand) -> Outcome {
     command.options.check()?;
     if command.bare {
         return bare(&command.options);
+    }
+    if let Some(probe) = command.probe {
+        println!("{}", vfio_conform::lab::qemu::probe(&command.options, probe, command.plain_read.as_deref())?);
+        return Ok(Exit::Conforms);
     }
     let Some(arguments) = libtest_arguments(&command.common) else {
         return Ok(Exit::Conforms);
@@ -378,6 +393,11 @@ fn make_reports(command: &ReportCommand) -> Outcome {
 
 fn serve(arguments: &ExecutorArguments) -> Outcome {
     executor::serve(arguments)?;
+    Ok(Exit::Conforms)
+}
+
+fn look(arguments: &ProbeArguments) -> Outcome {
+    println!("{}", probe::run(arguments)?);
     Ok(Exit::Conforms)
 }
 

@@ -10,6 +10,7 @@ pub mod kernel_log;
 pub mod outcome;
 pub mod record;
 pub mod session;
+pub mod stream;
 pub mod supervisor;
 pub mod trace;
 pub mod verdict;

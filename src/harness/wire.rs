@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::journal::LabReady;
 use super::outcome::Outcome;
@@ -35,6 +36,8 @@ pub enum Reply {
     NotReady(String),
     /// A check is over.
     Done(Box<Done>),
+    /// What a probe saw, or why it saw nothing.
+    Probed(Result<Value, String>),
 }
 
 /// Over what a guest and its host talk.

@@ -7,20 +7,25 @@ use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
+use clap::ValueEnum;
+use clap::builder::PossibleValue;
 use nix::kmod::{ModuleInitFlags, finit_module};
 use nix::mount::{MsFlags, mount};
 use nix::sys::reboot::{RebootMode, reboot};
 use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
+use serde_json::Value;
 
-use super::initramfs::{GuestPlan, MODULES, PLAN};
+use super::initramfs::{GuestPlan, MODULES, PLAIN_READ, PLAN};
 use super::pci;
 use super::qemu::Target;
 use crate::harness::beside::Keepers;
 use crate::harness::keeper::{ExecutorSpec, Keeper};
 use crate::harness::kernel_log::MARK;
 use crate::harness::wire::{Channel, Receiver, Reply, Request, send};
+use crate::probe::{self, Probe};
 
 /// Where the host listens for the first word, on every kernel.
 const SERIAL: &str = "/dev/ttyS1";
@@ -59,6 +64,12 @@ fn live() -> Lived {
             mount_all()?;
             check(target, &modules, executors)
         }
+        GuestPlan::Probe { modules, probe, has_plain_read } => {
+            mount_all()?;
+            let channel = greet()?;
+            let seen = bring_up(Target::Pci, &modules).and_then(|()| look(probe, has_plain_read));
+            Ok(send(&channel, &Reply::Probed(seen))?)
+        }
     }
 }
 
@@ -83,6 +94,20 @@ fn check(target: Target, modules: &[String], executors: Vec<ExecutorSpec>) -> Li
         send(&channel, &Reply::Done(Box::new(done)))?;
     }
     Ok(())
+}
+
+/// Runs a probe in a process of its own, whose memory is then its own too.
+fn look(probe: Probe, has_plain_read: bool) -> Result<Value, String> {
+    let failed = |error: std::io::Error| format!("failed to run the probe: {error}");
+    let mut command = Command::new("/init");
+    let name = probe.to_possible_value();
+    command.arg(probe::SUBCOMMAND).args(name.iter().map(PossibleValue::get_name));
+    command.args(has_plain_read.then_some(["--plain", PLAIN_READ]).into_iter().flatten());
+    let output = command.output().map_err(failed)?;
+    match output.status.success() {
+        true => serde_json::from_slice(&output.stdout).map_err(|error| failed(error.into())),
+        false => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+    }
 }
 
 /// Marks the kernel log, so that whoever reads the console knows which check was running.

@@ -11,11 +11,15 @@ use super::LabError;
 use super::environment::Modules;
 use super::qemu::Target;
 use crate::harness::keeper::ExecutorSpec;
+use crate::probe::Probe;
 
 /// Where the guest finds [`GuestPlan`].
 pub const PLAN: &str = "/guest.json";
 /// Where the guest finds its modules.
 pub const MODULES: &str = "/modules";
+
+/// Where a guest finds the program that its probe compares reading with.
+pub const PLAIN_READ: &str = "/plain-read";
 
 /// What the guest's init is to do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,6 +35,15 @@ pub enum GuestPlan {
         /// How to start the executor of each device.
         executors: Vec<ExecutorSpec>,
     },
+    /// Bring the bundled PCI target up and look at one thing of it.
+    Probe {
+        /// File names in [`MODULES`], in the order of loading.
+        modules: Vec<String>,
+        /// What to look at.
+        probe: Probe,
+        /// Whether [`PLAIN_READ`] is there.
+        has_plain_read: bool,
+    },
 }
 
 /// Writes an initramfs to a file.
@@ -38,6 +51,14 @@ pub enum GuestPlan {
 /// # Errors
 /// Why it cannot be made.
 pub fn write(path: &Path, modules: &Modules, plan: &GuestPlan) -> Result<(), LabError> {
+    write_with(path, modules, plan, None)
+}
+
+/// Writes an initramfs that also holds a program at [`PLAIN_READ`].
+///
+/// # Errors
+/// Why it cannot be made.
+pub fn write_with(path: &Path, modules: &Modules, plan: &GuestPlan, plain_read: Option<&Path>) -> Result<(), LabError> {
     let failed = |error: std::io::Error| LabError::failed("make the initramfs", error);
     let program = super::local::this_program().and_then(fs::read).map_err(failed)?;
     if is_dynamic(&program) {
@@ -56,6 +77,9 @@ pub fn write(path: &Path, modules: &Modules, plan: &GuestPlan) -> Result<(), Lab
     archive.file("init", 0o755, &program).map_err(failed)?;
     let plan = serde_json::to_vec(plan).map_err(|error| failed(error.into()))?;
     archive.file(PLAN, 0o644, &plan).map_err(failed)?;
+    if let Some(plain_read) = plain_read {
+        archive.file(PLAIN_READ, 0o755, &fs::read(plain_read).map_err(failed)?).map_err(failed)?;
+    }
     for module in &modules.files {
         let name = module.file_name().unwrap_or_default().to_string_lossy();
         let bytes = fs::read(module).map_err(failed)?;

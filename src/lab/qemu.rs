@@ -4,6 +4,7 @@
 //! a serial port. So a guest that hangs or panics costs one check and a restart, and nothing that was known.
 
 mod accelerator;
+mod probe;
 mod vm;
 
 use std::fmt;
@@ -26,6 +27,7 @@ use super::initramfs::{self, GuestPlan};
 use super::{Lab, LabError, Watch, guest, pci};
 use accelerator::Accelerator;
 pub use accelerator::AcceleratorChoice;
+pub use probe::probe;
 use vm::{Machine, PciDevices, Vm, boot_patiently};
 
 /// An emulated device that a guest can start.
@@ -71,7 +73,8 @@ pub struct QemuOptions {
     /// The emulated device
     #[arg(long, value_enum, default_value_t = Target::Pci)]
     pub target: Target,
-    /// Series (7.3), version (6.12.107), or path to a bzImage or to a built kernel tree
+    /// Series (7.3), version (6.12.107), debug-7.3 (built here, with IOMMUFD, KASAN and lockdep), or path to a bzImage
+    /// or to a built kernel tree
     #[arg(long, default_value = "7.3")]
     pub kernel: String,
     /// The way to open the device in the guest [default: cdev where its kernel has it, else group]
@@ -206,6 +209,8 @@ const SILENT: &str = "the guest is silent; booting it once more";
 const OPEN_BOUND: Duration = Duration::from_secs(60);
 /// What the guest needs above a check's deadline to say that it passed: the time to kill the executor, and a margin.
 const REPLY_MARGIN: Duration = Duration::from_secs(10);
+/// What a guest needs at least.
+const GUEST_MEMORY: &str = "1G";
 /// How many lines of a console are worth showing.
 const TAIL_LINES: usize = 25;
 
@@ -270,6 +275,7 @@ impl QemuLab {
             console: self.console.clone(),
             pci: self.options.pci(),
             append: self.options.words(),
+            memory: GUEST_MEMORY,
         };
         Ok(Prepared { machine, kernel, _folder: folder })
     }
@@ -307,7 +313,7 @@ impl QemuLab {
                 watch.stage(Stage::DeviceReady);
                 Ok(LabReady { accelerator: Some(accelerator.name().to_owned()), ..*ready })
             }
-            Ok(Reply::NotReady(why)) => Err(LabError(why)),
+            Ok(Reply::NotReady(why)) => Err(LabError(vm.device_end().unwrap_or(why))),
             other => Err(vm.explain("open the device in the guest", other)),
         }
     }
@@ -339,7 +345,11 @@ impl Lab for QemuLab {
         let deadline = Duration::from_secs_f64(self.options.deadline) + REPLY_MARGIN;
         let answer = vm.run(check).and_then(|()| vm.receive(deadline));
         let mut done = match answer {
-            Ok(Reply::Done(done)) => return *done,
+            Ok(Reply::Done(done)) => match vm.device_end() {
+                None => return *done,
+                // What was judged was judged of a device that is not there.
+                Some(why) => lost(Verdict::Blocked, why),
+            },
             Ok(other) => lost(Verdict::Blocked, format!("the guest said {other:?} instead of a result")),
             Err(WireError::TimedOut(_)) => lost(Verdict::Hang, format!("the whole guest was silent for {deadline:?}")),
             Err(error) => vm.autopsy(&error),
@@ -411,6 +421,7 @@ pub fn bare(options: &QemuOptions) -> Result<Bare, LabError> {
         console: folder.path().join("console.log"),
         pci: None,
         append: options.append.clone(),
+        memory: GUEST_MEMORY,
     };
     let (seconds, accelerator) = accelerator::start_on(options.accel, BOOT_BOUND, |accelerator, bound| {
         progress.step(&format!("booting {} under {accelerator}", kernel.release));

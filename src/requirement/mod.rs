@@ -9,6 +9,7 @@ pub mod dma_logging;
 pub mod fsm;
 pub mod guide;
 pub mod health;
+pub mod precopy;
 pub mod quiesce;
 pub mod reset;
 pub mod session;
@@ -59,7 +60,7 @@ impl Requirement {
 
 /// Every requirement, chapter by chapter.
 pub fn all() -> impl Iterator<Item = &'static Requirement> {
-    [discover::ALL, fsm::ALL, session::ALL, reset::ALL, quiesce::ALL, dma_logging::ALL, health::ALL]
+    [discover::ALL, fsm::ALL, session::ALL, precopy::ALL, reset::ALL, quiesce::ALL, dma_logging::ALL, health::ALL]
         .into_iter()
         .flatten()
         .copied()

@@ -1,11 +1,11 @@
 //! Bringing the device to where a check begins. What fails here is for other checks to judge.
 
 use super::Bench;
-use super::operations::StreamEnd;
 use super::tell::{errno_name, tell_return, tell_size, tell_state};
 use crate::fsm::{Route, route};
 use crate::harness::check::{Interruption, Judgement, Skip};
 use crate::harness::session::Session;
+use crate::harness::stream::StreamEnd;
 use crate::stimulus::Stimulus;
 use crate::uapi::state::State;
 

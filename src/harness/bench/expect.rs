@@ -1,12 +1,12 @@
 //! Judging. Each names the requirement, so that what passes proves it and what fails accuses it.
 
-use super::operations::StreamEnd;
 use super::tell::{errno_name, names_of, tell_return, tell_size, tell_state, tell_transition};
 use super::{Bench, Requested};
 use crate::fsm::Route;
 use crate::harness::check::{Interruption, Judgement};
 use crate::harness::outcome::Broken;
 use crate::harness::session::{Direction, EndedSession, Session};
+use crate::harness::stream::StreamEnd;
 use crate::requirement::{Level, Requirement};
 use crate::uapi::Errno;
 use crate::uapi::state::State;

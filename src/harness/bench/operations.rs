@@ -1,6 +1,5 @@
 //! Doing things to the device. Each is written down.
 
-use std::fmt;
 use std::os::fd::AsFd;
 
 use nix::sys::eventfd::EventFd;
@@ -11,6 +10,7 @@ use crate::device::migration::StateAnswer;
 use crate::fsm::route;
 use crate::harness::outcome::ObservedPath;
 use crate::harness::session::Session;
+use crate::harness::stream::{Moved, StreamEnd, drain_into};
 use crate::uapi::Errno;
 use crate::uapi::feature::{FeatureCall, Placement};
 use crate::uapi::memory::DmaMemory;
@@ -19,21 +19,7 @@ use crate::uapi::vfio_device::{DeviceInfo, IrqInfo, RegionInfo};
 
 /// More bytes than any stream of a sane device; reading stops there, so that a stream without an end is a finding
 /// and not a full memory.
-const STREAM_LIMIT_BYTES: usize = 1 << 30;
-const CHUNK_BYTES: usize = 64 << 10;
-
-/// Where a read to the end of a stream stopped.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StreamEnd {
-    /// read returned 0: the permanent end.
-    Permanent,
-    /// read answered ENOMSG: the temporary end.
-    Temporary,
-    /// read failed.
-    Failed(Errno),
-    /// There was no end within the limit.
-    None,
-}
+const STREAM_LIMIT_BYTES: u64 = 1 << 30;
 
 /// What came out of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -256,19 +242,10 @@ impl Bench {
             what,
             || {
                 let mut bytes = Vec::new();
-                let mut chunk = vec![0u8; CHUNK_BYTES];
-                loop {
-                    let end = match stream.read(&mut chunk) {
-                        Ok(0) => StreamEnd::Permanent,
-                        Ok(_) if bytes.len() > STREAM_LIMIT_BYTES => StreamEnd::None,
-                        Ok(count) => {
-                            bytes.extend(&chunk[..count]);
-                            continue;
-                        }
-                        Err(Errno::ENOMSG) => StreamEnd::Temporary,
-                        Err(errno) => StreamEnd::Failed(errno),
-                    };
-                    return Drained { bytes, end };
+                match drain_into(stream, &mut bytes, STREAM_LIMIT_BYTES) {
+                    Ok(Moved { end, .. }) => Drained { bytes, end },
+                    // A `Vec` takes everything.
+                    Err(_) => Drained { bytes, end: StreamEnd::None },
                 }
             },
             |drained| format!("{} bytes, then {}", drained.bytes.len(), drained.end),
@@ -307,16 +284,5 @@ impl Bench {
     /// Leaves a remark in the outcome.
     pub fn note(&mut self, note: impl Into<String>) {
         self.notes.push(note.into());
-    }
-}
-
-impl fmt::Display for StreamEnd {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            StreamEnd::Permanent => f.write_str("0, the permanent end"),
-            StreamEnd::Temporary => f.write_str("ENOMSG, the temporary end"),
-            StreamEnd::Failed(errno) => f.write_str(&errno_name(*errno)),
-            StreamEnd::None => f.write_str("no end in sight"),
-        }
     }
 }

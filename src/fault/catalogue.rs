@@ -196,8 +196,11 @@ fn read(place: Place, entry: Entry) -> Result<Fault, String> {
 
 #[cfg(test)]
 mod tests {
+    use vfio_conform_pci_target::fault::Fault as DeviceFault;
+
     use super::*;
     use crate::device::model;
+    use crate::lab::pci;
     use crate::suites;
 
     #[test]
@@ -207,6 +210,17 @@ mod tests {
         let listed: BTreeSet<&str> = of_model.map(|fault| fault.name.as_str()).collect();
         let known: BTreeSet<&str> = model::Fault::ALL.iter().map(|fault| fault.name()).collect();
         assert_eq!(listed, known);
+        Ok(())
+    }
+
+    #[test]
+    fn the_catalogue_and_the_target_have_the_same_faults() -> Result<(), String> {
+        let catalogue = Catalogue::bundled(&suites::all())?;
+        let listed = |place| -> BTreeSet<&str> {
+            catalogue.faults.iter().filter(|fault| fault.place == place).map(|fault| fault.name.as_str()).collect()
+        };
+        assert_eq!(listed(Place::Driver), pci::fault_names().collect());
+        assert_eq!(listed(Place::Device), DeviceFault::ALL.iter().map(|fault| fault.name()).collect());
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use crate::device::model::{self, ModelSpec};
 use crate::harness::keeper::{ExecutorSpec, Keeper};
 use crate::harness::verdict::Verdict;
 use crate::harness::wire::{Done, Parameter};
-use crate::lab::qemu::QemuLab;
+use crate::lab::qemu::{CORE_HAS_FAULTS, QemuLab};
 use crate::lab::{Lab, LabError, Watch, local, pci};
 
 /// How long a check may take on the model, which waits for nothing.
@@ -135,9 +135,12 @@ fn parameters(fault: &Fault) -> Result<Vec<Parameter>, LabError> {
         _ => 0,
     };
     let parameter = |module: &str, name: &str, value| Parameter { module: module.into(), name: name.into(), value };
-    Ok(vec![
-        parameter("vfio", "fault", name_in(Place::Core)),
+    let mut parameters = vec![
         parameter(pci::DRIVER, "fault", name_in(Place::Driver)),
         parameter(pci::DRIVER, "device_fault", device.to_string()),
-    ])
+    ];
+    if CORE_HAS_FAULTS {
+        parameters.push(parameter("vfio", "fault", name_in(Place::Core)));
+    }
+    Ok(parameters)
 }

@@ -51,6 +51,12 @@ pub fn write_driver(folder: &Path) -> Result<(), LabError> {
     SOURCE.iter().try_for_each(|(name, text)| fs::write(folder.join(name), text)).map_err(failed)
 }
 
+/// The names of the faults that the driver's patch has, as often as it asks for them.
+#[cfg(test)]
+pub fn fault_names() -> impl Iterator<Item = &'static str> {
+    FAULTS.split("conform_fault(\"").skip(1).filter_map(|rest| rest.split_once('"')).map(|(name, _)| name)
+}
+
 /// Writes the driver's source with the faults in it, of which none is switched on.
 ///
 /// # Errors
@@ -137,6 +143,28 @@ impl Drop for PciTarget {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_faults_fit_into_the_driver() -> Result<(), Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        write_faulty_driver(folder.path())?;
+        assert_eq!(
+            by_file(FAULTS).map(|(_, part)| part).collect::<String>(),
+            FAULTS,
+            "the patch has a part of no file"
+        );
+        let texts = SOURCE.iter().map(|(name, _)| fs::read_to_string(folder.path().join(name)));
+        let faulty = texts.collect::<Result<String, _>>()?;
+        assert!(fault_names().count() > 0 && fault_names().all(|name| faulty.contains(&format!("\"{name}\""))));
+        Ok(())
+    }
+
+    #[test]
+    fn the_driver_itself_has_no_fault() {
+        for (name, text) in SOURCE.iter().filter(|(name, _)| *name != "conform_regs.h") {
+            assert!(!text.contains("conform_fault") && !text.contains("CTL_FAULT"), "{name}");
+        }
+    }
 
     #[test]
     fn the_whole_driver_is_carried() -> std::io::Result<()> {

@@ -216,6 +216,9 @@ const TAIL_LINES: usize = 25;
 /// The faults of the VFIO core, each behind the parameter `fault` of the module `vfio`.
 const FAULTY_CORE: &str = include_str!("../../fixtures/faults/core.patch");
 
+/// Whether the VFIO core of a lab with faults has any, and so the parameter.
+pub const CORE_HAS_FAULTS: bool = !FAULTY_CORE.is_empty();
+
 /// Checks run in a guest.
 pub struct QemuLab {
     options: QemuOptions,
@@ -274,9 +277,12 @@ impl QemuLab {
         let driver = folder.join("driver");
         if self.faulty {
             pci::write_faulty_driver(&driver)?;
-            let patch = folder.join("core.patch");
-            fs::write(&patch, FAULTY_CORE).map_err(|error| LabError::failed("write the patch of the core", error))?;
-            options.patches.push(patch);
+            if CORE_HAS_FAULTS {
+                let patch = folder.join("core.patch");
+                fs::write(&patch, FAULTY_CORE)
+                    .map_err(|error| LabError::failed("write the patch of the core", error))?;
+                options.patches.push(patch);
+            }
         } else {
             pci::write_driver(&driver)?;
         }

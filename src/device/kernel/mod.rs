@@ -7,18 +7,19 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use crate::stimulus::nature::Nature;
-use crate::stimulus::profile::Profile;
+use crate::stimulus::profile::{Buffers, Player, Port, Profile};
 use crate::stimulus::{Observation, Stimulus, StimulusError};
 use crate::uapi::Errno;
 use crate::uapi::dma_logging::{LoggingReport, LoggingStart};
 use crate::uapi::feature::FeatureCall;
 use crate::uapi::memory::DmaMemory;
 use crate::uapi::precopy::PrecopyInfoCall;
-use crate::uapi::stream::{DataFd, Readiness};
+use crate::uapi::process;
+use crate::uapi::stream::{self, DataFd, Interest, Readiness, Trigger};
 use crate::uapi::vfio_device::{DeviceInfo, IrqInfo, RegionInfo, VfioDevice};
 
 use super::name::KernelName;
-use super::{Device, Identity, OpenError, Stream, Via};
+use super::{Device, EpollSet, Identity, OpenError, Stream, Via};
 use open::Way;
 use sysfs::Found;
 
@@ -31,6 +32,7 @@ pub struct KernelDevice {
     found: Found,
     identity: Identity,
     profile: Option<Profile>,
+    buffers: Buffers,
 }
 
 impl KernelDevice {
@@ -50,7 +52,12 @@ impl KernelDevice {
         };
         let bundled = || Profile::bundled(identity.pci_id.as_deref(), &identity.driver);
         let profile = profile.or_else(bundled);
-        Ok(KernelDevice { device: Some(device), way, found, identity, profile })
+        Ok(KernelDevice { device: Some(device), way, found, identity, profile, buffers: Buffers::default() })
+    }
+
+    fn player(&self) -> Option<Player<'_>> {
+        let profile = self.profile.as_ref()?;
+        Some(Player { profile, port: self, buffers: &self.buffers })
     }
 
     fn device(&self) -> Result<&VfioDevice, Errno> {
@@ -65,6 +72,15 @@ impl Device for KernelDevice {
 
     fn feature(&self, call: &mut FeatureCall) -> Result<i32, Errno> {
         self.device()?.feature(call)
+    }
+
+    fn feature_without_descriptors(&self, call: &mut FeatureCall) -> Result<i32, Errno> {
+        let device = self.device()?;
+        process::without_free_descriptors(|| device.feature(call))?
+    }
+
+    fn open_descriptors(&self) -> Result<usize, Errno> {
+        process::open_descriptors()
     }
 
     fn dma_logging_start(&self, start: &mut LoggingStart) -> Result<i32, Errno> {
@@ -124,16 +140,35 @@ impl Device for KernelDevice {
     }
 
     fn stimulate(&self, stimulus: Stimulus) -> Result<(), StimulusError> {
-        let profile = self.profile.as_ref().ok_or_else(|| StimulusError::Lacking(stimulus.to_string()))?;
-        profile.stimulate(stimulus, |region, offset, bytes| self.region_write(region, offset, bytes))
+        let player = self.player().ok_or_else(|| StimulusError::Lacking(stimulus.to_string()))?;
+        player.stimulate(stimulus)
     }
 
     fn observe(&self, observation: Observation) -> Result<Vec<u8>, StimulusError> {
-        Err(StimulusError::Lacking(observation.to_string()))
+        let player = self.player().ok_or_else(|| StimulusError::Lacking(observation.to_string()))?;
+        player.observe(observation)
     }
 
     fn nature(&self) -> Nature {
-        Nature::default()
+        self.profile.as_ref().map_or_else(Nature::default, Profile::nature)
+    }
+}
+
+impl Port for KernelDevice {
+    fn read(&self, region: u32, offset: u64, buffer: &mut [u8]) -> Result<usize, Errno> {
+        self.region_read(region, offset, buffer)
+    }
+
+    fn write(&self, region: u32, offset: u64, bytes: &[u8]) -> Result<usize, Errno> {
+        self.region_write(region, offset, bytes)
+    }
+
+    fn map(&self, iova: u64, memory: &DmaMemory) -> Result<i32, Errno> {
+        self.way.map(iova, memory)
+    }
+
+    fn name(&self) -> &str {
+        &self.identity.name
     }
 }
 
@@ -150,8 +185,36 @@ impl Stream for DataFd {
         DataFd::write(self, bytes)
     }
 
-    fn poll(&self, timeout: Duration) -> Result<Readiness, Errno> {
-        DataFd::poll(self, timeout)
+    fn pread(&self, buffer: &mut [u8]) -> Result<usize, Errno> {
+        DataFd::pread(self, buffer)
+    }
+
+    fn pwrite(&self, bytes: &[u8]) -> Result<usize, Errno> {
+        DataFd::pwrite(self, bytes)
+    }
+
+    fn seek(&self) -> Result<u64, Errno> {
+        DataFd::seek(self)
+    }
+
+    fn read_in_child(&self, bytes: usize) -> Result<Vec<u8>, Errno> {
+        DataFd::read_in_child(self, bytes)
+    }
+
+    fn poll(&self, interest: Interest, timeout: Duration) -> Result<Readiness, Errno> {
+        DataFd::poll(self, interest, timeout)
+    }
+
+    fn epoll(&self, trigger: Trigger) -> Result<Box<dyn EpollSet>, Errno> {
+        Ok(Box::new(DataFd::epoll(self, trigger)?))
+    }
+
+    fn set_nonblocking(&self, nonblocking: bool) -> Result<(), Errno> {
+        DataFd::set_nonblocking(self, nonblocking)
+    }
+
+    fn duplicate(&self) -> Result<Box<dyn Stream>, Errno> {
+        Ok(Box::new(DataFd::duplicate(self)?))
     }
 
     fn precopy_info(&self, call: &mut PrecopyInfoCall) -> Result<i32, Errno> {
@@ -160,5 +223,11 @@ impl Stream for DataFd {
 
     fn is_close_on_exec(&self) -> Result<bool, Errno> {
         DataFd::is_close_on_exec(self)
+    }
+}
+
+impl EpollSet for stream::EpollSet {
+    fn wait(&self, timeout: Duration) -> Result<Readiness, Errno> {
+        stream::EpollSet::wait(self, timeout)
     }
 }

@@ -71,8 +71,6 @@ impl Machine {
     fn check_offered(&self, feature: Feature) -> Result<(), Errno> {
         let set = self.capabilities().ok_or(Errno::ENOTTY)?;
         match feature {
-            // Nothing in the model does DMA, and no stimulus asks for it, so there would be nothing to log.
-            Feature::DmaLoggingStart | Feature::DmaLoggingStop | Feature::DmaLoggingReport => Err(Errno::ENOTTY),
             // The core knows this feature and misses the capability; that is why it is not ENOTTY.
             Feature::MigPrecopyInfoV2 if !set.pre_copy => {
                 let fault = Fault::PrecopyInfoV2WithoutPreCopy;
@@ -98,11 +96,36 @@ impl Machine {
             Feature::MigDataSize => self.get_data_size(call),
             Feature::MigDeviceState if asks_for(call, Verb::Get) => self.get_device_state(call),
             Feature::MigDeviceState => self.set_device_state(call),
+            Feature::MigPrecopyInfoV2 if self.has(Fault::PrecopyInfoV2Refused) => Err(Errno::EOPNOTSUPP),
             Feature::MigPrecopyInfoV2 => {
                 self.precopy_info_v2 = true;
                 Ok(0)
             }
-            Feature::DmaLoggingStart | Feature::DmaLoggingStop | Feature::DmaLoggingReport => Err(Errno::ENOTTY),
+            Feature::DmaLoggingStop => self.stop_log(),
+            Feature::DmaLoggingStart => self.start_log_of(call),
+            Feature::DmaLoggingReport => self.report_log_of(call),
+        }
+    }
+
+    /// A START as bytes. Whoever means it names its ranges, which a model can only be handed by
+    /// [`Device::dma_logging_start`](crate::device::Device::dma_logging_start).
+    fn start_log_of(&mut self, call: &FeatureCall) -> Result<i32, Errno> {
+        self.check_readable(call)?;
+        match call.payload.iter().all(|byte| *byte == 0) {
+            true => Err(Errno::EINVAL),
+            false => Err(Errno::EFAULT),
+        }
+    }
+
+    /// A REPORT as bytes: as with START.
+    fn report_log_of(&mut self, call: &FeatureCall) -> Result<i32, Errno> {
+        self.start_log_of(call)
+    }
+
+    fn check_readable(&self, call: &FeatureCall) -> Result<(), Errno> {
+        match call.placement {
+            Placement::HeaderOnly => self.spec.refuse_unless(Fault::EfaultIgnored, Errno::EFAULT),
+            _ => Ok(()),
         }
     }
 
@@ -133,22 +156,33 @@ impl Machine {
 
     fn set_device_state(&mut self, call: &mut FeatureCall) -> Result<i32, Errno> {
         let wanted = self.copy_from_user(call)?;
-        let result = self.set_state(wanted.device_state);
+        let result = self.set_state(wanted.device_state).and_then(|data_fd| self.hand_over(data_fd));
         // A failed SET is answered too: with the state that was asked for, and no data_fd.
         let answer = MigState { data_fd: result.unwrap_or(NO_FD), ..wanted };
         if let Err(errno) = self.copy_to_user(call, &answer.to_bytes()) {
             // The transition has happened. A data_fd that nobody was told of is closed; its session goes on.
-            self.sessions.close(answer.data_fd);
+            if !self.has(Fault::LostDescriptorStaysOpen) {
+                self.sessions.close(answer.data_fd);
+            }
             return Err(errno);
         }
         result?;
         Ok(i32::from(self.has(Fault::PositiveReturn)))
     }
 
-    fn copy_from_user(&self, call: &FeatureCall) -> Result<MigState, Errno> {
-        if call.placement == Placement::HeaderOnly {
-            self.spec.refuse_unless(Fault::EfaultIgnored, Errno::EFAULT)?;
+    /// Puts a new data_fd into the user's table, if there is room. The transition has happened in any case, and the
+    /// session goes on.
+    fn hand_over(&mut self, data_fd: i32) -> Result<i32, Errno> {
+        if data_fd == NO_FD || !self.sessions.is_full {
+            return Ok(data_fd);
         }
+        self.sessions.close(data_fd);
+        self.spec.refuse_unless(Fault::FullTableIgnored, Errno::EMFILE)?;
+        Ok(NO_FD)
+    }
+
+    fn copy_from_user(&self, call: &FeatureCall) -> Result<MigState, Errno> {
+        self.check_readable(call)?;
         // Behind what the caller filled in there are zeroes, as in the memory behind a real call.
         let mut bytes = call.payload.clone();
         bytes.extend([0; Feature::MigDeviceState.payload_bytes() as usize]);

@@ -1,16 +1,23 @@
 //! Every fault can be seen, and differs from what a conforming device does.
 
+use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::*;
 use crate::device::model::Fault;
-use crate::stimulus::Stimulus;
+use crate::device::model::machine::Machine;
+use crate::stimulus::{DmaDirection, Stimulus};
+use crate::uapi::dma_logging::{IovaRange, LoggingReport, LoggingStart};
 use crate::uapi::feature::{Feature, FeatureCall, MigState, Placement, Verb};
+use crate::uapi::memory::DmaMemory;
 use crate::uapi::precopy::PrecopyInfoCall;
+use crate::uapi::stream::{Interest, Trigger};
 
 const MOMENT: Duration = Duration::from_millis(15);
 
@@ -86,7 +93,24 @@ fn observe(fault: Fault, device: &mut ModelDevice) -> String {
         }
         Fault::SavingFdWritable => show(begin(device, StopCopy).write(&[0])),
         Fault::ResumingFdReadable => show(begin(device, Resuming).read(&mut [0])),
-        Fault::PollerNotWoken => poll_while_dirtying(device),
+        Fault::LostDescriptorStaysOpen => {
+            feature(device, set_call(PreCopy).placed(Placement::ReadOnly));
+            show(device.open_descriptors())
+        }
+        Fault::FullTableIgnored => show(device.feature_without_descriptors(&mut set_call(PreCopy))),
+        Fault::SeekableFd => show(begin(device, PreCopy).seek()),
+        Fault::PositionedCalls => show(begin(device, PreCopy).pread(&mut [0])),
+        Fault::DuplicateDies => {
+            let stream = begin(device, PreCopy);
+            drop(stream.duplicate());
+            show(stream.read(&mut [0]))
+        }
+        Fault::OtherProcessRefused => show(begin(device, PreCopy).read_in_child(1).map(|bytes| bytes.len())),
+        Fault::ReaderNotWoken => read_while_leaving(device),
+        Fault::PollerNotWoken => poll_while(device, 1, dirty),
+        Fault::SessionEndWakesNobody => poll_while(device, 1, |device| drop(enter(device, Running))),
+        Fault::CloseWakesNobody => poll_while(device, 1, |device| device.shared.change(Machine::reopen)),
+        Fault::ResetWakesNobody => poll_while(device, 1, |device| assert_eq!(device.reset(), Ok(0))),
 
         Fault::EndOfPreCopyReadsZero => read_after_all(device, PreCopy),
         Fault::EndOfPreCopyIsFinal => {
@@ -103,7 +127,7 @@ fn observe(fault: Fault, device: &mut ModelDevice) -> String {
             show(begin(device, PreCopy).precopy_info(&mut call))
         }
         Fault::PrecopyInfoPositiveReturn => {
-            let mut call = PrecopyInfoCall { writable: false, ..info() };
+            let mut call = PrecopyInfoCall { placement: Placement::ReadOnly, ..info() };
             show(begin(device, PreCopy).precopy_info(&mut call))
         }
         Fault::PrecopyInfoEchoesFlags => {
@@ -125,6 +149,69 @@ fn observe(fault: Fault, device: &mut ModelDevice) -> String {
             let stream = begin(device, PreCopy);
             drain(&*stream);
             estimate(&*stream)
+        }
+
+        Fault::InitialBytesNeverReachZero => {
+            let stream = begin(device, PreCopy);
+            drain(&*stream);
+            estimate(&*stream)
+        }
+        Fault::InitialBytesFallUnread => {
+            let stream = begin(device, PreCopy);
+            estimate(&*stream) + &estimate(&*stream)
+        }
+        Fault::DirtyBytesGrowUnasked => {
+            let stream = begin(device, PreCopy);
+            drain(&*stream);
+            estimate(&*stream) + &estimate(&*stream)
+        }
+        Fault::DirtyBytesNeverFall => {
+            let stream = begin(device, PreCopy);
+            dirty(device);
+            drain(&*stream);
+            estimate(&*stream)
+        }
+        Fault::ChangesWaitForStopCopy => {
+            let stream = begin(device, PreCopy);
+            drain(&*stream);
+            dirty(device);
+            show(stream.read(&mut [0]))
+        }
+        Fault::UnreadableWithData => show(begin(device, PreCopy).poll(Interest::Read, Duration::ZERO)),
+        Fault::EdgesLost => {
+            let stream = begin(device, PreCopy);
+            drain(&*stream);
+            let set = stream.epoll(Trigger::Edge).unwrap();
+            let at_first = set.wait(Duration::ZERO);
+            dirty(device);
+            show((at_first, set.wait(Duration::ZERO)))
+        }
+        Fault::OneWaiterWoken => poll_while(device, 2, dirty),
+        Fault::WakeupLost => race(device),
+        Fault::StopCopyWakesNobody => poll_while(device, 1, |device| drop(enter(device, StopCopy))),
+        Fault::NonblockingReadsZero => {
+            let stream = begin(device, PreCopy);
+            drain(&*stream);
+            show((stream.set_nonblocking(true), stream.read(&mut [0])))
+        }
+        Fault::PrecopyInfoLargeArgszRefused => {
+            let mut call = PrecopyInfoCall { argsz: 4096, ..info() };
+            show(begin(device, PreCopy).precopy_info(&mut call))
+        }
+        Fault::PrecopyInfoV2Refused => feature(device, opt_in()),
+        Fault::ReinitWithoutOptIn => reconfigure(device),
+        Fault::ReinitUnsaid | Fault::ReinitKeepsDirty => {
+            feature(device, opt_in());
+            reconfigure(device)
+        }
+        Fault::EarlyLeaveTruncates => {
+            let stream = begin(device, PreCopy);
+            walk(device, &[StopCopy]);
+            show(drain(&*stream).len())
+        }
+        Fault::PreCopyLeaksDescriptor => {
+            drop(begin(device, PreCopy));
+            show(device.open_descriptors())
         }
 
         Fault::EndOfStopCopyIsEnomsg | Fault::EndOfStopCopyIsOnce => read_after_all(device, StopCopy),
@@ -158,6 +245,70 @@ fn observe(fault: Fault, device: &mut ModelDevice) -> String {
             show((stream.write(&[0; 64]), stream.write(&saved), set(device, Stop).err()))
         }
 
+        Fault::DmaWhileStopped => dma_in(device, Stop),
+        Fault::DmaInP2p => dma_in(device, RunningP2p),
+        Fault::PreCopyIdles => dma_in(device, PreCopy),
+        Fault::MovingDmaNotAwaited => {
+            let memory = begin_dma(device, Duration::ZERO);
+            walk(device, &[Stop]);
+            let last_page = || memory.read(memory.bytes() - 4096, 4096);
+            let at_entry = last_page();
+            thread::sleep(MOMENT * 10);
+            show(last_page() == at_entry)
+        }
+        Fault::PendingDmaDropped => {
+            let _memory = begin_dma(device, MOMENT);
+            walk(device, &[Stop, Running]);
+            show(device.stimulate(Stimulus::FinishDma).is_ok())
+        }
+        Fault::InterruptsWhileStopped => {
+            let event = interrupt_in(device, Stop);
+            thread::sleep(MOMENT * 4);
+            show(event.read().is_ok())
+        }
+        Fault::PendingInterruptDropped => {
+            let event = interrupt_in(device, Stop);
+            walk(device, &[Running]);
+            thread::sleep(MOMENT * 4);
+            show(event.read().is_ok())
+        }
+        Fault::StoppedDeviceDeaf => {
+            walk(device, &[Stop]);
+            show(device.set_irqs(0, &[]))
+        }
+        Fault::TouchedWhileStoppedWedges => {
+            walk(device, &[Stop]);
+            dirty(device);
+            show(device.reset())
+        }
+
+        Fault::LogWithoutRanges
+        | Fault::LogRangesUnchecked
+        | Fault::LogPageSizeUnchecked
+        | Fault::LogTooManyRangesAccepted
+        | Fault::LogFewRanges
+        | Fault::LogPageSizeNotAnswered
+        | Fault::LogStartsTwice
+        | Fault::LogStopIgnored
+        | Fault::LogStopAloneRefused
+        | Fault::LogSurvivesStop
+        | Fault::LogReportWithoutStart => starts_and_stops_of_logs(device),
+        Fault::LogClearsBits
+        | Fault::LogForgetsNothing
+        | Fault::LogForgetsAll
+        | Fault::LogFirstPageLost
+        | Fault::LogLastPageLost
+        | Fault::LogNeighbourReported
+        | Fault::LogBitsFromZero
+        | Fault::LogOnePageOfBitmap
+        | Fault::LogUnalignedBitmapLost
+        | Fault::LogTailLost
+        | Fault::LogLargePagesLost
+        | Fault::LogUnwritableIgnored
+        | Fault::LogReadsLogged
+        | Fault::LogOnlyInRunning
+        | Fault::LogEndsWithReset => reports_of_a_log(device),
+
         Fault::ResetKeepsState => {
             walk(device, &[Stop]);
             show((device.reset(), state(device)))
@@ -175,6 +326,17 @@ fn observe(fault: Fault, device: &mut ModelDevice) -> String {
         Fault::ResetInStopDooms => {
             walk(device, &[Stop]);
             show((device.reset(), walk(device, &[Stop])))
+        }
+        Fault::ResetDuringTransitionDooms => {
+            thread::scope(|scope| {
+                let walker = scope.spawn(|| drop(set(device, Stop)));
+                while device.shared.lock().transitions == 0 && !walker.is_finished() {
+                    thread::yield_now();
+                }
+                device.reset().unwrap();
+            });
+            device.reset().unwrap();
+            walk(device, &[Stop])
         }
         Fault::ReopenKeepsState => {
             walk(device, &[Stop]);
@@ -205,7 +367,7 @@ fn every_fault_can_be_seen() {
 fn every_faulty_device_survives_a_random_walk() {
     let survivors = Fault::ALL
         .into_iter()
-        .filter(|fault| !matches!(fault, Fault::Crash | Fault::BlockedArcHangs | Fault::PollerNotWoken));
+        .filter(|fault| !matches!(fault, Fault::Crash | Fault::BlockedArcHangs | Fault::ReaderNotWoken));
     for (seed, fault) in survivors.enumerate() {
         let mut device = ModelDevice::new(ModelSpec::faulty(fault));
         let mut streams: Vec<Box<dyn Stream>> = Vec::new();
@@ -231,7 +393,7 @@ fn every_faulty_device_survives_a_random_walk() {
 fn use_stream(stream: &dyn Stream) {
     let _ = stream.read(&mut [0; 700]);
     let _ = stream.write(b"VCMS");
-    let _ = stream.poll(Duration::ZERO);
+    let _ = stream.poll(Interest::Read, Duration::ZERO);
     let _ = stream.precopy_info(&mut info());
 }
 
@@ -266,6 +428,118 @@ fn fail(device: &ModelDevice) {
     assert!(set(device, State::Stop).is_err());
 }
 
+/// Memory that the device begins to write after a while.
+fn begin_dma(device: &ModelDevice, after: Duration) -> DmaMemory {
+    const IOVA: u64 = 0x10_0000;
+    // Enough for a while, on a busy machine too.
+    let memory = DmaMemory::new(1 << 19).unwrap();
+    device.map(IOVA, &memory).unwrap();
+    let bytes = memory.bytes() as u64;
+    device.stimulate(Stimulus::Dma { direction: DmaDirection::ToMemory, iova: IOVA, bytes, after }).unwrap();
+    memory
+}
+
+/// Whether a transfer that is pending when the state is entered moves there.
+fn dma_in(device: &ModelDevice, state: State) -> String {
+    let memory = begin_dma(device, MOMENT * 4);
+    let _session = enter(device, state);
+    thread::sleep(MOMENT * 8);
+    show(memory.read(0, 8) == [0; 8])
+}
+
+/// The event of an interrupt that is pending when the state is entered.
+fn interrupt_in(device: &ModelDevice, state: State) -> EventFd {
+    let event = EventFd::from_flags(EfdFlags::EFD_NONBLOCK).unwrap();
+    device.set_irqs(0, &[event.as_fd()]).unwrap();
+    device.stimulate(Stimulus::Interrupt { after: MOMENT }).unwrap();
+    enter(device, state);
+    event
+}
+
+/// A log from here on, of so many pages.
+fn log_of(iova: u64, pages: u64) -> LoggingStart {
+    LoggingStart::new(4096, vec![IovaRange { iova, length: 4096 * pages }])
+}
+
+fn report_of(iova: u64, pages: u64, page_size: u64) -> LoggingReport {
+    LoggingReport::new(IovaRange { iova, length: 4096 * pages }, page_size)
+}
+
+fn starts_and_stops_of_logs(device: &ModelDevice) -> String {
+    const IOVA: u64 = 0x10_0000;
+    let start = |mut start: LoggingStart| {
+        let answer = device.dma_logging_start(&mut start);
+        let seen = (answer, start.page_size);
+        (seen, api(device).dma_logging_stop())
+    };
+    let many = (0..256).map(|n| IovaRange { iova: IOVA + 8192 * n, length: 4096 }).collect();
+    let too_many = LoggingStart { claimed_ranges: Some(257), ..log_of(IOVA, 1) };
+    let alone = (api(device).dma_logging_stop(), device.dma_logging_report(&mut report_of(IOVA, 1, 4096)));
+    let starts = [
+        LoggingStart::new(4096, Vec::new()),
+        log_of(IOVA + 1, 1),
+        LoggingStart::new(4097, vec![IovaRange { iova: 0, length: 4096 * 4097 }]),
+        too_many,
+        LoggingStart::new(4096, many),
+        log_of(IOVA, 16),
+    ]
+    .map(start);
+    let _memory = begin_dma(device, Duration::ZERO);
+    let twice = [(); 2].map(|()| device.dma_logging_start(&mut log_of(IOVA, 16)));
+    let finished = device.stimulate(Stimulus::FinishDma);
+    let stopped = (api(device).dma_logging_stop(), device.dma_logging_start(&mut log_of(IOVA, 16)));
+    let mut left = report_of(IOVA, 16, 4096);
+    let reported = device.dma_logging_report(&mut left);
+    show((alone, starts, twice, finished, stopped, reported, left.bitmap))
+}
+
+fn reports_of_a_log(device: &ModelDevice) -> String {
+    // The memory lies where the second page of the bitmap begins, one page before the end of the log.
+    const MEMORY: u64 = 0x1000_0000;
+    const PAGES: u64 = 8 * 4096;
+    let begin = MEMORY - 4096 * (PAGES - 8);
+    let memory = DmaMemory::new(1).unwrap();
+    device.map(MEMORY, &memory).unwrap();
+    device.dma_logging_start(&mut log_of(MEMORY, 16)).unwrap();
+    let run = |direction, first: u64, bytes| {
+        let dma = Stimulus::Dma { direction, iova: MEMORY + 4096 * first, bytes, after: Duration::ZERO };
+        device.stimulate(dma).unwrap();
+        device.stimulate(Stimulus::FinishDma).unwrap();
+    };
+    let report = |mut report: LoggingReport| {
+        report.bitmap[0] |= 1 << 63;
+        let answer = device.dma_logging_report(&mut report);
+        let bits: Vec<(usize, u64)> =
+            report.bitmap.iter().copied().enumerate().filter(|(_, word)| *word != 0).collect();
+        format!("{answer:?} {bits:x?}\n")
+    };
+    let mut seen = String::new();
+    let again = || run(DmaDirection::ToMemory, 0, 16 * 4096);
+    again();
+    seen += &report(report_of(MEMORY + 3 * 4096, 3, 4096));
+    seen += &report(report_of(MEMORY, 16, 4096));
+    seen += &report(report_of(MEMORY, 16, 4096));
+    again();
+    seen += &report(report_of(begin, PAGES + 16, 4096));
+    again();
+    seen += &report(LoggingReport { misaligned_by: 8, ..report_of(MEMORY, 16, 4096) });
+    again();
+    seen += &report(report_of(MEMORY - 64 * 4096, 64 + 16, 4096));
+    again();
+    seen += &report(report_of(MEMORY, 16, 1 << 30));
+    again();
+    seen += &report(LoggingReport { writable: false, ..report_of(MEMORY, 16, 4096) });
+    seen += &report(report_of(MEMORY, 16, 4096));
+    run(DmaDirection::FromMemory, 0, 4096);
+    run(DmaDirection::ToMemory, 5, 4096);
+    seen += &report(report_of(MEMORY, 16, 4096));
+    again();
+    walk(device, &[State::Stop]);
+    seen += &report(report_of(MEMORY, 4, 4096));
+    device.reset().unwrap();
+    seen + &report(report_of(MEMORY, 16, 4096))
+}
+
 /// What each SET comes to, and where the device is then.
 fn walk(device: &ModelDevice, targets: &[State]) -> String {
     let errors: Vec<_> = targets.iter().map(|target| set(device, *target).err()).collect();
@@ -288,19 +562,71 @@ fn read_after_all(device: &ModelDevice, origin: State) -> String {
 fn poll_after_all(device: &ModelDevice, origin: State) -> String {
     let stream = begin(device, origin);
     drain(&*stream);
-    show(stream.poll(Duration::ZERO))
+    show(stream.poll(Interest::Read, Duration::ZERO))
 }
 
-fn poll_while_dirtying(device: &ModelDevice) -> String {
+/// So long that a busy machine cannot make a poller that is woken look like one that is not.
+const PATIENCE: Duration = Duration::from_millis(600);
+
+/// Has so many threads poll at the temporary end. Says which of them came back of the action.
+fn poll_while(device: &ModelDevice, pollers: usize, action: impl FnOnce(&ModelDevice)) -> String {
     let stream = begin(device, State::PreCopy);
     drain(&*stream);
+    let poll = || {
+        let began = Instant::now();
+        let _ = stream.poll(Interest::Read, PATIENCE);
+        began.elapsed() < PATIENCE
+    };
     thread::scope(|scope| {
-        // So long that a busy machine cannot make a poller that is woken look like one that is not.
-        let poller = scope.spawn(|| stream.poll(MOMENT * 40));
+        let pollers: Vec<_> = (0..pollers).map(|_| scope.spawn(poll)).collect();
         thread::sleep(MOMENT);
-        dirty(device);
-        show(poller.join().unwrap())
+        action(device);
+        let mut woken: Vec<bool> = pollers.into_iter().map(|poller| poller.join().unwrap()).collect();
+        woken.sort();
+        show(woken)
     })
+}
+
+/// Changes the device each time that the poller goes back to waiting. Says whether it was always woken.
+fn race(device: &ModelDevice) -> String {
+    let stream = begin(device, State::PreCopy);
+    drain(&*stream);
+    let (drained, next_round) = mpsc::channel();
+    thread::scope(|scope| {
+        scope.spawn(|| next_round.into_iter().for_each(|()| dirty(device)));
+        let seen = |_| {
+            let began = Instant::now();
+            drained.send(()).unwrap();
+            let _ = stream.poll(Interest::Read, PATIENCE);
+            drain(&*stream);
+            began.elapsed() < PATIENCE
+        };
+        let always = (0..300).all(seen);
+        drop(drained);
+        show(always)
+    })
+}
+
+/// Whether a thread that reads all the time comes back when the session ends. If it does not, it stays behind.
+fn read_while_leaving(device: &ModelDevice) -> String {
+    let stream = begin(device, State::PreCopy);
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        while stream.read(&mut [0; 64]) != Err(Errno::ENODEV) {}
+        let _ = sender.send(());
+    });
+    thread::sleep(MOMENT);
+    walk(device, &[State::Running]);
+    show(receiver.recv_timeout(PATIENCE))
+}
+
+/// What PRECOPY_INFO says once a device with dirty data was reconfigured.
+fn reconfigure(device: &ModelDevice) -> String {
+    let stream = begin(device, State::PreCopy);
+    drain(&*stream);
+    dirty(device);
+    device.stimulate(Stimulus::Reconfigure).unwrap();
+    estimate(&*stream)
 }
 
 fn info() -> PrecopyInfoCall {

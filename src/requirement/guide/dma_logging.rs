@@ -120,7 +120,8 @@ pub(super) static ALL: &[Guide] = &[
     Guide::new(
         &UNWRITABLE,
         "Whoever is told can send everything; whoever is not loses the page.",
-        "The page of the bitmap cannot be pinned, and the void function that sets bits has nobody to tell.",
+        "The page of the bitmap cannot be pinned, and the void function that sets bits has nobody to tell: the iova_bitmap of \
+         Linux 7.3 loses the page like that, whatever the driver.",
     )
     .needing(REPORT),
     Guide::new(

@@ -169,7 +169,10 @@ impl Bench {
                 let _ = device.stimulate(Stimulus::Dirty(1));
                 raced
             },
-            |raced| format!("{raced:?}"),
+            |raced| match raced {
+                Ok(raced) => raced.to_string(),
+                Err(error) => error.to_string(),
+            },
         );
         raced.map_err(into_interruption)
     }
@@ -380,6 +383,16 @@ impl fmt::Display for Wait {
             Wait::EpollEdge => "epoll_wait (edge)",
             Wait::Read => "read",
         })
+    }
+}
+
+impl fmt::Display for Raced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Raced::AllSeen(changes) => write!(f, "{changes} changes, each seen"),
+            Raced::Lost(changes) => write!(f, "{changes} changes that were seen, then one that woke nobody"),
+            Raced::Stopped(why) => write!(f, "stopped: {why}"),
+        }
     }
 }
 

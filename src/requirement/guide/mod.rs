@@ -6,6 +6,7 @@
 mod discover;
 mod fsm;
 mod health;
+mod precopy;
 mod reset;
 mod session;
 
@@ -74,7 +75,7 @@ impl fmt::Display for Need {
 }
 
 fn all() -> impl Iterator<Item = &'static Guide> {
-    [discover::ALL, fsm::ALL, session::ALL, reset::ALL, health::ALL].into_iter().flatten()
+    [discover::ALL, fsm::ALL, session::ALL, precopy::ALL, reset::ALL, health::ALL].into_iter().flatten()
 }
 
 /// The guide to a requirement; `None` where nobody has written it yet.

@@ -1,9 +1,11 @@
 //! The checks, a file a chapter. A check reads as: bring the device there, do one thing, judge.
 
 mod discover;
+mod dma_logging;
 mod fsm;
 mod health;
 mod precopy;
+mod quiesce;
 mod reset;
 mod session;
 
@@ -16,10 +18,19 @@ use crate::uapi::state::State;
 
 /// Every check, chapter by chapter, in the order in which they run.
 pub fn all() -> Vec<Check> {
-    [discover::checks(), fsm::checks(), session::checks(), precopy::checks(), reset::checks(), health::checks()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        discover::checks(),
+        fsm::checks(),
+        session::checks(),
+        precopy::checks(),
+        reset::checks(),
+        quiesce::checks(),
+        dma_logging::checks(),
+        health::checks(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// A state's name as a part of a check's name.

@@ -18,7 +18,9 @@ use vfio_conform::harness::executor;
 use vfio_conform::harness::outcome::Outcome;
 use vfio_conform::harness::verdict::{Exit, Verdict};
 use vfio_conform::report::{JOURNAL, Run};
-use vfio_conform::requirement::{self, Requirement, discover, fsm, health, precopy, reset, session};
+use vfio_conform::requirement::{
+    self, Requirement, discover, dma_logging, fsm, health, precopy, quiesce, reset, session,
+};
 use vfio_conform::suites;
 use vfio_conform::uapi::state::Capabilities;
 
@@ -78,6 +80,42 @@ fn found(fault: Fault) -> Found {
         Fault::EarlyCloseFails => Breaks(vec![&session::EARLY_CLOSE]),
         Fault::RefusalEndsSession => Breaks(vec![&fsm::REFUSAL_KEEPS_SESSION]),
         Fault::SavingFdWritable | Fault::ResumingFdReadable => Breaks(vec![&session::ONE_DIRECTION]),
+
+        Fault::DmaWhileStopped => Breaks(vec![&quiesce::NO_DMA]),
+        Fault::DmaInP2p => Breaks(vec![&quiesce::P2P_NO_DMA]),
+        Fault::InterruptsWhileStopped => Breaks(vec![&quiesce::NO_INTERRUPT]),
+        Fault::WorksWhileStopped => Breaks(vec![&quiesce::FROZEN]),
+        Fault::MovingDmaNotAwaited => Breaks(vec![&quiesce::STOP_WAITS, &quiesce::P2P_WAITS]),
+        Fault::PendingDmaDropped => Breaks(vec![&quiesce::CONTINUES]),
+        Fault::PendingInterruptDropped => Breaks(vec![&quiesce::INTERRUPT_COMES]),
+        Fault::StoppedDeviceDeaf => Breaks(vec![&quiesce::ANSWERS]),
+        Fault::TouchedWhileStoppedWedges => Breaks(vec![&quiesce::TOUCH_HARMLESS]),
+        Fault::PreCopyIdles => Breaks(vec![&quiesce::OPERATIONAL]),
+
+        Fault::LogWithoutRanges => Breaks(vec![&dma_logging::START_NO_RANGES]),
+        Fault::LogRangesUnchecked => Breaks(vec![&dma_logging::START_BAD_RANGES]),
+        Fault::LogPageSizeUnchecked => Breaks(vec![&dma_logging::START_PAGE_SIZE]),
+        Fault::LogTooManyRangesAccepted => Breaks(vec![&dma_logging::START_TOO_MANY]),
+        Fault::LogFewRanges => Breaks(vec![&dma_logging::START_MANY]),
+        Fault::LogPageSizeNotAnswered => Breaks(vec![&dma_logging::START_SELECTS]),
+        Fault::LogStartsTwice => Breaks(vec![&dma_logging::START_TWICE]),
+        Fault::LogStopIgnored | Fault::LogSurvivesStop => Breaks(vec![&dma_logging::STOP_ENDS]),
+        Fault::LogStopAloneRefused => Breaks(vec![&dma_logging::STOP_ALONE]),
+        Fault::LogReportWithoutStart => Breaks(vec![&dma_logging::REPORT_WITHOUT_START]),
+        Fault::LogClearsBits => Breaks(vec![&dma_logging::ONLY_SETS]),
+        Fault::LogForgetsNothing => Breaks(vec![&dma_logging::FORGETS]),
+        Fault::LogForgetsAll => Breaks(vec![&dma_logging::SUB_RANGE]),
+        Fault::LogFirstPageLost | Fault::LogLastPageLost | Fault::LogNeighbourReported => {
+            Breaks(vec![&dma_logging::EXACT])
+        }
+        Fault::LogBitsFromZero => Breaks(vec![&dma_logging::BIT_OF_PAGE]),
+        Fault::LogOnePageOfBitmap => Breaks(vec![&dma_logging::LARGE_BITMAP]),
+        Fault::LogUnalignedBitmapLost | Fault::LogTailLost => Breaks(vec![&dma_logging::ANY_ALIGNMENT]),
+        Fault::LogLargePagesLost => Breaks(vec![&dma_logging::ANY_PAGE_SIZE]),
+        Fault::LogUnwritableIgnored => Breaks(vec![&dma_logging::UNWRITABLE]),
+        Fault::LogReadsLogged => Breaks(vec![&dma_logging::READS]),
+        Fault::LogOnlyInRunning => Breaks(vec![&dma_logging::ANY_STATE]),
+        Fault::LogEndsWithReset => Breaks(vec![&dma_logging::ACROSS_RESET]),
 
         Fault::ResetKeepsState => Breaks(vec![&reset::RUNNING]),
         Fault::ResetKeepsSession => Breaks(vec![&reset::ENDS_SESSION]),
@@ -140,8 +178,7 @@ fn found(fault: Fault) -> Found {
         | Fault::EndOfStopCopyIsOnce
         | Fault::UnreadableAtEndOfStopCopy
         | Fault::SmallReadsRepeat
-        | Fault::StaleBytes
-        | Fault::WorksWhileStopped => Later("stop_copy"),
+        | Fault::StaleBytes => Later("stop_copy"),
         Fault::SplitWritesRefused
         | Fault::EmptyStreamAccepted
         | Fault::TruncatedStreamAccepted
@@ -162,7 +199,7 @@ static UNPROVEN: [(&Requirement, &str); 4] = [
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // Much of each run is waiting.
-    arguments.test_threads.get_or_insert(8);
+    arguments.test_threads.get_or_insert(16);
     let mut trials: Vec<Trial> = Fault::ALL.map(trial_of).into();
     trials.extend(Capabilities::ALL.map(trial_of_conforming));
     trials.push(Trial::test("every_other_requirement_is_proven", every_other_requirement_is_proven));
@@ -241,7 +278,7 @@ fn run_through_the_program(spec: ModelSpec) -> Result<(Run, Option<i32>), Failed
     let folder = tempfile::tempdir()?;
     let device = format!("model:{spec}");
     let mut command = program::vfio_conform(folder.path());
-    command.args(["run", &device, "--deadline", "1", "--out", "out"]).stdout(Stdio::null()).stderr(Stdio::null());
+    command.args(["run", &device, "--deadline", "3", "--out", "out"]).stdout(Stdio::null()).stderr(Stdio::null());
     let status = command.status()?;
     Ok((Run::read(&folder.path().join("out").join(JOURNAL))?, status.code()))
 }

@@ -5,10 +5,12 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub mod discover;
+pub mod dma_logging;
 pub mod fsm;
 pub mod guide;
 pub mod health;
 pub mod precopy;
+pub mod quiesce;
 pub mod reset;
 pub mod session;
 
@@ -58,7 +60,10 @@ impl Requirement {
 
 /// Every requirement, chapter by chapter.
 pub fn all() -> impl Iterator<Item = &'static Requirement> {
-    [discover::ALL, fsm::ALL, session::ALL, precopy::ALL, reset::ALL, health::ALL].into_iter().flatten().copied()
+    [discover::ALL, fsm::ALL, session::ALL, precopy::ALL, reset::ALL, quiesce::ALL, dma_logging::ALL, health::ALL]
+        .into_iter()
+        .flatten()
+        .copied()
 }
 
 /// The requirement of that id.

@@ -7,7 +7,7 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use crate::stimulus::nature::Nature;
-use crate::stimulus::profile::Profile;
+use crate::stimulus::profile::{Buffers, Player, Port, Profile};
 use crate::stimulus::{Observation, Stimulus, StimulusError};
 use crate::uapi::Errno;
 use crate::uapi::dma_logging::{LoggingReport, LoggingStart};
@@ -32,6 +32,7 @@ pub struct KernelDevice {
     found: Found,
     identity: Identity,
     profile: Option<Profile>,
+    buffers: Buffers,
 }
 
 impl KernelDevice {
@@ -51,7 +52,12 @@ impl KernelDevice {
         };
         let bundled = || Profile::bundled(identity.pci_id.as_deref(), &identity.driver);
         let profile = profile.or_else(bundled);
-        Ok(KernelDevice { device: Some(device), way, found, identity, profile })
+        Ok(KernelDevice { device: Some(device), way, found, identity, profile, buffers: Buffers::default() })
+    }
+
+    fn player(&self) -> Option<Player<'_>> {
+        let profile = self.profile.as_ref()?;
+        Some(Player { profile, port: self, buffers: &self.buffers })
     }
 
     fn device(&self) -> Result<&VfioDevice, Errno> {
@@ -134,16 +140,35 @@ impl Device for KernelDevice {
     }
 
     fn stimulate(&self, stimulus: Stimulus) -> Result<(), StimulusError> {
-        let profile = self.profile.as_ref().ok_or_else(|| StimulusError::Lacking(stimulus.to_string()))?;
-        profile.stimulate(stimulus, |region, offset, bytes| self.region_write(region, offset, bytes))
+        let player = self.player().ok_or_else(|| StimulusError::Lacking(stimulus.to_string()))?;
+        player.stimulate(stimulus)
     }
 
     fn observe(&self, observation: Observation) -> Result<Vec<u8>, StimulusError> {
-        Err(StimulusError::Lacking(observation.to_string()))
+        let player = self.player().ok_or_else(|| StimulusError::Lacking(observation.to_string()))?;
+        player.observe(observation)
     }
 
     fn nature(&self) -> Nature {
-        Nature::default()
+        self.profile.as_ref().map_or_else(Nature::default, Profile::nature)
+    }
+}
+
+impl Port for KernelDevice {
+    fn read(&self, region: u32, offset: u64, buffer: &mut [u8]) -> Result<usize, Errno> {
+        self.region_read(region, offset, buffer)
+    }
+
+    fn write(&self, region: u32, offset: u64, bytes: &[u8]) -> Result<usize, Errno> {
+        self.region_write(region, offset, bytes)
+    }
+
+    fn map(&self, iova: u64, memory: &DmaMemory) -> Result<i32, Errno> {
+        self.way.map(iova, memory)
+    }
+
+    fn name(&self) -> &str {
+        &self.identity.name
     }
 }
 

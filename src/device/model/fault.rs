@@ -242,6 +242,80 @@ faults! {
     /// The registers are not restored.
     RegistersNotRestored = "registers-not-restored",
 
+    // Quiet states.
+    /// DMA goes on in states in which the device is stopped.
+    DmaWhileStopped = "dma-while-stopped",
+    /// DMA goes on in RUNNING_P2P and PRE_COPY_P2P.
+    DmaInP2p = "dma-in-p2p",
+    /// Interrupts come in states in which the device is stopped.
+    InterruptsWhileStopped = "interrupts-while-stopped",
+    /// An arc into a quiet state returns while a transfer moves, which goes on.
+    MovingDmaNotAwaited = "moving-dma-not-awaited",
+    /// A transfer that has not begun to move is dropped on the arc into a quiet state.
+    PendingDmaDropped = "pending-dma-dropped",
+    /// An interrupt that has not come yet is dropped on the arc into STOP.
+    PendingInterruptDropped = "pending-interrupt-dropped",
+    /// In STOP and STOP_COPY interrupts cannot be set up.
+    StoppedDeviceDeaf = "stopped-device-deaf",
+    /// A device that is touched in STOP or STOP_COPY cannot be brought to another state, not by reset either.
+    TouchedWhileStoppedWedges = "touched-while-stopped-wedges",
+    /// In PRE_COPY there is neither DMA nor an interrupt, and no work.
+    PreCopyIdles = "pre-copy-idles",
+
+    // The log of pages written by DMA.
+    /// A log of no ranges can be started.
+    LogWithoutRanges = "log-without-ranges",
+    /// Ranges that are misaligned, overlap or run over the end of the address space are taken.
+    LogRangesUnchecked = "log-ranges-unchecked",
+    /// A page size that is no power of two is taken.
+    LogPageSizeUnchecked = "log-page-size-unchecked",
+    /// More ranges than there can be are taken.
+    LogTooManyRangesAccepted = "log-too-many-ranges-accepted",
+    /// Fewer ranges than fit into a page of memory are refused as too many.
+    LogFewRanges = "log-few-ranges",
+    /// START answers 0 for the page size that was selected.
+    LogPageSizeNotAnswered = "log-page-size-not-answered",
+    /// A second START is taken.
+    LogStartsTwice = "log-starts-twice",
+    /// STOP answers success and does nothing.
+    LogStopIgnored = "log-stop-ignored",
+    /// STOP without START is refused.
+    LogStopAloneRefused = "log-stop-alone-refused",
+    /// A new log begins with what the last one had not reported.
+    LogSurvivesStop = "log-survives-stop",
+    /// REPORT without START answers success.
+    LogReportWithoutStart = "log-report-without-start",
+    /// REPORT clears the bitmap before it sets bits.
+    LogClearsBits = "log-clears-bits",
+    /// REPORT forgets nothing.
+    LogForgetsNothing = "log-forgets-nothing",
+    /// REPORT of a part forgets all of the log.
+    LogForgetsAll = "log-forgets-all",
+    /// The first page of a range is never logged.
+    LogFirstPageLost = "log-first-page-lost",
+    /// The last page of a range is never logged.
+    LogLastPageLost = "log-last-page-lost",
+    /// The page behind one that was written is reported too.
+    LogNeighbourReported = "log-neighbour-reported",
+    /// Bits are counted from I/O address 0 instead of from the beginning of the range that is asked for.
+    LogBitsFromZero = "log-bits-from-zero",
+    /// Bits beyond the first page of the bitmap are lost.
+    LogOnePageOfBitmap = "log-one-page-of-bitmap",
+    /// Bits are lost if the bitmap is not aligned to a page.
+    LogUnalignedBitmapLost = "log-unaligned-bitmap-lost",
+    /// The bits of a last word that is not full are lost.
+    LogTailLost = "log-tail-lost",
+    /// Reports in large pages are empty.
+    LogLargePagesLost = "log-large-pages-lost",
+    /// A bitmap that cannot be written goes unnoticed.
+    LogUnwritableIgnored = "log-unwritable-ignored",
+    /// Reads by DMA are logged too.
+    LogReadsLogged = "log-reads-logged",
+    /// REPORT works in RUNNING only.
+    LogOnlyInRunning = "log-only-in-running",
+    /// A reset ends the log.
+    LogEndsWithReset = "log-ends-with-reset",
+
     // Reset and reopening.
     /// A reset leaves the state as it was.
     ResetKeepsState = "reset-keeps-state",

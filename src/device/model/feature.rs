@@ -71,8 +71,6 @@ impl Machine {
     fn check_offered(&self, feature: Feature) -> Result<(), Errno> {
         let set = self.capabilities().ok_or(Errno::ENOTTY)?;
         match feature {
-            // Nothing in the model does DMA, and no stimulus asks for it, so there would be nothing to log.
-            Feature::DmaLoggingStart | Feature::DmaLoggingStop | Feature::DmaLoggingReport => Err(Errno::ENOTTY),
             // The core knows this feature and misses the capability; that is why it is not ENOTTY.
             Feature::MigPrecopyInfoV2 if !set.pre_copy => {
                 let fault = Fault::PrecopyInfoV2WithoutPreCopy;
@@ -103,7 +101,31 @@ impl Machine {
                 self.precopy_info_v2 = true;
                 Ok(0)
             }
-            Feature::DmaLoggingStart | Feature::DmaLoggingStop | Feature::DmaLoggingReport => Err(Errno::ENOTTY),
+            Feature::DmaLoggingStop => self.stop_log(),
+            Feature::DmaLoggingStart => self.start_log_of(call),
+            Feature::DmaLoggingReport => self.report_log_of(call),
+        }
+    }
+
+    /// A START as bytes. Whoever means it names its ranges, which a model can only be handed by
+    /// [`Device::dma_logging_start`](crate::device::Device::dma_logging_start).
+    fn start_log_of(&mut self, call: &FeatureCall) -> Result<i32, Errno> {
+        self.check_readable(call)?;
+        match call.payload.iter().all(|byte| *byte == 0) {
+            true => Err(Errno::EINVAL),
+            false => Err(Errno::EFAULT),
+        }
+    }
+
+    /// A REPORT as bytes: as with START.
+    fn report_log_of(&mut self, call: &FeatureCall) -> Result<i32, Errno> {
+        self.start_log_of(call)
+    }
+
+    fn check_readable(&self, call: &FeatureCall) -> Result<(), Errno> {
+        match call.placement {
+            Placement::HeaderOnly => self.spec.refuse_unless(Fault::EfaultIgnored, Errno::EFAULT),
+            _ => Ok(()),
         }
     }
 
@@ -160,9 +182,7 @@ impl Machine {
     }
 
     fn copy_from_user(&self, call: &FeatureCall) -> Result<MigState, Errno> {
-        if call.placement == Placement::HeaderOnly {
-            self.spec.refuse_unless(Fault::EfaultIgnored, Errno::EFAULT)?;
-        }
+        self.check_readable(call)?;
         // Behind what the caller filled in there are zeroes, as in the memory behind a real call.
         let mut bytes = call.payload.clone();
         bytes.extend([0; Feature::MigDeviceState.payload_bytes() as usize]);

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::arcs;
 use super::dma::{Engine, Mappings, Moved};
+use super::dma_log::DmaLog;
 use super::fault::Fault;
 use super::memory::{Memory, pages_of};
 use super::resuming::Resuming;
@@ -14,6 +15,7 @@ use super::session::{Sessions, Transfer};
 use super::spec::ModelSpec;
 use crate::stimulus::{Observation, Stimulus};
 use crate::uapi::Errno;
+use crate::uapi::dma_logging::{LoggingReport, LoggingStart};
 use crate::uapi::memory::DmaMemory;
 use crate::uapi::state::{Capabilities, State};
 
@@ -22,6 +24,9 @@ pub(super) const NO_FD: i32 = -1;
 
 /// After so many looks [`Fault::StateDrifts`] shows.
 const LOOKS_UNTIL_DRIFT: u32 = 3;
+
+/// With [`Fault::MovingDmaNotAwaited`], transfers end so much late, so that they are caught on a busy machine too.
+const LINGERS: Duration = Duration::from_millis(15);
 
 /// How often a device that works by itself does so.
 const WORK_PACE: Duration = Duration::from_millis(1);
@@ -52,12 +57,15 @@ pub(super) struct Machine {
     saves: u32,
     mappings: Mappings,
     engine: Engine,
+    log: DmaLog,
     /// When the interrupt comes that was asked for.
     interrupt_due: Option<Instant>,
     /// Where interrupts go.
     interrupt_event: Option<OwnedFd>,
     /// When the device last worked by itself.
     worked: Instant,
+    /// Whether nothing but opening it again helps.
+    wedged: bool,
     /// Whether somebody calls [`Machine::tick`] again and again.
     pub(super) has_clock: bool,
 }
@@ -69,10 +77,15 @@ impl Machine {
             spec,
             state: State::Running,
             mappings: Mappings::default(),
-            engine: Engine::default(),
+            engine: match spec.has(Fault::MovingDmaNotAwaited) {
+                true => Engine::lingering(LINGERS),
+                false => Engine::default(),
+            },
+            log: DmaLog::default(),
             interrupt_due: None,
             interrupt_event: None,
             worked: Instant::now(),
+            wedged: false,
             has_clock: false,
             memory: Memory::after_reset(),
             sessions: Sessions::new(),
@@ -223,6 +236,9 @@ impl Machine {
     /// Takes one arc that the text lists. On failure the device stays where it is, or is in ERROR.
     fn take_arc(&mut self, next: State) -> Result<i32, Errno> {
         use State::*;
+        if self.wedged {
+            return Err(Errno::EIO);
+        }
         if self.doomed || self.ruined {
             self.fail();
             return Err(Errno::EIO);
@@ -360,6 +376,9 @@ impl Machine {
     /// # Errors
     /// None, but for a fault.
     pub(super) fn reset(&mut self) -> Result<(), Errno> {
+        if self.wedged {
+            return Err(Errno::EIO);
+        }
         if self.just_reset && self.has(Fault::SecondResetRefused) {
             return Err(Errno::EBUSY);
         }
@@ -374,6 +393,9 @@ impl Machine {
         if self.has(Fault::ResetDuringTransitionDooms) && self.transitions > 0 {
             self.ruined = true;
         }
+        if self.has(Fault::LogEndsWithReset) {
+            self.log.clear();
+        }
         self.start_over();
         self.just_reset = true;
         self.doomed = dooms;
@@ -383,6 +405,8 @@ impl Machine {
     /// The user closes the device and opens it again, which resets its memory too.
     pub(super) fn reopen(&mut self) {
         self.interrupt_event = None;
+        self.wedged = false;
+        self.log.clear();
         if !self.has(Fault::ReopenKeepsState) {
             self.state = State::Running;
         }
@@ -415,17 +439,16 @@ impl Machine {
         self.mappings.unmap(iova, bytes)
     }
 
-    /// Has interrupts signal this event, or none.
-    pub(super) fn set_interrupt_event(&mut self, event: Option<OwnedFd>) {
-        self.interrupt_event = event;
-    }
-
     /// Something happens to the device.
     pub(super) fn stimulate(&mut self, stimulus: Stimulus) {
         let now = Instant::now();
         match stimulus {
             Stimulus::EnterError => self.doomed = true,
-            Stimulus::Dirty(bytes) => self.work(bytes),
+            Stimulus::Dirty(bytes) => {
+                let is_stopped = matches!(self.state, State::Stop | State::StopCopy);
+                self.wedged |= is_stopped && self.has(Fault::TouchedWhileStoppedWedges);
+                self.work(bytes);
+            }
             Stimulus::StartWork => {
                 self.worked = now;
                 self.set_working(true);
@@ -479,6 +502,26 @@ impl Machine {
         }
     }
 
+    /// Begins to log pages written by DMA.
+    pub(super) fn start_log(&mut self, start: &mut LoggingStart) -> Result<i32, Errno> {
+        self.capabilities().ok_or(Errno::ENOTTY)?;
+        self.log.start(self.spec, start)
+    }
+
+    /// Ends the log.
+    pub(super) fn stop_log(&mut self) -> Result<i32, Errno> {
+        self.log.stop(self.spec)
+    }
+
+    /// Reports from it.
+    pub(super) fn report_log(&mut self, report: &mut LoggingReport) -> Result<i32, Errno> {
+        self.capabilities().ok_or(Errno::ENOTTY)?;
+        if self.state != State::Running && self.has(Fault::LogOnlyInRunning) {
+            return Err(Errno::EINVAL);
+        }
+        self.log.report(self.spec, report)
+    }
+
     /// What became of the last DMA transfer; `None` if it is not over.
     pub(super) fn dma_outcome(&self) -> Option<Result<(), String>> {
         self.engine.outcome()
@@ -523,32 +566,77 @@ impl Machine {
     fn note_moved(&mut self, moved: &[Moved]) {
         for moved in moved {
             match moved {
-                Moved::Out(..) => {}
-                Moved::In(_, _, pages) => self.mark_dirty(pages.clone()),
+                Moved::Out(iova, bytes) => self.log.wrote(self.spec, *iova, *bytes),
+                Moved::In(iova, bytes, pages) => {
+                    self.mark_dirty(pages.clone());
+                    if self.has(Fault::LogReadsLogged) {
+                        self.log.wrote(self.spec, *iova, *bytes);
+                    }
+                }
             }
         }
     }
 
     /// What is moving when the device goes quiet is finished first; what has not begun goes on later.
     fn quiesce_for(&mut self, next: State) {
-        if self.engine.is_moving() && !does_dma(next) {
+        if !next.is_running() && self.has(Fault::PendingInterruptDropped) {
+            self.interrupt_due = None;
+        }
+        if self.does_dma_in(next) {
+            return;
+        }
+        if self.engine.is_moving() && !self.has(Fault::MovingDmaNotAwaited) {
             let moved = self.engine.finish(&mut self.memory, &self.mappings);
             self.note_moved(&moved);
         }
+        if !self.engine.is_moving() && self.has(Fault::PendingDmaDropped) {
+            self.engine.drop_transfer();
+        }
     }
 
+    /// Whether the device moves data now.
     fn does_dma(&self) -> bool {
-        does_dma(self.state)
+        self.does_dma_in(self.state) || (self.engine.is_moving() && self.has(Fault::MovingDmaNotAwaited))
+    }
+
+    /// Whether the device may move data there: the model cannot tell peer-to-peer from other DMA.
+    fn does_dma_in(&self, state: State) -> bool {
+        match state {
+            State::Running => true,
+            State::PreCopy => !self.has(Fault::PreCopyIdles),
+            State::RunningP2p | State::PreCopyP2p => self.has(Fault::DmaInP2p),
+            State::Stop | State::StopCopy | State::Resuming => self.has(Fault::DmaWhileStopped),
+            State::Error => false,
+        }
     }
 
     /// Whether the device may interrupt.
     fn interrupts(&self) -> bool {
-        self.state.is_running()
+        match self.state {
+            State::PreCopy => !self.has(Fault::PreCopyIdles),
+            State::Error => false,
+            state => state.is_running() || self.has(Fault::InterruptsWhileStopped),
+        }
     }
 
     /// Whether the device may change by itself.
     fn works(&self) -> bool {
-        self.state.is_running() || self.has(Fault::WorksWhileStopped)
+        match self.state {
+            State::PreCopy => !self.has(Fault::PreCopyIdles),
+            state => state.is_running() || self.has(Fault::WorksWhileStopped),
+        }
+    }
+
+    /// Has interrupts signal this event, or none.
+    ///
+    /// # Errors
+    /// None, but for a fault.
+    pub(super) fn set_interrupt_event(&mut self, event: Option<OwnedFd>) -> Result<(), Errno> {
+        if self.has(Fault::StoppedDeviceDeaf) && matches!(self.state, State::Stop | State::StopCopy) {
+            return Err(Errno::EIO);
+        }
+        self.interrupt_event = event;
+        Ok(())
     }
 
     /// The user writes to the memory region.
@@ -565,9 +653,4 @@ impl Machine {
             None => Saving::bytes_of_all(),
         }
     }
-}
-
-/// Whether a device may move data: the model cannot tell peer-to-peer from other DMA.
-fn does_dma(state: State) -> bool {
-    matches!(state, State::Running | State::PreCopy)
 }

@@ -107,9 +107,10 @@ impl Memory {
         &self.0
     }
 
-    /// Bytes of data from here on, over and over.
-    pub(super) fn data_from(&self, offset: usize) -> impl Iterator<Item = u8> {
-        self.0[PAGE_BYTES..].iter().copied().cycle().skip(offset % DATA_BYTES)
+    /// That many bytes of data from here on, over and over.
+    pub(super) fn data(&self, offset: usize, bytes: usize) -> Vec<u8> {
+        let (head, tail) = self.0[PAGE_BYTES..].split_at(offset % DATA_BYTES);
+        tail.iter().chain(head).copied().cycle().take(bytes).collect()
     }
 
     /// Changes data from here on, over and over. Says which pages those are.

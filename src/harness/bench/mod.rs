@@ -53,6 +53,8 @@ pub struct Bench {
     notes: Vec<String>,
     saved: Option<Vec<u8>>,
     stirred: Stirred,
+    /// How many areas were mapped for DMA.
+    areas: u32,
 }
 
 /// What the device says of its own migration.
@@ -120,6 +122,7 @@ impl Bench {
             notes: Vec::new(),
             saved: None,
             stirred: Stirred::default(),
+            areas: 0,
         }
     }
 

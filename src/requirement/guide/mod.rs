@@ -4,9 +4,11 @@
 //! A table of its own, a file a chapter, so that a rule stays a few lines in the chapter's file.
 
 mod discover;
+mod dma_logging;
 mod fsm;
 mod health;
 mod precopy;
+mod quiesce;
 mod reset;
 mod session;
 
@@ -75,7 +77,9 @@ impl fmt::Display for Need {
 }
 
 fn all() -> impl Iterator<Item = &'static Guide> {
-    [discover::ALL, fsm::ALL, session::ALL, precopy::ALL, reset::ALL, health::ALL].into_iter().flatten()
+    [discover::ALL, fsm::ALL, session::ALL, precopy::ALL, reset::ALL, quiesce::ALL, dma_logging::ALL, health::ALL]
+        .into_iter()
+        .flatten()
 }
 
 /// The guide to a requirement; `None` where nobody has written it yet.

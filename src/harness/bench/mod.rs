@@ -37,7 +37,7 @@ pub use tell::{errno_name, names_of, tell_readiness, tell_return, tell_size, tel
 pub use waiting::{Raced, Wait, WaitEnd, Waited};
 
 /// How long the repetitions of one check may take.
-const REPETITION_LIMIT: Duration = Duration::from_secs(2);
+const REPETITION_LIMIT: Duration = Duration::from_millis(1500);
 
 /// The device under test, and all that happened to it since the check began.
 pub struct Bench {

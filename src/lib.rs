@@ -6,6 +6,7 @@
 
 pub mod catalogue;
 pub mod device;
+pub mod fault;
 pub mod fsm;
 pub mod harness;
 pub mod lab;

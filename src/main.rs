@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 
 use vfio_conform::catalogue::{self, Filter, Format, Show};
 use vfio_conform::device::{DeviceName, Via};
+use vfio_conform::fault::command::FaultsCommand;
 use vfio_conform::harness::executor::{self, ExecutorArguments};
 use vfio_conform::harness::keeper::ExecutorSpec;
 use vfio_conform::harness::supervisor::{self, RunFolder, RunOptions};
@@ -53,6 +54,9 @@ enum Command {
     /// Make the reports of a run again, from its journal alone.
     #[command(after_help = REPORT_EXAMPLES)]
     Report(ReportCommand),
+    /// Show that the checks can fail: deliberate defects, and what the suite says to each.
+    #[command(subcommand)]
+    Faults(FaultsCommand),
     /// Look at a profile, which says how one kind of device is stimulated.
     #[command(subcommand)]
     Profile(ProfileCommand),
@@ -237,6 +241,7 @@ fn main() -> ExitCode {
         Command::List(command) => list(command),
         Command::Explain(command) => explain(&command),
         Command::Fsm(command) => Ok(print_fsm(&command)),
+        Command::Faults(command) => command.run(),
         Command::Report(command) => make_reports(&command),
         Command::Profile(ProfileCommand::Check { file }) => check_profile(&file),
         Command::Profile(ProfileCommand::Schema) => Ok(print_schema()),

@@ -5,7 +5,6 @@ use std::thread;
 
 use super::journal::LabReady;
 use super::keeper::{ExecutorSpec, Keeper};
-use super::outcome::Outcome;
 use super::verdict::Verdict;
 use super::wire::Done;
 
@@ -49,6 +48,12 @@ impl Keepers {
         Ok(ready)
     }
 
+    /// Ends the executors, so that the devices are closed.
+    pub fn stop(&mut self) {
+        self.first.keeper.stop();
+        self.others.iter_mut().for_each(|other| other.keeper.stop());
+    }
+
     /// Runs one check on all devices at the same time.
     pub fn run(&mut self, check: &str) -> Done {
         let Keepers { first, others } = self;
@@ -67,8 +72,7 @@ impl Keepers {
 }
 
 fn died() -> Done {
-    let why = "the keeper of this device panicked; please report it".to_owned();
-    Done { outcome: Outcome::without_judgement(Verdict::Blocked, why.clone()), lost: Some(why) }
+    Done::lost(Verdict::Blocked, "the keeper of this device panicked; please report it")
 }
 
 /// One result for all devices: that of the device with the worst news, what the others have against them, and only those
@@ -105,6 +109,7 @@ fn merge(results: Vec<(&str, Done)>) -> Done {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::harness::outcome::Outcome;
     use crate::requirement::{fsm, health};
 
     fn done(verdict: Verdict, message: &str, proven: &[&str]) -> Done {

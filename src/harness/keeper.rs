@@ -143,7 +143,7 @@ impl Keeper {
         let began = Instant::now();
         let mut executor = match self.executor.take().map_or_else(|| self.spawn().map(|(executor, _)| executor), Ok) {
             Ok(executor) => executor,
-            Err(why) => return lost_before(&why),
+            Err(why) => return Done::lost(Verdict::Blocked, format!("the device could not be opened again: {why}")),
         };
         // What an earlier check did is nobody's evidence if the executor dies before this one begins. A record that
         // cannot be emptied only shows operations too many.
@@ -283,11 +283,6 @@ fn tell_status(status: ExitStatus) -> String {
         (None, Some(code)) => format!("ended with code {code}"),
         (None, None) => "ended".to_owned(),
     }
-}
-
-fn lost_before(why: &str) -> Done {
-    let why = format!("the device could not be opened again: {why}");
-    Done { outcome: Outcome::without_judgement(Verdict::Blocked, why.clone()), lost: Some(why) }
 }
 
 /// What the kernel said overrules what the check found: an oops in a passing check is no pass.

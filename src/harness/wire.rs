@@ -13,8 +13,9 @@ use serde_json::Value;
 
 use super::journal::LabReady;
 use super::outcome::Outcome;
+use super::verdict::Verdict;
 
-/// What is asked of an executor, or of a guest.
+/// What is asked of an executor.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Request {
@@ -22,6 +23,27 @@ pub enum Request {
     Run(String),
     /// Put everything away and end.
     End,
+}
+
+/// What is asked of a guest, until its host switches it off.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GuestRequest {
+    /// Run this check.
+    Run(String),
+    /// Close the device, set these parameters of modules, and open it again.
+    SetParameters(Vec<Parameter>),
+}
+
+/// A parameter of a module that is loaded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parameter {
+    /// The module's name.
+    pub module: String,
+    /// The parameter's name.
+    pub name: String,
+    /// What it is set to.
+    pub value: String,
 }
 
 /// What comes back.
@@ -57,6 +79,14 @@ pub struct Done {
     pub outcome: Outcome,
     /// Why the device, or the lab, cannot be used any more, if it cannot.
     pub lost: Option<String>,
+}
+
+impl Done {
+    /// The result of a check that took the device or the lab with it, or never had it.
+    pub fn lost(verdict: Verdict, why: impl Into<String>) -> Done {
+        let why = why.into();
+        Done { outcome: Outcome::without_judgement(verdict, why.clone()), lost: Some(why) }
+    }
 }
 
 /// Why no message came.

@@ -38,6 +38,8 @@ pub struct Modules {
 pub struct ModuleOptions {
     /// The source of the target's driver, if it is not the kernel's own.
     pub driver: Option<PathBuf>,
+    /// Patches to the VFIO core, which is then built from its source.
+    pub patches: Vec<PathBuf>,
     /// Folders of further modules, loaded last.
     pub extra: Vec<PathBuf>,
 }
@@ -78,6 +80,9 @@ impl<'a> Environment<'a> {
         let mut words = vec!["modules".to_owned(), spec.to_owned(), target.to_owned()];
         if let Some(driver) = &options.driver {
             words.extend(["--driver".to_owned(), driver.display().to_string()]);
+        }
+        for patch in &options.patches {
+            words.extend(["--patch".to_owned(), patch.display().to_string()]);
         }
         for extra in &options.extra {
             words.extend(["--extra".to_owned(), extra.display().to_string()]);

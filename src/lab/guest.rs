@@ -22,9 +22,10 @@ use super::initramfs::{GuestPlan, MODULES, PLAIN_READ, PLAN};
 use super::pci;
 use super::qemu::Target;
 use crate::harness::beside::Keepers;
+use crate::harness::journal::LabReady;
 use crate::harness::keeper::{ExecutorSpec, Keeper};
 use crate::harness::kernel_log::MARK;
-use crate::harness::wire::{Channel, Receiver, Reply, Request, send};
+use crate::harness::wire::{Channel, GuestRequest, Parameter, Receiver, Reply, send};
 use crate::probe::{self, Probe};
 
 /// Where the host listens for the first word, on every kernel.
@@ -83,17 +84,35 @@ fn check(target: Target, modules: &[String], executors: Vec<ExecutorSpec>) -> Li
         Ok(keepers) => keepers,
         Err(why) => return Ok(send(&channel, &Reply::NotReady(why))?),
     };
-    match keepers.start() {
-        Ok(ready) => send(&channel, &Reply::Ready(Box::new(ready)))?,
-        Err(why) => return Ok(send(&channel, &Reply::NotReady(why))?),
-    }
+    send(&channel, &opened(keepers.start()))?;
     let mut requests = Receiver::new(channel.try_clone()?);
-    while let Request::Run(name) = requests.receive(NO_BOUND)? {
-        announce(&name);
-        let done = keepers.run(&name);
-        send(&channel, &Reply::Done(Box::new(done)))?;
+    loop {
+        let reply = match requests.receive(NO_BOUND)? {
+            GuestRequest::Run(name) => {
+                announce(&name);
+                Reply::Done(Box::new(keepers.run(&name)))
+            }
+            GuestRequest::SetParameters(parameters) => {
+                keepers.stop();
+                opened(parameters.iter().try_for_each(set).and_then(|()| keepers.start()))
+            }
+        };
+        send(&channel, &reply)?;
     }
-    Ok(())
+}
+
+fn opened(ready: Result<LabReady, String>) -> Reply {
+    match ready {
+        Ok(ready) => Reply::Ready(Box::new(ready)),
+        Err(why) => Reply::NotReady(why),
+    }
+}
+
+fn set(parameter: &Parameter) -> Result<(), String> {
+    let Parameter { module, name, value } = parameter;
+    // An empty write is none at all; what is set is read up to the end of its line.
+    fs::write(format!("/sys/module/{module}/parameters/{name}"), format!("{value}\n"))
+        .map_err(|error| format!("failed to set {module}.{name} to {value:?}: {error}"))
 }
 
 /// Runs a probe in a process of its own, whose memory is then its own too.

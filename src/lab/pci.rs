@@ -30,6 +30,9 @@ const SOURCE: [(&str, &str); 9] = [
     ("save.c", include_str!("../../fixtures/driver/save.c")),
 ];
 
+/// The faults of the driver, each behind its module parameter `fault`.
+const FAULTS: &str = include_str!("../../fixtures/faults/driver.patch");
+
 /// The device listens as soon as it runs.
 const LISTEN_BOUND: Duration = Duration::from_secs(10);
 
@@ -46,6 +49,40 @@ pub fn write_driver(folder: &Path) -> Result<(), LabError> {
     let failed = |error| LabError::failed("write the driver's source", error);
     fs::create_dir_all(folder).map_err(failed)?;
     SOURCE.iter().try_for_each(|(name, text)| fs::write(folder.join(name), text)).map_err(failed)
+}
+
+/// The names of the faults that the driver's patch has, as often as it asks for them.
+#[cfg(test)]
+pub fn fault_names() -> impl Iterator<Item = &'static str> {
+    FAULTS.split("conform_fault(\"").skip(1).filter_map(|rest| rest.split_once('"')).map(|(name, _)| name)
+}
+
+/// Writes the driver's source with the faults in it, of which none is switched on.
+///
+/// # Errors
+/// Why it cannot be written, or why the faults do not fit into the driver.
+pub fn write_faulty_driver(folder: &Path) -> Result<(), LabError> {
+    write_driver(folder)?;
+    for (name, patch) in by_file(FAULTS) {
+        let path = folder.join(name);
+        let failed = |why: String| LabError::failed(&format!("put the faults into {name}"), why);
+        let patch = diffy::Patch::from_str(patch).map_err(|error| failed(error.to_string()))?;
+        let text = fs::read_to_string(&path).map_err(|error| failed(error.to_string()))?;
+        let faulty = diffy::apply(&text, &patch).map_err(|error| failed(error.to_string()))?;
+        fs::write(&path, faulty).map_err(|error| failed(error.to_string()))?;
+    }
+    Ok(())
+}
+
+/// The parts of a patch, each with the name of the file that it is for.
+fn by_file(patch: &str) -> impl Iterator<Item = (&str, &str)> {
+    let heads: Vec<usize> = patch.match_indices("--- a/").map(|(at, _)| at).collect();
+    let ends = heads.iter().copied().skip(1).chain([patch.len()]).collect::<Vec<_>>();
+    heads.into_iter().zip(ends).filter_map(|(from, to)| {
+        let part = &patch[from..to];
+        let name = part.strip_prefix("--- a/")?.lines().next()?;
+        Some((name, part))
+    })
 }
 
 /// A device process. Dropping it ends it.
@@ -115,6 +152,28 @@ impl Drop for PciTarget {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_faults_fit_into_the_driver() -> Result<(), Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        write_faulty_driver(folder.path())?;
+        assert_eq!(
+            by_file(FAULTS).map(|(_, part)| part).collect::<String>(),
+            FAULTS,
+            "the patch has a part of no file"
+        );
+        let texts = SOURCE.iter().map(|(name, _)| fs::read_to_string(folder.path().join(name)));
+        let faulty = texts.collect::<Result<String, _>>()?;
+        assert!(fault_names().count() > 0 && fault_names().all(|name| faulty.contains(&format!("\"{name}\""))));
+        Ok(())
+    }
+
+    #[test]
+    fn the_driver_itself_has_no_fault() {
+        for (name, text) in SOURCE.iter().filter(|(name, _)| *name != "conform_regs.h") {
+            assert!(!text.contains("conform_fault") && !text.contains("CTL_FAULT"), "{name}");
+        }
+    }
 
     #[test]
     fn the_whole_driver_is_carried() -> std::io::Result<()> {

@@ -8,7 +8,8 @@ mod probe;
 mod vm;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -16,9 +17,8 @@ use serde::{Deserialize, Serialize};
 use crate::device::{DeviceName, Via};
 use crate::harness::journal::{LabReady, Stage};
 use crate::harness::keeper::ExecutorSpec;
-use crate::harness::outcome::Outcome;
 use crate::harness::verdict::Verdict;
-use crate::harness::wire::{Done, Reply, WireError};
+use crate::harness::wire::{Done, GuestRequest, Parameter, Reply, WireError};
 use crate::uapi::state::Capabilities;
 use vfio_conform_pci_target::command::memory_size;
 
@@ -214,10 +214,23 @@ const GUEST_MEMORY: &str = "1G";
 /// How many lines of a console are worth showing.
 const TAIL_LINES: usize = 25;
 
+/// The faults of the VFIO core, each behind the parameter `fault` of the module `vfio`.
+const FAULTY_CORE: &str = include_str!("../../fixtures/faults/core.patch");
+
+/// Whether the VFIO core of a lab with faults has any, and so the parameter.
+pub const CORE_HAS_FAULTS: bool = !FAULTY_CORE.is_empty();
+
+/// The names of the faults that the core's patch has, as often as it asks for them.
+#[cfg(test)]
+pub fn core_fault_names() -> impl Iterator<Item = &'static str> {
+    FAULTY_CORE.split("vfio_has_fault(\"").skip(1).filter_map(|rest| rest.split_once('"')).map(|(name, _)| name)
+}
+
 /// Checks run in a guest.
 pub struct QemuLab {
     options: QemuOptions,
     console: PathBuf,
+    faulty: bool,
     prepared: Option<Prepared>,
     vm: Option<Vm>,
 }
@@ -233,7 +246,55 @@ struct Prepared {
 impl QemuLab {
     /// A lab; what the guest's kernel prints is appended to `console`.
     pub fn new(options: QemuOptions, console: PathBuf) -> QemuLab {
-        QemuLab { options, console, prepared: None, vm: None }
+        QemuLab { options, console, faulty: false, prepared: None, vm: None }
+    }
+
+    /// A lab whose driver and VFIO core can be given faults.
+    pub fn with_faults(options: QemuOptions, console: PathBuf) -> QemuLab {
+        QemuLab { faulty: true, ..QemuLab::new(options, console) }
+    }
+
+    /// Closes the device, sets parameters of the guest's modules, and opens it again.
+    ///
+    /// # Errors
+    /// Why it could not be opened again, or that there is no guest any more.
+    pub fn set_parameters(&mut self, parameters: Vec<Parameter>) -> Result<LabReady, LabError> {
+        let Some(vm) = &mut self.vm else {
+            return Err(LabError::failed("set parameters", "there is no guest"));
+        };
+        let answer =
+            vm.ask(&GuestRequest::SetParameters(parameters)).and_then(|()| vm.receive(OPEN_BOUND + REPLY_MARGIN));
+        match answer {
+            Ok(Reply::Ready(ready)) => Ok(*ready),
+            Ok(Reply::NotReady(why)) => Err(LabError(why)),
+            other => {
+                let error = vm.explain("set parameters in the guest", other);
+                self.vm = None;
+                Err(error)
+            }
+        }
+    }
+
+    /// What the guest's modules are built from, written to this folder.
+    fn module_options(&self, folder: &Path) -> Result<ModuleOptions, LabError> {
+        let mut options = ModuleOptions { extra: self.options.extra.clone(), ..ModuleOptions::default() };
+        if self.options.target == Target::Mtty {
+            return Ok(options);
+        }
+        let driver = folder.join("driver");
+        if self.faulty {
+            pci::write_faulty_driver(&driver)?;
+            if CORE_HAS_FAULTS {
+                let patch = folder.join("core.patch");
+                fs::write(&patch, FAULTY_CORE)
+                    .map_err(|error| LabError::failed("write the patch of the core", error))?;
+                options.patches.push(patch);
+            }
+        } else {
+            pci::write_driver(&driver)?;
+        }
+        options.driver = Some(driver);
+        Ok(options)
     }
 
     fn executor(&self, device: String) -> ExecutorSpec {
@@ -256,12 +317,7 @@ impl QemuLab {
         let kernel = environment.kernel(&self.options.kernel)?;
         let target = self.options.target.to_string();
         let folder = scratch()?;
-        let driver = match self.options.target {
-            Target::Mtty => None,
-            Target::Pci => Some(folder.path().join("driver")),
-        };
-        driver.as_deref().map(pci::write_driver).transpose()?;
-        let options = ModuleOptions { driver, extra: self.options.extra.clone() };
+        let options = self.module_options(folder.path())?;
         let modules = environment.modules(&self.options.kernel, &target, &options)?;
         let executors = self.options.devices().into_iter().map(|device| self.executor(device)).collect();
         let plan = GuestPlan::Check { target: self.options.target, modules: modules.names(), executors };
@@ -337,21 +393,22 @@ impl Lab for QemuLab {
 
     fn run(&mut self, check: &str) -> Done {
         let Some(vm) = &mut self.vm else {
-            let why = "there is no guest";
-            return Done { outcome: Outcome::without_judgement(Verdict::Blocked, why), lost: Some(why.to_owned()) };
+            return Done::lost(Verdict::Blocked, "there is no guest");
         };
         let began = Instant::now();
         let console_before = vm.console_length();
         let deadline = Duration::from_secs_f64(self.options.deadline) + REPLY_MARGIN;
-        let answer = vm.run(check).and_then(|()| vm.receive(deadline));
+        let answer = vm.ask(&GuestRequest::Run(check.to_owned())).and_then(|()| vm.receive(deadline));
         let mut done = match answer {
             Ok(Reply::Done(done)) => match vm.device_end() {
                 None => return *done,
                 // What was judged was judged of a device that is not there.
-                Some(why) => lost(Verdict::Blocked, why),
+                Some(why) => Done::lost(Verdict::Blocked, why),
             },
-            Ok(other) => lost(Verdict::Blocked, format!("the guest said {other:?} instead of a result")),
-            Err(WireError::TimedOut(_)) => lost(Verdict::Hang, format!("the whole guest was silent for {deadline:?}")),
+            Ok(other) => Done::lost(Verdict::Blocked, format!("the guest said {other:?} instead of a result")),
+            Err(WireError::TimedOut(_)) => {
+                Done::lost(Verdict::Hang, format!("the whole guest was silent for {deadline:?}"))
+            }
             Err(error) => vm.autopsy(&error),
         };
         done.outcome.seconds = began.elapsed().as_secs_f64();
@@ -370,10 +427,6 @@ impl Lab for QemuLab {
         self.vm = None;
         watch.stage(Stage::PowerOff);
     }
-}
-
-fn lost(verdict: Verdict, why: String) -> Done {
-    Done { outcome: Outcome::without_judgement(verdict, why.clone()), lost: Some(why) }
 }
 
 impl Modules {

@@ -32,7 +32,8 @@ pub fn probe(options: &QemuOptions, probe: Probe, plain_read: Option<&Path>) -> 
     let folder = scratch()?;
     let driver = folder.path().join("driver");
     pci::write_driver(&driver)?;
-    let module_options = ModuleOptions { driver: Some(driver), extra: options.extra.clone() };
+    let module_options =
+        ModuleOptions { driver: Some(driver), extra: options.extra.clone(), ..ModuleOptions::default() };
     let modules = environment.modules(&options.kernel, &Target::Pci.to_string(), &module_options)?;
     let plan = GuestPlan::Probe { modules: modules.names(), probe, has_plain_read: plain_read.is_some() };
     let initramfs = folder.path().join("initramfs");

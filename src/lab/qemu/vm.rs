@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 
 use crate::harness::kernel_log::is_mark;
 use crate::harness::verdict::Verdict;
-use crate::harness::wire::{Channel, Done, Receiver, Reply, Request, WireError, send};
+use crate::harness::wire::{Channel, Done, GuestRequest, Receiver, Reply, WireError, send};
 use crate::lab::LabError;
 use crate::lab::guest::PORT_NAME;
 use crate::lab::pci::PciTarget;
 use crate::requirement::health;
 use crate::uapi::process::die_with_parent;
 
-use super::{TAIL_LINES, lost};
+use super::TAIL_LINES;
 
 /// A QEMU that nothing hinders is gone well within this.
 const END_BOUND: Duration = Duration::from_secs(5);
@@ -151,12 +151,12 @@ impl Vm {
         }
     }
 
-    /// Asks the guest to run a check.
+    /// Asks something of the guest.
     ///
     /// # Errors
     /// That the guest is gone.
-    pub fn run(&mut self, check: &str) -> Result<(), WireError> {
-        send(&self.channel, &Request::Run(check.to_owned())).map_err(|error| match error.kind() {
+    pub fn ask(&mut self, request: &GuestRequest) -> Result<(), WireError> {
+        send(&self.channel, request).map_err(|error| match error.kind() {
             std::io::ErrorKind::BrokenPipe => WireError::Closed,
             _ => WireError::Io(error),
         })
@@ -227,22 +227,24 @@ impl Vm {
     /// Finds out why the guest went away in the middle of a check.
     pub fn autopsy(&mut self, error: &WireError) -> Done {
         if let Some(why) = self.device_end() {
-            return lost(Verdict::Blocked, why);
+            return Done::lost(Verdict::Blocked, why);
         }
         let status = wait(&mut self.qemu, END_BOUND);
         let lines = console_lines(&self.console, 0);
         let panic = lines.iter().rev().take(200).find(|line| line.contains("Kernel panic"));
         match (status, panic) {
             (Some(status), Some(panic)) if status.success() => {
-                let mut done = lost(Verdict::Crash, "the guest's kernel panicked".to_owned());
+                let mut done = Done::lost(Verdict::Crash, "the guest's kernel panicked".to_owned());
                 done.outcome.accuse(&health::LOG, panic.clone());
                 done
             }
-            (Some(status), _) if status.success() => lost(Verdict::Crash, "the guest went down by itself".to_owned()),
-            (Some(status), _) => {
-                lost(Verdict::Blocked, format!("QEMU {}, which is no fault of the device", self.tell_end(status)))
+            (Some(status), _) if status.success() => {
+                Done::lost(Verdict::Crash, "the guest went down by itself".to_owned())
             }
-            (None, _) => lost(Verdict::Hang, format!("the guest stopped talking: {error}")),
+            (Some(status), _) => {
+                Done::lost(Verdict::Blocked, format!("QEMU {}, which is no fault of the device", self.tell_end(status)))
+            }
+            (None, _) => Done::lost(Verdict::Hang, format!("the guest stopped talking: {error}")),
         }
     }
 

@@ -1,0 +1,238 @@
+//! The catalogue of faults, as `fixtures/faults` has it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::harness::check::Check;
+use crate::harness::verdict::Verdict;
+use crate::requirement;
+use crate::uapi::state::Capabilities;
+
+/// The catalogue's files, each for one place.
+const FILES: [(Place, &str); 4] = [
+    (Place::Model, include_str!("../../fixtures/faults/model.toml")),
+    (Place::Device, include_str!("../../fixtures/faults/device.toml")),
+    (Place::Driver, include_str!("../../fixtures/faults/driver.toml")),
+    (Place::Core, include_str!("../../fixtures/faults/core.toml")),
+];
+
+/// Where a fault lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Place {
+    /// The in-process model.
+    Model,
+    /// The hardware of the bundled PCI target.
+    Device,
+    /// The variant driver of the bundled PCI target.
+    Driver,
+    /// The kernel's VFIO core.
+    Core,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Place::Model => "model",
+            Place::Device => "device",
+            Place::Driver => "driver",
+            Place::Core => "core",
+        })
+    }
+}
+
+/// One deliberate defect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// Where it lives.
+    pub place: Place,
+    /// Its name, unique in its place.
+    pub name: String,
+    /// The one thing that is wrong, in one sentence.
+    pub defect: String,
+    /// The requirements that it breaks: each has to be accused.
+    pub breaks: Vec<String>,
+    /// What may be accused too, since it follows.
+    pub follows: Vec<String>,
+    /// The checks that show it soonest; where none is named, all that can prove what it breaks.
+    pub by: Vec<String>,
+    /// The verdict of the checks that meet it, where no requirement is accused since the check does not come to its end.
+    pub ends: Option<Verdict>,
+    /// The capability set that it is tried with.
+    pub caps: Capabilities,
+    /// Where the idea comes from.
+    pub origin: String,
+}
+
+impl Fault {
+    /// `place.name`, unique in the catalogue.
+    pub fn id(&self) -> String {
+        format!("{}.{}", self.place, self.name)
+    }
+
+    /// Whether people mean this fault, or a group with it, by these letters.
+    pub fn is_meant_by(&self, part: &str) -> bool {
+        self.id().contains(part)
+    }
+
+    /// The checks that should notice it, in the order in which they run.
+    pub fn noticed_by<'a>(&self, checks: &'a [Check]) -> Vec<&'a Check> {
+        let proves_broken =
+            |check: &Check| check.requirements().iter().any(|r| self.breaks.iter().any(|broken| broken == r.id));
+        let is_named = |check: &Check| self.by.iter().any(|name| name == check.name());
+        checks.iter().filter(|check| if self.by.is_empty() { proves_broken(check) } else { is_named(check) }).collect()
+    }
+}
+
+/// A file of the catalogue.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    fault: Vec<Entry>,
+    /// Requirements that nothing in the whole catalogue can break, with the reason.
+    #[serde(default)]
+    unproven: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    name: String,
+    defect: String,
+    breaks: Vec<String>,
+    #[serde(default)]
+    follows: Vec<String>,
+    #[serde(default)]
+    by: Vec<String>,
+    ends: Option<Verdict>,
+    caps: Option<String>,
+    origin: String,
+}
+
+/// All faults, and the requirements that none of them breaks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Catalogue {
+    /// Place by place.
+    pub faults: Vec<Fault>,
+    /// Requirements without a fault, each with the reason.
+    pub unproven: BTreeMap<String, String>,
+}
+
+impl Catalogue {
+    /// Reads the bundled files.
+    ///
+    /// # Errors
+    /// What is wrong with them, and in which entry.
+    pub fn bundled(checks: &[Check]) -> Result<Catalogue, String> {
+        let mut catalogue = Catalogue { faults: Vec::new(), unproven: BTreeMap::new() };
+        for (place, text) in FILES {
+            let file: File = toml::from_str(text).map_err(|error| format!("failed to read {place}.toml: {error}"))?;
+            for entry in file.fault {
+                let name = entry.name.clone();
+                let fault = read(place, entry).map_err(|why| format!("failed to read {place}.{name}: {why}"))?;
+                catalogue.faults.push(fault);
+            }
+            catalogue.unproven.extend(file.unproven);
+        }
+        catalogue.check(checks)?;
+        Ok(catalogue)
+    }
+
+    /// Requirements that neither a fault nor a reason accounts for.
+    pub fn unaccounted(&self) -> BTreeSet<&'static str> {
+        let proven: BTreeSet<&str> = self.faults.iter().flat_map(|fault| &fault.breaks).map(String::as_str).collect();
+        let is_open = |id: &&str| !proven.contains(id) && !self.unproven.contains_key(*id);
+        requirement::all().map(|requirement| requirement.id).filter(is_open).collect()
+    }
+
+    fn check(&self, checks: &[Check]) -> Result<(), String> {
+        let mut seen = BTreeSet::new();
+        for fault in &self.faults {
+            let id = fault.id();
+            if !seen.insert(id.clone()) {
+                return Err(format!("{id} stands twice in the catalogue"));
+            }
+            if let Some(unknown) = fault.breaks.iter().chain(&fault.follows).find(|id| requirement::find(id).is_none())
+            {
+                return Err(format!("{id}: {unknown:?} is no requirement; see vfio-conform list"));
+            }
+            if let Some(unknown) = fault.by.iter().find(|name| checks.iter().all(|check| check.name() != **name)) {
+                return Err(format!("{id}: {unknown:?} is no check; see vfio-conform list"));
+            }
+        }
+        match self.unproven.keys().find(|id| requirement::find(id).is_none()) {
+            Some(unknown) => Err(format!("[unproven]: {unknown:?} is no requirement; see vfio-conform list")),
+            None => Ok(()),
+        }
+    }
+}
+
+fn read(place: Place, entry: Entry) -> Result<Fault, String> {
+    let caps = match entry.caps {
+        Some(text) => text.parse()?,
+        None => Capabilities::FULL,
+    };
+    if entry.breaks.is_empty() {
+        return Err("it breaks no requirement, so it proves nothing".to_owned());
+    }
+    if let Some(other) = entry.ends.filter(|verdict| !matches!(verdict, Verdict::Hang | Verdict::Crash)) {
+        return Err(format!("a check that meets a fault ends with hang or crash, not with {other}"));
+    }
+    Ok(Fault {
+        place,
+        name: entry.name,
+        defect: entry.defect,
+        breaks: entry.breaks,
+        follows: entry.follows,
+        by: entry.by,
+        ends: entry.ends,
+        caps,
+        origin: entry.origin,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use vfio_conform_pci_target::fault::Fault as DeviceFault;
+
+    use super::*;
+    use crate::device::model;
+    use crate::lab::pci;
+    use crate::lab::qemu::core_fault_names;
+    use crate::suites;
+
+    #[test]
+    fn the_catalogue_and_the_model_have_the_same_faults() -> Result<(), String> {
+        let catalogue = Catalogue::bundled(&suites::all())?;
+        let of_model = catalogue.faults.iter().filter(|fault| fault.place == Place::Model);
+        let listed: BTreeSet<&str> = of_model.map(|fault| fault.name.as_str()).collect();
+        let known: BTreeSet<&str> = model::Fault::ALL.iter().map(|fault| fault.name()).collect();
+        assert_eq!(listed, known);
+        Ok(())
+    }
+
+    #[test]
+    fn the_catalogue_and_the_guest_have_the_same_faults() -> Result<(), String> {
+        let catalogue = Catalogue::bundled(&suites::all())?;
+        let listed = |place| -> BTreeSet<&str> {
+            catalogue.faults.iter().filter(|fault| fault.place == place).map(|fault| fault.name.as_str()).collect()
+        };
+        assert_eq!(listed(Place::Driver), pci::fault_names().collect());
+        assert_eq!(listed(Place::Core), core_fault_names().collect());
+        assert_eq!(listed(Place::Device), DeviceFault::ALL.iter().map(|fault| fault.name()).collect());
+        Ok(())
+    }
+
+    #[test]
+    fn every_requirement_is_accounted_for() -> Result<(), String> {
+        let catalogue = Catalogue::bundled(&suites::all())?;
+        assert_eq!(catalogue.unaccounted(), BTreeSet::new());
+        let proven = |id: &String| catalogue.faults.iter().any(|fault| fault.breaks.contains(id));
+        let needless: Vec<_> = catalogue.unproven.keys().filter(|id| proven(id)).collect();
+        assert_eq!(needless, Vec::<&String>::new(), "a fault breaks them now");
+        Ok(())
+    }
+}

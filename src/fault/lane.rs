@@ -1,0 +1,146 @@
+//! Where faults can be switched on: the model, and guests with the bundled PCI target.
+
+use std::time::Duration;
+
+use vfio_conform_pci_target::fault::Fault as DeviceFault;
+
+use super::catalogue::{Fault, Place};
+use crate::device::model::{self, ModelSpec};
+use crate::harness::keeper::{ExecutorSpec, Keeper};
+use crate::harness::verdict::Verdict;
+use crate::harness::wire::{Done, Parameter};
+use crate::lab::qemu::{CORE_HAS_FAULTS, QemuLab};
+use crate::lab::{Lab, LabError, Watch, local, pci};
+
+/// How long a check may take on the model, which waits for nothing.
+const MODEL_DEADLINE: Duration = Duration::from_secs(1);
+const OPEN_DEADLINE: Duration = Duration::from_secs(20);
+
+/// A place with devices that can be given a fault.
+pub trait Lane {
+    /// Has the fault from here on, and a device that was just opened.
+    ///
+    /// # Errors
+    /// Why it cannot be had.
+    fn enter(&mut self, fault: &Fault, watch: &mut dyn Watch) -> Result<(), LabError>;
+
+    /// Runs one check, whatever becomes of it.
+    fn run(&mut self, check: &str) -> Done;
+
+    /// Has a device again after a check that lost it, still with the fault.
+    ///
+    /// # Errors
+    /// Why there is none.
+    fn recover(&mut self, watch: &mut dyn Watch) -> Result<(), LabError>;
+}
+
+/// Models, each in an executor of its own.
+#[derive(Debug, Default)]
+pub struct ModelLane {
+    keeper: Option<Keeper>,
+}
+
+impl Lane for ModelLane {
+    fn enter(&mut self, fault: &Fault, _watch: &mut dyn Watch) -> Result<(), LabError> {
+        let known = model::Fault::from_name(&fault.name).filter(|_| fault.place == Place::Model);
+        let spec = ModelSpec { capabilities: Some(fault.caps), fault: known };
+        let failed = |error: std::io::Error| LabError::failed("start a model", error);
+        let spec = ExecutorSpec {
+            device: format!("model:{spec}"),
+            via: None,
+            profile: None,
+            may_hang: true,
+            deadline: MODEL_DEADLINE,
+            open_deadline: OPEN_DEADLINE,
+        };
+        let mut keeper = Keeper::new(local::this_program().map_err(failed)?, spec, None).map_err(failed)?;
+        keeper.start().map_err(LabError)?;
+        self.keeper = Some(keeper);
+        Ok(())
+    }
+
+    fn run(&mut self, check: &str) -> Done {
+        match &mut self.keeper {
+            Some(keeper) => keeper.run(check),
+            None => Done::lost(Verdict::Blocked, "no fault was entered"),
+        }
+    }
+
+    fn recover(&mut self, _watch: &mut dyn Watch) -> Result<(), LabError> {
+        match &mut self.keeper {
+            Some(keeper) => keeper.start().map(drop).map_err(LabError),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for ModelLane {
+    fn drop(&mut self) {
+        if let Some(keeper) = &mut self.keeper {
+            keeper.stop();
+        }
+    }
+}
+
+/// Guests with the bundled PCI target, whose hardware, driver and VFIO core have faults. One guest does for as many faults
+/// as leave it alive.
+pub struct GuestLane {
+    lab: QemuLab,
+    is_up: bool,
+    parameters: Vec<Parameter>,
+}
+
+impl GuestLane {
+    /// A lane with the faults of this lab.
+    pub fn new(lab: QemuLab) -> GuestLane {
+        GuestLane { lab, is_up: false, parameters: Vec::new() }
+    }
+
+    /// Has an open device with the fault, in the guest that runs or else in a new one.
+    fn switch(&mut self, watch: &mut dyn Watch) -> Result<(), LabError> {
+        if self.is_up && self.lab.set_parameters(self.parameters.clone()).is_ok() {
+            return Ok(());
+        }
+        match self.is_up {
+            true => self.lab.recover(watch)?,
+            false => self.lab.start(watch)?,
+        };
+        self.is_up = true;
+        self.lab.set_parameters(self.parameters.clone()).map(drop)
+    }
+}
+
+impl Lane for GuestLane {
+    fn enter(&mut self, fault: &Fault, watch: &mut dyn Watch) -> Result<(), LabError> {
+        self.parameters = parameters(fault)?;
+        self.switch(watch)
+    }
+
+    fn run(&mut self, check: &str) -> Done {
+        self.lab.run(check)
+    }
+
+    fn recover(&mut self, watch: &mut dyn Watch) -> Result<(), LabError> {
+        self.switch(watch)
+    }
+}
+
+/// What switches this fault on and all others off.
+fn parameters(fault: &Fault) -> Result<Vec<Parameter>, LabError> {
+    let name_in = |place| if fault.place == place { fault.name.clone() } else { String::new() };
+    let device = match fault.place {
+        Place::Device => DeviceFault::from_name(&fault.name)
+            .ok_or_else(|| LabError::failed("switch the fault on", "the emulated device does not have it"))?
+            .number(),
+        _ => 0,
+    };
+    let parameter = |module: &str, name: &str, value| Parameter { module: module.into(), name: name.into(), value };
+    let mut parameters = vec![
+        parameter(pci::DRIVER, "fault", name_in(Place::Driver)),
+        parameter(pci::DRIVER, "device_fault", device.to_string()),
+    ];
+    if CORE_HAS_FAULTS {
+        parameters.push(parameter("vfio", "fault", name_in(Place::Core)));
+    }
+    Ok(parameters)
+}

@@ -3,18 +3,20 @@
 mod discover;
 mod fsm;
 mod health;
+mod precopy;
 mod reset;
 mod session;
 
-use crate::harness::bench::Bench;
+use crate::harness::bench::{Bench, Drained};
 use crate::harness::check::{Check, Interruption, Judgement};
+use crate::harness::stream::StreamEnd;
 use crate::uapi::Errno;
 use crate::uapi::feature::{Feature, FeatureCall, MigState, Placement, Verb};
 use crate::uapi::state::State;
 
 /// Every check, chapter by chapter, in the order in which they run.
 pub fn all() -> Vec<Check> {
-    [discover::checks(), fsm::checks(), session::checks(), reset::checks(), health::checks()]
+    [discover::checks(), fsm::checks(), session::checks(), precopy::checks(), reset::checks(), health::checks()]
         .into_iter()
         .flatten()
         .collect()
@@ -42,6 +44,14 @@ fn set_unanswerable(bench: &mut Bench, to: State) -> (String, Result<i32, Errno>
         .placed(Placement::ReadOnly);
     let answer = bench.feature(&mut call);
     (format!("SET {to} in RUNNING, in memory that cannot be written"), answer)
+}
+
+/// A check that needs a whole stream met a device that does not end it well, which is for the stop_copy chapter to judge.
+fn require_permanent_end(drained: &Drained) -> Judgement {
+    match drained.end {
+        StreamEnd::Permanent => Ok(()),
+        ref end => Err(Interruption::Blocked(format!("the permanent end was not reached: read came to {end}"))),
+    }
 }
 
 /// A check that needs a data_fd met a device that gave none, which is for the session chapter to judge.

@@ -1,7 +1,8 @@
 //! Reset: from every state to RUNNING, and nothing of before is left.
 
-use crate::harness::bench::{Bench, tell_return};
+use crate::harness::bench::{Bench, Wait, tell_return};
 use crate::harness::check::{Check, Judgement};
+use crate::harness::session::Session;
 use crate::requirement::reset::*;
 use crate::requirement::session::ENDED_ENODEV;
 use crate::uapi::state::State;
@@ -12,6 +13,9 @@ use super::lower;
 /// Enough to see a leak of state from one reset into the next, few enough for hardware that takes 0.1 s for each.
 const REPEATED_RESETS: usize = 10;
 
+/// Enough to meet transitions at different places.
+const RESETS_DURING_TRANSITIONS: usize = 5;
+
 pub(super) fn checks() -> Vec<Check> {
     let mut checks = vec![Check::new("reset::is_available", &[&AVAILABLE], is_available)];
     for state in State::ALL {
@@ -19,7 +23,12 @@ pub(super) fn checks() -> Vec<Check> {
         let name = format!("reset::from_{}", lower(state));
         checks.push(Check::new(name, &judged, move |bench| from(bench, state)));
     }
-    checks.push(Check::new("reset::many_in_a_row", &[&REPEATED], many_in_a_row));
+    checks.extend([
+        Check::new("reset::many_in_a_row", &[&REPEATED], many_in_a_row),
+        Check::new("reset::during_a_poll", &[&WAKES], during_a_poll),
+        Check::new("reset::during_a_read", &[&WAKES], during_a_read),
+        Check::new("reset::during_transitions", &[&DURING_TRANSITION], during_transitions),
+    ]);
     checks
 }
 
@@ -58,4 +67,34 @@ fn many_in_a_row(bench: &mut Bench) -> Judgement {
         bench.judge(&REPEATED, answer == Ok(0), &asked, "success (0)", tell_return(&answer))?;
     }
     bench.expect_state(&REPEATED, &asked, State::Running)
+}
+
+fn during_a_poll(bench: &mut Bench) -> Judgement {
+    let session = bench.bring_to_temporary_end(State::PreCopy)?;
+    wakes(bench, &session, Wait::Poll)
+}
+
+fn during_a_read(bench: &mut Bench) -> Judgement {
+    let state = if bench.capabilities().pre_copy { State::PreCopy } else { State::StopCopy };
+    let session = bench.bring_to_session(state)?;
+    wakes(bench, &session, Wait::Read)
+}
+
+fn wakes(bench: &mut Bench, session: &Session, wait: Wait) -> Judgement {
+    let waited = bench.while_waiting(session, &[wait], |bench| {
+        // What it answers is judged elsewhere.
+        let _ = bench.reset();
+        Ok(())
+    })?;
+    bench.expect_woken(&WAKES, "RESET", &waited)
+}
+
+fn during_transitions(bench: &mut Bench) -> Judgement {
+    // What it answers is left open.
+    let _ = bench.reset_during_transitions(RESETS_DURING_TRANSITIONS);
+    let asked = "RESET while another thread asks for transitions, then RESET";
+    let answer = bench.reset();
+    bench.judge(&DURING_TRANSITION, answer == Ok(0), asked, "success (0)", tell_return(&answer))?;
+    bench.expect_state(&DURING_TRANSITION, asked, State::Running)?;
+    bench.expect_reachable(&DURING_TRANSITION, asked, State::StopCopy)
 }

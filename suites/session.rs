@@ -2,14 +2,15 @@
 //! afterwards.
 
 use crate::fsm::{Route, route};
-use crate::harness::bench::{Bench, Requested, tell_return};
+use crate::harness::bench::{Bench, Requested, Wait, tell_return, tell_size};
 use crate::harness::check::{Check, Interruption, Judgement};
 use crate::harness::session::{Direction, Session};
 use crate::requirement::session::*;
 use crate::uapi::Errno;
+use crate::uapi::feature::{Feature, FeatureCall, MigState, Verb};
 use crate::uapi::state::State;
 
-use super::{lower, set_unanswerable, stream_for};
+use super::{lower, require_permanent_end, set_unanswerable, stream_for};
 
 /// Every move inside the saving group that some capability set has.
 const INSIDE_SAVING_GROUP: [(State, State); 4] = [
@@ -21,6 +22,12 @@ const INSIDE_SAVING_GROUP: [(State, State); 4] = [
 
 /// The states in which a session is open.
 const WITH_SESSION: [State; 4] = [State::PreCopy, State::PreCopyP2p, State::StopCopy, State::Resuming];
+
+/// Enough to see a leak.
+const LOST: usize = 100;
+
+/// What another process reads of a stream: less than any stream has, and no round number.
+const READ_BY_CHILD: usize = 77;
 
 pub(super) fn checks() -> Vec<Check> {
     let mut checks = Vec::new();
@@ -50,8 +57,42 @@ pub(super) fn checks() -> Vec<Check> {
             Check::new(format!("session::not_handed_over_{name}"), &[&LOST_FD], move |bench| {
                 not_handed_over(bench, state)
             }),
+            Check::new(format!("session::none_free_{name}"), &[&NONE_FREE], move |bench| none_free(bench, state)),
+            Check::new(format!("session::no_seek_in_{name}"), &[&NO_SEEK], move |bench| no_seek(bench, state)),
+            Check::new(format!("session::duplicated_{name}"), &[&DUPLICATE, &ENDED_ENODEV], move |bench| {
+                duplicated(bench, state)
+            }),
+            Check::new(format!("session::device_closed_in_{name}"), &[&DEVICE_CLOSED, &ENDED_ENODEV], move |bench| {
+                device_closed(bench, state)
+            }),
         ]);
     }
+    for state in WITH_SESSION.into_iter().filter(|state| state.is_saving()) {
+        let name = lower(state);
+        checks.extend([
+            Check::new(format!("session::left_during_a_read_in_{name}"), &[&WAKES_READER], move |bench| {
+                left_during_a_read(bench, state)
+            }),
+            Check::new(format!("session::closed_during_a_read_in_{name}"), &[&WAKES_READER], move |bench| {
+                closed_during_a_read(bench, state)
+            }),
+        ]);
+    }
+    for state in [State::PreCopy, State::PreCopyP2p] {
+        let name = lower(state);
+        checks.extend([
+            Check::new(format!("session::left_during_a_poll_in_{name}"), &[&WAKES_POLLER], move |bench| {
+                left_during_a_poll(bench, state)
+            }),
+            Check::new(format!("session::closed_during_a_poll_in_{name}"), &[&WAKES_POLLER], move |bench| {
+                closed_during_a_poll(bench, state)
+            }),
+        ]);
+    }
+    checks.extend([
+        Check::new("session::lost_a_hundred_times", &[&LOST_LEAVES_NOTHING], lost_a_hundred_times),
+        Check::new("session::read_by_another_process", &[&OTHER_PROCESS], read_by_another_process),
+    ]);
     checks
 }
 
@@ -172,6 +213,134 @@ fn not_handed_over(bench: &mut Bench, state: State) -> Judgement {
     let asked = format!("{asked}, then RESET");
     bench.judge(&LOST_FD, reset == Ok(0), &asked, "success (0)", tell_return(&reset))?;
     bench.expect_state(&LOST_FD, &asked, State::Running)
+}
+
+fn none_free(bench: &mut Bench, state: State) -> Judgement {
+    if !bench.capabilities().has(state) {
+        return bench.bring_to(state).map(drop);
+    }
+    let (asked, answer) = set_with_none_free(bench, state);
+    bench.expect_errno(&NONE_FREE, &asked, answer, &[Errno::EMFILE])?;
+    let reset = bench.reset();
+    let asked = format!("{asked}, then RESET");
+    bench.judge(&NONE_FREE, reset == Ok(0), &asked, "success (0)", tell_return(&reset))?;
+    bench.expect_state(&NONE_FREE, &asked, State::Running)
+}
+
+/// Loses a data_fd in both ways by turns, and counts descriptors.
+fn lost_a_hundred_times(bench: &mut Bench) -> Judgement {
+    let state = State::StopCopy;
+    let before = bench.open_descriptors()?;
+    bench.repeat(LOST, |bench, time| {
+        let (asked, answer) = match time % 2 {
+            0 => set_unanswerable(bench, state),
+            _ => set_with_none_free(bench, state),
+        };
+        if answer.is_ok() {
+            return Err(blocked(&asked, "succeeded"));
+        }
+        bench.bring_back()
+    })?;
+    let after = bench.open_descriptors()?;
+    let asked = format!("SET {state} {LOST} times without room for its answer or its data_fd");
+    let expected = format!("no more descriptors than the {before} before");
+    bench.judge(&LOST_LEAVES_NOTHING, after <= before, asked, expected, format!("{after} descriptors"))
+}
+
+/// Asks for a state from RUNNING while this process can open no descriptor. Returns what was asked, in words, and what
+/// came back.
+fn set_with_none_free(bench: &mut Bench, to: State) -> (String, Result<i32, Errno>) {
+    let wanted = MigState { device_state: to.number(), data_fd: -1 };
+    let mut call = FeatureCall::new(Feature::MigDeviceState, Verb::Set).with_payload(wanted.to_bytes());
+    let answer = bench.feature_without_descriptors(&mut call);
+    (format!("SET {to} in RUNNING, with no descriptor free"), answer)
+}
+
+fn no_seek(bench: &mut Bench, state: State) -> Judgement {
+    let session = bench.bring_to_session(state)?;
+    let sought = bench.seek(&session);
+    let answer = sought.map(|position| position as usize);
+    bench.judge(&NO_SEEK, sought.is_err(), format!("lseek in {state}"), "an error", tell_size(&answer))?;
+    let moved = bench.transfer_at(&session);
+    let call = match session.direction() {
+        Direction::Saving => "pread",
+        Direction::Resuming => "pwrite",
+    };
+    bench.judge(&NO_SEEK, moved.is_err(), format!("{call} in {state}"), "an error", tell_size(&moved))
+}
+
+fn duplicated(bench: &mut Bench, state: State) -> Judgement {
+    let stream = stream_for(bench, state)?;
+    let first = bench.bring_to_session(state)?;
+    let second = bench.duplicate(&first)?;
+    bench.close(first);
+    let asked = format!("duplicate the data_fd in {state}, close the first one");
+    bench.expect_alive(&DUPLICATE, &asked, &second, &stream)?;
+    bench.bring_back()?;
+    let asked = format!("{asked}, bring the device to RUNNING");
+    bench.expect_dead(&DUPLICATE, &ENDED_ENODEV, &asked, &second.ended())
+}
+
+/// A part of the stream goes to a child, the rest to us; together they are a stream.
+fn read_by_another_process(bench: &mut Bench) -> Judgement {
+    let session = bench.bring_to_session(State::StopCopy)?;
+    let read = bench.read_in_child(&session, READ_BY_CHILD);
+    let asked = "fork in STOP_COPY, and read in the child";
+    let told = tell_size(&read.as_ref().map(Vec::len).map_err(|errno| *errno));
+    bench.judge(&OTHER_PROCESS, matches!(&read, Ok(bytes) if !bytes.is_empty()), asked, "data", told)?;
+    let mut stream = read.unwrap_or_default();
+    let drained = bench.drain(&session);
+    require_permanent_end(&drained)?;
+    stream.extend(drained.bytes);
+    bench.bring_back()?;
+    let session = bench.bring_to_session(State::Resuming)?;
+    let asked = format!("{asked}, the rest in the parent, and load all of it");
+    let written = bench.write_all(&session, &stream);
+    let kept = written == Ok(stream.len());
+    bench.judge(&OTHER_PROCESS, kept, &asked, "the stream to be taken", tell_size(&written))?;
+    bench.request(State::Resuming, State::Stop.number());
+    bench.expect_state(&OTHER_PROCESS, &asked, State::Stop)
+}
+
+fn device_closed(bench: &mut Bench, state: State) -> Judgement {
+    let stream = stream_for(bench, state)?;
+    let session = bench.bring_to_session(state)?;
+    reopen(bench)?;
+    let asked = format!("close the device in {state} while its data_fd is open, open the device again");
+    let ended = session.ended();
+    bench.expect_dead(&DEVICE_CLOSED, &ENDED_ENODEV, &asked, &ended)?;
+    let again = bench.bring_to_session(state)?;
+    let asked = format!("{asked}, begin a new session");
+    bench.expect_dead(&DEVICE_CLOSED, &ENDED_ENODEV, &asked, &ended)?;
+    bench.expect_alive(&DEVICE_CLOSED, &asked, &again, &stream)
+}
+
+fn left_during_a_read(bench: &mut Bench, state: State) -> Judgement {
+    let session = bench.bring_to_session(state)?;
+    let waited = bench.while_waiting(&session, &[Wait::Read], |bench| bench.bring_back())?;
+    bench.expect_woken(&WAKES_READER, &format!("leave {state} for RUNNING"), &waited)
+}
+
+fn closed_during_a_read(bench: &mut Bench, state: State) -> Judgement {
+    let session = bench.bring_to_session(state)?;
+    let waited = bench.while_waiting(&session, &[Wait::Read], reopen)?;
+    bench.expect_woken(&WAKES_READER, &format!("close the device in {state}"), &waited)
+}
+
+fn left_during_a_poll(bench: &mut Bench, state: State) -> Judgement {
+    let session = bench.bring_to_temporary_end(state)?;
+    let waited = bench.while_waiting(&session, &[Wait::Poll], |bench| bench.bring_back())?;
+    bench.expect_woken(&WAKES_POLLER, &format!("leave {state} for RUNNING"), &waited)
+}
+
+fn closed_during_a_poll(bench: &mut Bench, state: State) -> Judgement {
+    let session = bench.bring_to_temporary_end(state)?;
+    let waited = bench.while_waiting(&session, &[Wait::Poll], reopen)?;
+    bench.expect_woken(&WAKES_POLLER, &format!("close the device in {state}"), &waited)
+}
+
+fn reopen(bench: &mut Bench) -> Judgement {
+    bench.reopen().map_err(|error| Interruption::Blocked(error.to_string()))
 }
 
 /// Only a device that was given a whole stream has to leave RESUMING.

@@ -18,7 +18,7 @@ use vfio_conform::harness::executor;
 use vfio_conform::harness::outcome::Outcome;
 use vfio_conform::harness::verdict::{Exit, Verdict};
 use vfio_conform::report::{JOURNAL, Run};
-use vfio_conform::requirement::{self, Requirement, discover, fsm, health, reset, session};
+use vfio_conform::requirement::{self, Requirement, discover, fsm, health, precopy, reset, session};
 use vfio_conform::suites;
 use vfio_conform::uapi::state::Capabilities;
 
@@ -88,29 +88,57 @@ fn found(fault: Fault) -> Found {
         Fault::ReopenKeepsState => Breaks(vec![&fsm::OPENS_RUNNING]),
 
         Fault::DataSizeNeedsSession | Fault::DataSizeAbsurd => Later("stop_copy: the estimate of MIG_DATA_SIZE"),
-        Fault::PrecopyInfoV2WithoutPreCopy
-        | Fault::EndOfPreCopyReadsZero
-        | Fault::EndOfPreCopyIsFinal
-        | Fault::ReadableAtEndOfPreCopy
-        | Fault::PrecopyInfoRefusedInP2p
-        | Fault::PrecopyInfoInStopCopy
-        | Fault::PrecopyInfoArgszUnchecked
-        | Fault::PrecopyInfoPositiveReturn
-        | Fault::PrecopyInfoEchoesFlags
-        | Fault::PrecopyInfoV2SurvivesReopen
-        | Fault::InitialBytesZero
-        | Fault::InitialBytesGrow
-        | Fault::InitialBytesNeverFall
-        | Fault::DirtyBytesAtFirst
-        | Fault::DirtyBytesNeverGrow
-        | Fault::DirtyBytesWithoutHeaders
-        | Fault::PromisedDataIsMissing => Later("precopy"),
-        Fault::PollerNotWoken => Later("session: blocked pollers"),
+        Fault::PrecopyInfoV2WithoutPreCopy => Breaks(vec![&precopy::V2_NEEDS_PRE_COPY]),
+        Fault::EndOfPreCopyReadsZero => Breaks(vec![&precopy::EOS_ENOMSG]),
+        Fault::EndOfPreCopyIsFinal => Breaks(vec![&precopy::EOS_TEMPORARY]),
+        Fault::ReadableAtEndOfPreCopy => Breaks(vec![&precopy::POLL_QUIET]),
+        Fault::PrecopyInfoRefusedInP2p => Breaks(vec![&precopy::INFO_WORKS]),
+        Fault::PrecopyInfoInStopCopy => Breaks(vec![&precopy::INFO_ELSEWHERE]),
+        Fault::PrecopyInfoArgszUnchecked => Breaks(vec![&precopy::INFO_ARGSZ_SMALL]),
+        Fault::PrecopyInfoLargeArgszRefused => Breaks(vec![&precopy::INFO_ARGSZ_LARGE]),
+        Fault::PrecopyInfoPositiveReturn => Breaks(vec![&precopy::INFO_EFAULT]),
+        Fault::PrecopyInfoEchoesFlags => Breaks(vec![&precopy::V2_FLAGS]),
+        Fault::PrecopyInfoV2Refused => Breaks(vec![&precopy::V2_OPT_IN]),
+        Fault::PrecopyInfoV2SurvivesReopen => Breaks(vec![&precopy::V2_ENDS]),
+        Fault::ReinitWithoutOptIn => Breaks(vec![&precopy::REINIT_NEEDS_OPT_IN]),
+        Fault::ReinitUnsaid => Breaks(vec![&precopy::REINIT_SAID]),
+        Fault::ReinitKeepsDirty => Breaks(vec![&precopy::REINIT_RESTARTS]),
+        Fault::InitialBytesZero => Breaks(vec![&precopy::INITIAL_AT_FIRST, &precopy::ZERO_IS_END]),
+        Fault::InitialBytesGrow => Breaks(vec![&precopy::INITIAL_NEVER_GROWS]),
+        Fault::InitialBytesNeverFall => Breaks(vec![&precopy::INITIAL_FALLS]),
+        Fault::InitialBytesNeverReachZero => Breaks(vec![&precopy::INITIAL_REACHES_ZERO, &precopy::PROMISE]),
+        Fault::InitialBytesFallUnread => Breaks(vec![&precopy::INITIAL_UNREAD]),
+        Fault::DirtyBytesAtFirst => Breaks(vec![&precopy::DIRTY_AT_FIRST]),
+        Fault::DirtyBytesGrowUnasked => Breaks(vec![&precopy::DIRTY_UNCHANGED]),
+        Fault::DirtyBytesNeverGrow => Breaks(vec![&precopy::ZERO_IS_END, &precopy::CHANGE_STREAMED]),
+        Fault::DirtyBytesNeverFall => Breaks(vec![&precopy::DIRTY_FALLS]),
+        Fault::DirtyBytesWithoutHeaders => Breaks(vec![&precopy::EXACT]),
+        Fault::PromisedDataIsMissing => Breaks(vec![&precopy::PROMISE]),
+        Fault::ChangesWaitForStopCopy => Breaks(vec![&precopy::CHANGE_STREAMED]),
+        Fault::UnreadableWithData => Breaks(vec![&precopy::POLL_READABLE]),
+        Fault::EdgesLost => Breaks(vec![&precopy::POLL_EDGE]),
+        Fault::OneWaiterWoken => Breaks(vec![&precopy::POLL_EVERYONE]),
+        Fault::WakeupLost => Breaks(vec![&precopy::POLL_RACE]),
+        Fault::StopCopyWakesNobody => Breaks(vec![&precopy::POLL_WAKES_ON_STOP_COPY]),
+        Fault::PollerNotWoken => {
+            Breaks(vec![&precopy::POLL_WAKES_ON_DATA, &precopy::POLL_WAKES_ON_STOP_COPY, &session::WAKES_POLLER])
+        }
+        Fault::NonblockingReadsZero => Breaks(vec![&precopy::NONBLOCK]),
+        Fault::LastPageLost | Fault::DirtyPageLost | Fault::RegistersNotRestored => Breaks(vec![&precopy::LEAVE]),
+        Fault::EarlyLeaveTruncates => Breaks(vec![&precopy::LEAVE]),
+        Fault::PreCopyLeaksDescriptor => Breaks(vec![&precopy::CANCEL]),
+        Fault::LostDescriptorStaysOpen => Breaks(vec![&session::LOST_LEAVES_NOTHING]),
+        Fault::FullTableIgnored => Breaks(vec![&session::NONE_FREE]),
+        Fault::SeekableFd | Fault::PositionedCalls => Breaks(vec![&session::NO_SEEK]),
+        Fault::DuplicateDies => Breaks(vec![&session::DUPLICATE]),
+        Fault::OtherProcessRefused => Breaks(vec![&session::OTHER_PROCESS]),
+        Fault::ReaderNotWoken => Breaks(vec![&session::WAKES_READER, &reset::WAKES]),
+        Fault::SessionEndWakesNobody | Fault::CloseWakesNobody => Breaks(vec![&session::WAKES_POLLER]),
+        Fault::ResetWakesNobody => Breaks(vec![&reset::WAKES]),
+        Fault::ResetDuringTransitionDooms => Breaks(vec![&reset::DURING_TRANSITION]),
         Fault::EndOfStopCopyIsEnomsg
         | Fault::EndOfStopCopyIsOnce
         | Fault::UnreadableAtEndOfStopCopy
-        | Fault::LastPageLost
-        | Fault::DirtyPageLost
         | Fault::SmallReadsRepeat
         | Fault::StaleBytes
         | Fault::WorksWhileStopped => Later("stop_copy"),
@@ -118,9 +146,8 @@ fn found(fault: Fault) -> Found {
         | Fault::EmptyStreamAccepted
         | Fault::TruncatedStreamAccepted
         | Fault::TrailingDataAccepted
-        | Fault::FailedWriteForgotten
-        | Fault::RegistersNotRestored => Later("resuming"),
-        Fault::ReopenKeepsSession => Later("session: what closing the device leaves of a session"),
+        | Fault::FailedWriteForgotten => Later("resuming"),
+        Fault::ReopenKeepsSession => Breaks(vec![&session::DEVICE_CLOSED]),
     }
 }
 
@@ -223,12 +250,13 @@ fn asks_for_a_blocked_arc(check: &str, _: &Outcome) -> bool {
     check.starts_with("fsm::stop_copy_to_pre_copy")
 }
 
-/// Two checks ask with a call of their own, whose target the record of operations does not show.
+/// Three checks ask with a call of their own, whose target the record of operations does not show.
 fn asks_for_resuming(check: &str, outcome: &Outcome) -> bool {
     let mut operations = outcome.evidence.operations.iter();
     let succeeds = |result: &Option<String>| result.as_ref().is_some_and(|result| result.starts_with("success"));
     operations.any(|operation| operation.what == "SET RESUMING" && succeeds(&operation.result))
-        || ["fsm::lost_answer_of_resuming", "session::not_handed_over_resuming"].contains(&check)
+        || ["fsm::lost_answer_of_resuming", "session::not_handed_over_resuming", "session::none_free_resuming"]
+            .contains(&check)
 }
 
 /// Runs all checks in their order on one device, as an executor does.

@@ -24,7 +24,7 @@ use crate::uapi::dma_logging::{LoggingReport, LoggingStart};
 use crate::uapi::feature::FeatureCall;
 use crate::uapi::memory::DmaMemory;
 use crate::uapi::precopy::PrecopyInfoCall;
-use crate::uapi::stream::Readiness;
+use crate::uapi::stream::{Interest, Readiness, Trigger};
 use crate::uapi::vfio_device::{DeviceInfo, IrqInfo, RegionInfo};
 
 pub use name::{DeviceName, ParseDeviceNameError, Via};
@@ -39,6 +39,18 @@ pub trait Device: Send + Sync {
     /// # Errors
     /// The errno as it came.
     fn feature(&self, call: &mut FeatureCall) -> Result<i32, Errno>;
+
+    /// The same, while the process that has the device open can open no descriptor more.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    fn feature_without_descriptors(&self, call: &mut FeatureCall) -> Result<i32, Errno>;
+
+    /// How many descriptors the process that has the device open has in all.
+    ///
+    /// # Errors
+    /// The errno of looking.
+    fn open_descriptors(&self) -> Result<usize, Errno>;
 
     /// `VFIO_DEVICE_FEATURE_DMA_LOGGING_START`, well-formed but for what it asks.
     ///
@@ -151,11 +163,53 @@ pub trait Stream: Send + Sync {
     /// The errno as it came.
     fn write(&self, bytes: &[u8]) -> Result<usize, Errno>;
 
-    /// `poll` for reading and writing, at most this long.
+    /// `pread` from the beginning.
     ///
     /// # Errors
     /// The errno as it came.
-    fn poll(&self, timeout: Duration) -> Result<Readiness, Errno>;
+    fn pread(&self, buffer: &mut [u8]) -> Result<usize, Errno>;
+
+    /// `pwrite` to the beginning.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    fn pwrite(&self, bytes: &[u8]) -> Result<usize, Errno>;
+
+    /// `lseek` to the beginning.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    fn seek(&self) -> Result<u64, Errno>;
+
+    /// `read` in another process, which has inherited the descriptor.
+    ///
+    /// # Errors
+    /// The errno as it came, or of what it takes to have another process.
+    fn read_in_child(&self, bytes: usize) -> Result<Vec<u8>, Errno>;
+
+    /// `poll`, at most this long.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    fn poll(&self, interest: Interest, timeout: Duration) -> Result<Readiness, Errno>;
+
+    /// `epoll_create` and `epoll_ctl`: a set with this descriptor alone, to wait for reading.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    fn epoll(&self, trigger: Trigger) -> Result<Box<dyn EpollSet>, Errno>;
+
+    /// `fcntl` for O_NONBLOCK.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    fn set_nonblocking(&self, nonblocking: bool) -> Result<(), Errno>;
+
+    /// `dup`: another descriptor of the same session.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    fn duplicate(&self) -> Result<Box<dyn Stream>, Errno>;
 
     /// `VFIO_MIG_GET_PRECOPY_INFO`.
     ///
@@ -168,6 +222,15 @@ pub trait Stream: Send + Sync {
     /// # Errors
     /// The errno as it came.
     fn is_close_on_exec(&self) -> Result<bool, Errno>;
+}
+
+/// An epoll set with the data_fd of one session in it. Dropping it closes the set.
+pub trait EpollSet: Send + Sync {
+    /// `epoll_wait`, at most this long. Nothing is what it says when the time is up.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    fn wait(&self, timeout: Duration) -> Result<Readiness, Errno>;
 }
 
 /// What the device under test is.

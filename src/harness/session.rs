@@ -1,10 +1,13 @@
 //! Sessions as checks hold them: one that is going on, and one that has ended.
 
+use std::sync::Arc;
+
 use crate::device::Stream;
 
 /// A data transfer session that is going on.
 pub struct Session {
-    stream: Box<dyn Stream>,
+    // Shared with the threads that wait for it, which may never come back.
+    stream: Arc<dyn Stream>,
     direction: Direction,
 }
 
@@ -19,11 +22,16 @@ pub enum Direction {
 
 impl Session {
     pub(super) fn new(stream: Box<dyn Stream>, direction: Direction) -> Session {
-        Session { stream, direction }
+        Session { stream: Arc::from(stream), direction }
     }
 
     pub(super) fn stream(&self) -> &dyn Stream {
         self.stream.as_ref()
+    }
+
+    /// The same, for another thread.
+    pub(super) fn shared_stream(&self) -> Arc<dyn Stream> {
+        Arc::clone(&self.stream)
     }
 
     /// Which way it moves data.

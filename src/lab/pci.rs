@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::uapi::process::die_with_parent;
@@ -121,14 +121,23 @@ impl PciTarget {
 
     /// Why the device is gone, if it is.
     pub fn ended(&mut self) -> Option<String> {
-        let status = self.child.try_wait().ok()??;
-        let said = fs::read_to_string(&self.errors).unwrap_or_default();
-        Some(format!("the emulated device ended ({status}) and said: {}", said.trim()))
+        self.ended_like(|_| true)
     }
 
-    /// Whether a signal ended it, which nothing of ours sends to it while its guest is needed.
-    pub fn was_killed(&mut self) -> bool {
-        self.child.try_wait().ok().flatten().is_some_and(|status| status.signal().is_some())
+    /// Why the device is gone, if it is and that is not because QEMU went away.
+    pub fn failed(&mut self) -> Option<String> {
+        self.ended_like(|status| !status.success())
+    }
+
+    /// Why the device is gone, if a signal ended it, which nothing of ours sends to it while its guest is needed.
+    pub fn killed(&mut self) -> Option<String> {
+        self.ended_like(|status| status.signal().is_some())
+    }
+
+    fn ended_like(&mut self, matches: impl FnOnce(ExitStatus) -> bool) -> Option<String> {
+        let status = self.child.try_wait().ok()?.filter(|status| matches(*status))?;
+        let said = fs::read_to_string(&self.errors).unwrap_or_default();
+        Some(format!("the emulated device ended ({status}) and said: {}", said.trim()))
     }
 }
 

@@ -73,7 +73,8 @@ pub struct QemuOptions {
     /// The emulated device
     #[arg(long, value_enum, default_value_t = Target::Pci)]
     pub target: Target,
-    /// Series (7.3), version (6.12.107), or path to a bzImage or to a built kernel tree
+    /// Series (7.3), version (6.12.107), debug-7.3 (built here, with IOMMUFD, KASAN and lockdep), or path to a bzImage
+    /// or to a built kernel tree
     #[arg(long, default_value = "7.3")]
     pub kernel: String,
     /// The way to open the device in the guest [default: cdev where its kernel has it, else group]

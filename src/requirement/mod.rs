@@ -8,6 +8,7 @@ pub mod discover;
 pub mod fsm;
 pub mod guide;
 pub mod health;
+pub mod precopy;
 pub mod reset;
 pub mod session;
 
@@ -57,7 +58,7 @@ impl Requirement {
 
 /// Every requirement, chapter by chapter.
 pub fn all() -> impl Iterator<Item = &'static Requirement> {
-    [discover::ALL, fsm::ALL, session::ALL, reset::ALL, health::ALL].into_iter().flatten().copied()
+    [discover::ALL, fsm::ALL, session::ALL, precopy::ALL, reset::ALL, health::ALL].into_iter().flatten().copied()
 }
 
 /// The requirement of that id.

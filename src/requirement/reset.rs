@@ -50,4 +50,25 @@ pub static REPEATED: Requirement = Requirement {
     ruling: None,
 };
 
-pub(super) static ALL: &[&Requirement] = &[&AVAILABLE, &RUNNING, &ENDS_SESSION, &WORKS_AFTERWARDS, &REPEATED];
+/// Nobody is left waiting.
+pub static WAKES: Requirement = Requirement {
+    id: "reset.wakes",
+    level: Must,
+    statement: "reads and polls that are going on when the device is reset come back",
+    source: STATES,
+    ruling: None,
+};
+
+/// Transitions are no obstacle.
+pub static DURING_TRANSITION: Requirement = Requirement {
+    id: "reset.during_transition",
+    level: Must,
+    statement: "a reset during a transition comes back, and so does the transition; after another reset the device works",
+    source: STATES,
+    ruling: Some(
+        "What either of the two answers is left open: a transition may fail of it, a reset may be asked to wait.",
+    ),
+};
+
+pub(super) static ALL: &[&Requirement] =
+    &[&AVAILABLE, &RUNNING, &ENDS_SESSION, &WORKS_AFTERWARDS, &REPEATED, &WAKES, &DURING_TRANSITION];

@@ -105,6 +105,84 @@ pub static LOST_FD: Requirement = Requirement {
     ruling: None,
 };
 
+/// Or that finds no place.
+pub static NONE_FREE: Requirement = Requirement {
+    id: "session.fd.none_free",
+    level: Must,
+    statement: "a SET whose data_fd finds no free descriptor fails with EMFILE, and the device can be brought back to \
+                RUNNING",
+    source: DEVICE_STATE,
+    ruling: None,
+};
+
+/// Either way nothing is left of it.
+pub static LOST_LEAVES_NOTHING: Requirement = Requirement {
+    id: "session.fd.lost_leaves_nothing",
+    level: Must,
+    statement: "a data_fd that could not be handed over leaves no descriptor behind, however often that happens",
+    source: DEVICE_STATE,
+    ruling: None,
+};
+
+/// A stream has no places to go to.
+pub static NO_SEEK: Requirement = Requirement {
+    id: "session.fd.no_seek",
+    level: Should,
+    statement: "lseek, pread and pwrite on a data_fd fail",
+    source: "custom of the drivers in the kernel; the text is silent",
+    ruling: Some("What was read is gone, so a place in the stream means nothing; drivers have met bugs in trying."),
+};
+
+/// Descriptors can be duplicated.
+pub static DUPLICATE: Requirement = Requirement {
+    id: "session.fd.duplicate",
+    level: Must,
+    statement: "of two descriptors of one session each works while the session goes on, also after the other one was \
+                closed, and none after it has ended",
+    source: DEVICE_STATE,
+    ruling: Some("The text speaks of a file descriptor, and this is what users can do with any."),
+};
+
+/// And given away.
+pub static OTHER_PROCESS: Requirement = Requirement {
+    id: "session.fd.other_process",
+    level: Must,
+    statement: "another process that was given the data_fd can read it, and the stream goes on where it stopped",
+    source: DEVICE_STATE,
+    ruling: Some("The text speaks of a file descriptor, and this is what users can do with any."),
+};
+
+/// Nobody is left in a read.
+pub static WAKES_READER: Requirement = Requirement {
+    id: "session.end.wakes_reader",
+    level: Must,
+    statement: "a read that is going on when the session ends comes back",
+    source: STATES,
+    ruling: None,
+};
+
+/// Nor in a poll.
+pub static WAKES_POLLER: Requirement = Requirement {
+    id: "session.end.wakes_poller",
+    level: Must,
+    statement: "a poll that waits when the session ends comes back",
+    source: STATES,
+    ruling: Some("Nothing will ever come, and a read would say so at once."),
+};
+
+/// Closing the device is an end too.
+pub static DEVICE_CLOSED: Requirement = Requirement {
+    id: "session.end.device_closed",
+    level: Must,
+    statement: "closing the device ends its session: the data_fd, still open, fails and moves no data, and after opening \
+                the device again there can be a new one",
+    source: STATES,
+    ruling: Some(
+        "A device that is opened is in RUNNING, which has no session; drivers have used a device that was gone through a \
+         data_fd that was left open.",
+    ),
+};
+
 pub(super) static ALL: &[&Requirement] = &[
     &FD_COMES,
     &FD_ABSENT,
@@ -117,4 +195,12 @@ pub(super) static ALL: &[&Requirement] = &[
     &CLOSE_ON_EXEC,
     &ONE_DIRECTION,
     &LOST_FD,
+    &NONE_FREE,
+    &LOST_LEAVES_NOTHING,
+    &NO_SEEK,
+    &DUPLICATE,
+    &OTHER_PROCESS,
+    &WAKES_READER,
+    &WAKES_POLLER,
+    &DEVICE_CLOSED,
 ];

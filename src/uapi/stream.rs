@@ -4,12 +4,34 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::uio::{pread, pwrite};
+use nix::unistd::{Whence, lseek};
 
 use super::precopy::PrecopyInfoCall;
+use super::process;
 
-/// What a poll of a data_fd waits for, or said.
+/// What a poll of a data_fd waits for. Errors and hang-ups are always waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interest {
+    /// POLLIN.
+    Read,
+    /// POLLOUT.
+    Write,
+}
+
+/// When an epoll set says that a descriptor is ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trigger {
+    /// Whenever it is.
+    Level,
+    /// Once for each time that something new happened (EPOLLET).
+    Edge,
+}
+
+/// What a poll of a data_fd said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Readiness {
     /// POLLIN.
@@ -20,6 +42,21 @@ pub struct Readiness {
     pub error: bool,
     /// POLLHUP.
     pub hang_up: bool,
+}
+
+impl Readiness {
+    /// Whether there is anything to say.
+    pub fn is_any(self) -> bool {
+        self != Readiness::default()
+    }
+
+    /// What a poll with this interest says of it.
+    pub fn seen_with(self, interest: Interest) -> Readiness {
+        match interest {
+            Interest::Read => Readiness { writable: false, ..self },
+            Interest::Write => Readiness { readable: false, ..self },
+        }
+    }
 }
 
 impl From<PollFlags> for Readiness {
@@ -69,12 +106,15 @@ impl DataFd {
         nix::unistd::write(&self.0, bytes)
     }
 
-    /// Waits until the session can be read or written, at most this long.
+    /// Waits until the session is ready for that, at most this long.
     ///
     /// # Errors
     /// The errno as it came.
-    pub fn poll(&self, timeout: Duration) -> Result<Readiness, Errno> {
-        let interest = PollFlags::POLLIN | PollFlags::POLLOUT;
+    pub fn poll(&self, interest: Interest, timeout: Duration) -> Result<Readiness, Errno> {
+        let interest = match interest {
+            Interest::Read => PollFlags::POLLIN,
+            Interest::Write => PollFlags::POLLOUT,
+        };
         let mut fds = [PollFd::new(self.0.as_fd(), interest)];
         let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
         poll(&mut fds, timeout)?;
@@ -96,5 +136,92 @@ impl DataFd {
     pub fn is_close_on_exec(&self) -> Result<bool, Errno> {
         let flags = fcntl(&self.0, FcntlArg::F_GETFD)?;
         Ok(FdFlag::from_bits_retain(flags).contains(FdFlag::FD_CLOEXEC))
+    }
+
+    /// Makes an epoll set with nothing but this descriptor, to wait for data.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    pub fn epoll(&self, trigger: Trigger) -> Result<EpollSet, Errno> {
+        let events = match trigger {
+            Trigger::Level => EpollFlags::EPOLLIN,
+            Trigger::Edge => EpollFlags::EPOLLIN | EpollFlags::EPOLLET,
+        };
+        let set = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        set.add(&self.0, EpollEvent::new(events, 0))?;
+        Ok(EpollSet(set))
+    }
+
+    /// Has calls fail instead of wait, or wait again (O_NONBLOCK).
+    ///
+    /// # Errors
+    /// The errno as it came.
+    pub fn set_nonblocking(&self, nonblocking: bool) -> Result<(), Errno> {
+        let mut flags = OFlag::from_bits_retain(fcntl(&self.0, FcntlArg::F_GETFL)?);
+        flags.set(OFlag::O_NONBLOCK, nonblocking);
+        fcntl(&self.0, FcntlArg::F_SETFL(flags)).map(drop)
+    }
+
+    /// Another descriptor of the same open file.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    pub fn duplicate(&self) -> Result<DataFd, Errno> {
+        fcntl(&self.0, FcntlArg::F_DUPFD_CLOEXEC(0)).map(DataFd::adopt)
+    }
+
+    /// Moves the file position to the beginning.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    pub fn seek(&self) -> Result<u64, Errno> {
+        lseek(&self.0, 0, Whence::SeekSet).map(|position| position as u64)
+    }
+
+    /// Reads from the beginning, whatever the file position is.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    pub fn pread(&self, buffer: &mut [u8]) -> Result<usize, Errno> {
+        pread(&self.0, buffer, 0)
+    }
+
+    /// Writes to the beginning, whatever the file position is.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    pub fn pwrite(&self, bytes: &[u8]) -> Result<usize, Errno> {
+        pwrite(&self.0, bytes, 0)
+    }
+
+    /// Reads at most so many bytes in a process of its own, which inherits the descriptor.
+    ///
+    /// # Errors
+    /// The errno of that read, or of what it takes to have another process.
+    pub fn read_in_child(&self, bytes: usize) -> Result<Vec<u8>, Errno> {
+        process::read_in_child(self.0.as_fd(), bytes)
+    }
+}
+
+/// An epoll set of the kernel with one data_fd in it.
+#[derive(Debug)]
+pub struct EpollSet(Epoll);
+
+impl EpollSet {
+    /// Waits until the descriptor is ready, at most this long. Nothing is what it says when the time is up.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    pub fn wait(&self, timeout: Duration) -> Result<Readiness, Errno> {
+        let mut events = [EpollEvent::empty()];
+        let timeout = EpollTimeout::try_from(timeout).unwrap_or(EpollTimeout::NONE);
+        let count = self.0.wait(&mut events, timeout)?;
+        let said = if count == 0 { EpollFlags::empty() } else { events[0].events() };
+        Ok(Readiness {
+            readable: said.contains(EpollFlags::EPOLLIN),
+            writable: said.contains(EpollFlags::EPOLLOUT),
+            error: said.contains(EpollFlags::EPOLLERR),
+            hang_up: said.contains(EpollFlags::EPOLLHUP),
+        })
     }
 }

@@ -14,11 +14,12 @@ use crate::uapi::dma_logging::{LoggingReport, LoggingStart};
 use crate::uapi::feature::FeatureCall;
 use crate::uapi::memory::DmaMemory;
 use crate::uapi::precopy::PrecopyInfoCall;
-use crate::uapi::stream::{DataFd, Readiness};
+use crate::uapi::process;
+use crate::uapi::stream::{self, DataFd, Interest, Readiness, Trigger};
 use crate::uapi::vfio_device::{DeviceInfo, IrqInfo, RegionInfo, VfioDevice};
 
 use super::name::KernelName;
-use super::{Device, Identity, OpenError, Stream, Via};
+use super::{Device, EpollSet, Identity, OpenError, Stream, Via};
 use open::Way;
 use sysfs::Found;
 
@@ -65,6 +66,15 @@ impl Device for KernelDevice {
 
     fn feature(&self, call: &mut FeatureCall) -> Result<i32, Errno> {
         self.device()?.feature(call)
+    }
+
+    fn feature_without_descriptors(&self, call: &mut FeatureCall) -> Result<i32, Errno> {
+        let device = self.device()?;
+        process::without_free_descriptors(|| device.feature(call))?
+    }
+
+    fn open_descriptors(&self) -> Result<usize, Errno> {
+        process::open_descriptors()
     }
 
     fn dma_logging_start(&self, start: &mut LoggingStart) -> Result<i32, Errno> {
@@ -150,8 +160,36 @@ impl Stream for DataFd {
         DataFd::write(self, bytes)
     }
 
-    fn poll(&self, timeout: Duration) -> Result<Readiness, Errno> {
-        DataFd::poll(self, timeout)
+    fn pread(&self, buffer: &mut [u8]) -> Result<usize, Errno> {
+        DataFd::pread(self, buffer)
+    }
+
+    fn pwrite(&self, bytes: &[u8]) -> Result<usize, Errno> {
+        DataFd::pwrite(self, bytes)
+    }
+
+    fn seek(&self) -> Result<u64, Errno> {
+        DataFd::seek(self)
+    }
+
+    fn read_in_child(&self, bytes: usize) -> Result<Vec<u8>, Errno> {
+        DataFd::read_in_child(self, bytes)
+    }
+
+    fn poll(&self, interest: Interest, timeout: Duration) -> Result<Readiness, Errno> {
+        DataFd::poll(self, interest, timeout)
+    }
+
+    fn epoll(&self, trigger: Trigger) -> Result<Box<dyn EpollSet>, Errno> {
+        Ok(Box::new(DataFd::epoll(self, trigger)?))
+    }
+
+    fn set_nonblocking(&self, nonblocking: bool) -> Result<(), Errno> {
+        DataFd::set_nonblocking(self, nonblocking)
+    }
+
+    fn duplicate(&self) -> Result<Box<dyn Stream>, Errno> {
+        Ok(Box::new(DataFd::duplicate(self)?))
     }
 
     fn precopy_info(&self, call: &mut PrecopyInfoCall) -> Result<i32, Errno> {
@@ -160,5 +198,11 @@ impl Stream for DataFd {
 
     fn is_close_on_exec(&self) -> Result<bool, Errno> {
         DataFd::is_close_on_exec(self)
+    }
+}
+
+impl EpollSet for stream::EpollSet {
+    fn wait(&self, timeout: Duration) -> Result<Readiness, Errno> {
+        stream::EpollSet::wait(self, timeout)
     }
 }

@@ -119,8 +119,28 @@ faults! {
     SavingFdWritable = "saving-fd-writable",
     /// A read on the data_fd of RESUMING answers 0.
     ResumingFdReadable = "resuming-fd-readable",
-    /// A poll that has to wait sleeps through its timeout, whatever happens.
+    /// A data_fd that could not be handed over stays in the table, where nobody knows of it.
+    LostDescriptorStaysOpen = "lost-descriptor-stays-open",
+    /// A session whose data_fd finds no place in the table begins with success all the same, and no data_fd.
+    FullTableIgnored = "full-table-ignored",
+    /// The file position of a data_fd can be moved.
+    SeekableFd = "seekable-fd",
+    /// pread and pwrite on a data_fd answer success.
+    PositionedCalls = "positioned-calls",
+    /// Closing one of two descriptors of a session ends the session.
+    DuplicateDies = "duplicate-dies",
+    /// A data_fd does not work in another process.
+    OtherProcessRefused = "other-process-refused",
+    /// A read that is going on when its session ends never comes back.
+    ReaderNotWoken = "reader-not-woken",
+    /// A poll or an epoll that has to wait sleeps through its timeout, whatever happens.
     PollerNotWoken = "poller-not-woken",
+    /// A transition that ends a session wakes nobody.
+    SessionEndWakesNobody = "session-end-wakes-nobody",
+    /// Closing the device wakes nobody who waits for its session.
+    CloseWakesNobody = "close-wakes-nobody",
+    /// A reset wakes nobody who waits for a session.
+    ResetWakesNobody = "reset-wakes-nobody",
 
     // Streaming in PRE_COPY.
     /// The temporary end of the stream reads as 0.
@@ -155,6 +175,42 @@ faults! {
     DirtyBytesWithoutHeaders = "dirty-bytes-without-headers",
     /// Where nothing is left to read, dirty_bytes promises a page.
     PromisedDataIsMissing = "promised-data-is-missing",
+    /// initial_bytes stays above 0 when all initial data was read.
+    InitialBytesNeverReachZero = "initial-bytes-never-reach-zero",
+    /// initial_bytes falls each time that it is asked for.
+    InitialBytesFallUnread = "initial-bytes-fall-unread",
+    /// After the temporary end dirty_bytes grows each time that it is asked for.
+    DirtyBytesGrowUnasked = "dirty-bytes-grow-unasked",
+    /// dirty_bytes counts what was read already, too.
+    DirtyBytesNeverFall = "dirty-bytes-never-fall",
+    /// What changes in PRE_COPY is neither announced nor streamed before STOP_COPY.
+    ChangesWaitForStopCopy = "changes-wait-for-stop-copy",
+    /// poll says nothing while there is data.
+    UnreadableWithData = "unreadable-with-data",
+    /// An edge-triggered epoll set says nothing of what happens after it was made.
+    EdgesLost = "edges-lost",
+    /// Of several that wait, one is woken.
+    OneWaiterWoken = "one-waiter-woken",
+    /// What happens between looking for data and sleeping wakes nobody.
+    WakeupLost = "wakeup-lost",
+    /// Entering STOP_COPY wakes nobody.
+    StopCopyWakesNobody = "stop-copy-wakes-nobody",
+    /// With O_NONBLOCK the temporary end reads as 0.
+    NonblockingReadsZero = "nonblocking-reads-zero",
+    /// PRECOPY_INFO refuses an `argsz` above the minimum.
+    PrecopyInfoLargeArgszRefused = "precopy-info-large-argsz-refused",
+    /// MIG_PRECOPY_INFOv2 cannot be set.
+    PrecopyInfoV2Refused = "precopy-info-v2-refused",
+    /// New initial data is announced to users who have not opted in to v2.
+    ReinitWithoutOptIn = "reinit-without-opt-in",
+    /// New initial data is there, and REINIT is not said.
+    ReinitUnsaid = "reinit-unsaid",
+    /// dirty_bytes goes on where it was when there is new initial data.
+    ReinitKeepsDirty = "reinit-keeps-dirty",
+    /// Leaving PRE_COPY for STOP_COPY drops what was not read.
+    EarlyLeaveTruncates = "early-leave-truncates",
+    /// Each session that begins in PRE_COPY leaves a descriptor of which nobody knows.
+    PreCopyLeaksDescriptor = "pre-copy-leaks-descriptor",
 
     // Streaming in STOP_COPY.
     /// The permanent end of the stream reads as ENOMSG.
@@ -199,6 +255,8 @@ faults! {
     SecondResetRefused = "second-reset-refused",
     /// After a reset in STOP the next arc fails.
     ResetInStopDooms = "reset-in-stop-dooms",
+    /// After a reset that came while a transition went on, no arc works any more.
+    ResetDuringTransitionDooms = "reset-during-transition-dooms",
     /// Closing and opening leaves the state as it was.
     ReopenKeepsState = "reopen-keeps-state",
     /// Closing and opening does not end the session.

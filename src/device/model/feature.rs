@@ -98,6 +98,7 @@ impl Machine {
             Feature::MigDataSize => self.get_data_size(call),
             Feature::MigDeviceState if asks_for(call, Verb::Get) => self.get_device_state(call),
             Feature::MigDeviceState => self.set_device_state(call),
+            Feature::MigPrecopyInfoV2 if self.has(Fault::PrecopyInfoV2Refused) => Err(Errno::EOPNOTSUPP),
             Feature::MigPrecopyInfoV2 => {
                 self.precopy_info_v2 = true;
                 Ok(0)
@@ -133,16 +134,29 @@ impl Machine {
 
     fn set_device_state(&mut self, call: &mut FeatureCall) -> Result<i32, Errno> {
         let wanted = self.copy_from_user(call)?;
-        let result = self.set_state(wanted.device_state);
+        let result = self.set_state(wanted.device_state).and_then(|data_fd| self.hand_over(data_fd));
         // A failed SET is answered too: with the state that was asked for, and no data_fd.
         let answer = MigState { data_fd: result.unwrap_or(NO_FD), ..wanted };
         if let Err(errno) = self.copy_to_user(call, &answer.to_bytes()) {
             // The transition has happened. A data_fd that nobody was told of is closed; its session goes on.
-            self.sessions.close(answer.data_fd);
+            if !self.has(Fault::LostDescriptorStaysOpen) {
+                self.sessions.close(answer.data_fd);
+            }
             return Err(errno);
         }
         result?;
         Ok(i32::from(self.has(Fault::PositiveReturn)))
+    }
+
+    /// Puts a new data_fd into the user's table, if there is room. The transition has happened in any case, and the
+    /// session goes on.
+    fn hand_over(&mut self, data_fd: i32) -> Result<i32, Errno> {
+        if data_fd == NO_FD || !self.sessions.is_full {
+            return Ok(data_fd);
+        }
+        self.sessions.close(data_fd);
+        self.spec.refuse_unless(Fault::FullTableIgnored, Errno::EMFILE)?;
+        Ok(NO_FD)
     }
 
     fn copy_from_user(&self, call: &FeatureCall) -> Result<MigState, Errno> {

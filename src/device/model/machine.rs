@@ -40,6 +40,10 @@ pub(super) struct Machine {
     pub(super) precopy_info_v2: bool,
     /// Whether the next arc fails.
     doomed: bool,
+    /// Whether all arcs fail, whatever is done about it.
+    ruined: bool,
+    /// How many transitions go on.
+    pub(super) transitions: usize,
     /// Whether nothing happened since a reset.
     just_reset: bool,
     /// How often the state was asked for since the last arc.
@@ -74,6 +78,8 @@ impl Machine {
             sessions: Sessions::new(),
             precopy_info_v2: false,
             doomed: false,
+            ruined: false,
+            transitions: 0,
             just_reset: false,
             looks: 0,
             saves: 0,
@@ -217,7 +223,7 @@ impl Machine {
     /// Takes one arc that the text lists. On failure the device stays where it is, or is in ERROR.
     fn take_arc(&mut self, next: State) -> Result<i32, Errno> {
         use State::*;
-        if self.doomed {
+        if self.doomed || self.ruined {
             self.fail();
             return Err(Errno::EIO);
         }
@@ -253,10 +259,13 @@ impl Machine {
 
     /// The user closes a data_fd.
     pub(super) fn close(&mut self, number: i32) {
-        if self.has(Fault::EarlyCloseFails) && self.sessions.is_alive(number) {
+        if self.has(Fault::EarlyCloseFails) && self.sessions.is_last_of_alive(number) {
             self.doomed = true;
         }
         self.sessions.close(number);
+        if self.has(Fault::DuplicateDies) && self.sessions.get(number).is_some() {
+            self.sessions.end();
+        }
     }
 
     fn begin_pre_copy(&mut self) -> i32 {
@@ -265,6 +274,9 @@ impl Machine {
         if self.has(Fault::NoFdOnPreCopy) {
             self.sessions.close(data_fd);
             return NO_FD;
+        }
+        if self.has(Fault::PreCopyLeaksDescriptor) {
+            self.sessions.duplicate(data_fd);
         }
         data_fd
     }
@@ -289,8 +301,15 @@ impl Machine {
             self.sessions.end();
         }
         if next == State::StopCopy {
+            let leaves_early = self.has(Fault::EarlyLeaveTruncates);
             for saving in self.sessions.saving_mut() {
+                if leaves_early {
+                    saving.forget_unread();
+                }
                 saving.complete(&self.memory);
+            }
+            if !self.has(Fault::StopCopyWakesNobody) {
+                self.sessions.wake();
             }
         }
         if self.has(Fault::FdInsideSavingGroup) {
@@ -317,8 +336,17 @@ impl Machine {
     }
 
     fn end_session(&mut self) -> i32 {
-        self.sessions.end();
+        self.end_sessions(Fault::SessionEndWakesNobody);
         NO_FD
+    }
+
+    /// Ends what goes on; the fault is that nobody is told.
+    fn end_sessions(&mut self, silent: Fault) {
+        if self.has(silent) {
+            self.sessions.end_in_silence();
+        } else {
+            self.sessions.end();
+        }
     }
 
     fn fail(&mut self) {
@@ -341,7 +369,10 @@ impl Machine {
             self.state = State::Running;
         }
         if !self.has(Fault::ResetKeepsSession) {
-            self.sessions.end();
+            self.end_sessions(Fault::ResetWakesNobody);
+        }
+        if self.has(Fault::ResetDuringTransitionDooms) && self.transitions > 0 {
+            self.ruined = true;
         }
         self.start_over();
         self.just_reset = true;
@@ -356,7 +387,7 @@ impl Machine {
             self.state = State::Running;
         }
         if !self.has(Fault::ReopenKeepsSession) {
-            self.sessions.end();
+            self.end_sessions(Fault::CloseWakesNobody);
         }
         if !self.has(Fault::PrecopyInfoV2SurvivesReopen) {
             self.precopy_info_v2 = false;
@@ -417,6 +448,7 @@ impl Machine {
         for saving in self.sessions.saving_mut() {
             saving.mark_dirty(pages.clone());
         }
+        self.sessions.wake();
     }
 
     /// Changes device memory, if the device may.
@@ -432,10 +464,11 @@ impl Machine {
         if !self.works() {
             return;
         }
-        let tells = self.precopy_info_v2;
+        let tells = self.precopy_info_v2 || self.has(Fault::ReinitWithoutOptIn);
         for saving in self.sessions.saving_mut() {
             saving.reinit(tells, &self.memory);
         }
+        self.sessions.wake();
     }
 
     /// What the device shows of itself.

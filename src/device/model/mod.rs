@@ -48,6 +48,12 @@ const MEMORY_REGION: u32 = 0;
 /// The index of the only interrupt.
 const ONLY_IRQ: u32 = 0;
 
+/// How long nobody listens with [`Fault::WakeupLost`].
+const GAP: Duration = Duration::from_millis(2);
+
+/// How long a transition takes with [`Fault::ResetDuringTransitionDooms`].
+const SLOW_TRANSITION: Duration = Duration::from_millis(1);
+
 /// How often a model that does something by itself looks at the time.
 const CLOCK_PERIOD: Duration = Duration::from_millis(1);
 
@@ -80,7 +86,25 @@ impl Device for ModelDevice {
     }
 
     fn feature(&self, call: &mut FeatureCall) -> Result<i32, Errno> {
+        if self.shared.lock().has(Fault::ResetDuringTransitionDooms) {
+            self.shared.lock().transitions += 1;
+            thread::sleep(SLOW_TRANSITION);
+            self.shared.lock().transitions -= 1;
+        }
         self.shared.change(|machine| machine.feature(call))
+    }
+
+    fn feature_without_descriptors(&self, call: &mut FeatureCall) -> Result<i32, Errno> {
+        self.shared.change(|machine| {
+            machine.sessions.is_full = true;
+            let answer = machine.feature(call);
+            machine.sessions.is_full = false;
+            answer
+        })
+    }
+
+    fn open_descriptors(&self) -> Result<usize, Errno> {
+        Ok(self.shared.lock().sessions.descriptors())
     }
 
     // The model has no DMA engine, so it has nothing to log; `feature` answers the same.
@@ -239,15 +263,52 @@ impl Shared {
         outcome.map_err(|why| StimulusError::Failed { what: Stimulus::FinishDma.to_string(), why })
     }
 
-    /// Waits until something is ready, at most this long.
-    fn wait(
+    /// Waits until something has come about, at most this long.
+    fn wait_until(&self, timeout: Duration, arrived: impl Fn(&Machine) -> bool) {
+        let waited = self.changed.wait_timeout_while(self.lock(), timeout, |machine| !arrived(machine));
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// As the kernel does it: looks, sleeps until the driver wakes those who wait, looks again; and looks once more
+    /// when the time is up.
+    fn poll(
         &self,
         timeout: Duration,
         readiness: impl Fn(&Machine) -> Result<Readiness, Errno>,
     ) -> Result<Readiness, Errno> {
-        let nothing = |machine: &mut Machine| readiness(machine) == Ok(Readiness::default());
-        let waited = self.changed.wait_timeout_while(self.lock(), timeout, nothing);
-        let (machine, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        readiness(&machine)
+        let end = Instant::now() + timeout;
+        loop {
+            let machine = self.lock();
+            let ready = readiness(&machine)?;
+            let left = end.saturating_duration_since(Instant::now());
+            if ready.is_any() || left.is_zero() {
+                return Ok(ready);
+            }
+            self.sleep(machine, left);
+        }
+    }
+
+    /// Sleeps until the driver wakes those who wait, at most this long.
+    fn sleep(&self, machine: MutexGuard<'_, Machine>, timeout: Duration) {
+        let machine = if machine.has(Fault::WakeupLost) { self.forget_for_a_moment(machine) } else { machine };
+        let seen = machine.sessions.wakes();
+        let sleeps_on = |machine: &mut Machine| match machine.spec.fault {
+            Some(Fault::PollerNotWoken) => true,
+            Some(Fault::OneWaiterWoken) => machine.sessions.wakes() == seen || !machine.sessions.take_turn(),
+            _ => machine.sessions.wakes() == seen,
+        };
+        let waited = self.changed.wait_timeout_while(machine, timeout, sleeps_on);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// The place of the fault that has a gap between looking and sleeping.
+    fn forget_for_a_moment<'a>(&'a self, machine: MutexGuard<'a, Machine>) -> MutexGuard<'a, Machine> {
+        drop(machine);
+        let began = Instant::now();
+        // Not asleep, so that nobody takes it for waiting.
+        while began.elapsed() < GAP {
+            thread::yield_now();
+        }
+        self.lock()
     }
 }

@@ -37,6 +37,10 @@ pub(super) struct Saving {
     ends_met: u32,
     /// How many small reads there were.
     small_reads: u32,
+    /// How often the estimates were asked for.
+    asked: u64,
+    /// How many pages were marked dirty in all.
+    marked: u64,
 }
 
 /// The estimates of PRECOPY_INFO. Here they are exact: what can be read until ENOMSG if nothing changes any more.
@@ -59,6 +63,8 @@ impl Saving {
             complete: false,
             ends_met: 0,
             small_reads: 0,
+            asked: 0,
+            marked: 0,
         };
         for page in 0..PAGES {
             saving.enqueue(page, memory);
@@ -73,9 +79,18 @@ impl Saving {
 
     /// Takes note of pages that changed. Once the stream is complete nothing can be added to it.
     pub(super) fn mark_dirty(&mut self, pages: impl IntoIterator<Item = usize>) {
-        if !self.complete {
-            self.dirty.extend(pages);
+        if self.complete {
+            return;
         }
+        let dirty_before = self.dirty.len();
+        self.dirty.extend(pages);
+        self.marked += (self.dirty.len() - dirty_before) as u64;
+    }
+
+    /// Drops what was put into records and not read.
+    pub(super) fn forget_unread(&mut self) {
+        self.queue.clear();
+        self.initial = 0;
     }
 
     /// The device was reconfigured: all of it is initial data again, and the user is told so if that was agreed on.
@@ -86,12 +101,14 @@ impl Saving {
         if !tells {
             return self.mark_dirty(0..PAGES);
         }
-        self.dirty.clear();
+        if !self.has(Fault::ReinitKeepsDirty) {
+            self.dirty.clear();
+        }
         for page in 0..PAGES {
             self.enqueue(page, memory);
         }
         self.initial = self.queue.len();
-        self.reinit = true;
+        self.reinit = !self.has(Fault::ReinitUnsaid);
     }
 
     /// Whether there is new initial data of which nobody was told. Asking is being told.
@@ -137,6 +154,9 @@ impl Saving {
         if self.has(Fault::EndOfPreCopyIsFinal) && self.ends_met > 0 {
             return;
         }
+        if self.has(Fault::ChangesWaitForStopCopy) {
+            return;
+        }
         while self.queue.len() < wanted {
             let Some(page) = self.dirty.pop_first() else {
                 return;
@@ -172,7 +192,8 @@ impl Saving {
 
     /// Whether a read would deliver data, or the permanent end.
     pub(super) fn is_readable(&self) -> bool {
-        let has_data = !self.queue.is_empty() || !self.dirty.is_empty();
+        let waits = self.has(Fault::ChangesWaitForStopCopy) || self.dirty.is_empty();
+        let has_data = (!self.queue.is_empty() || !waits) && !self.has(Fault::UnreadableWithData);
         let has_end = if self.complete {
             !self.has(Fault::UnreadableAtEndOfStopCopy)
         } else {
@@ -182,13 +203,19 @@ impl Saving {
     }
 
     /// What PRECOPY_INFO answers.
-    pub(super) fn estimate(&self) -> Estimate {
+    pub(super) fn estimate(&mut self) -> Estimate {
+        self.asked += 1;
         let mut estimate = self.exact();
         let Estimate { initial_bytes, dirty_bytes } = &mut estimate;
         match self.spec.fault {
             Some(Fault::InitialBytesZero) => *initial_bytes = 0,
             Some(Fault::InitialBytesGrow) => *initial_bytes += std::mem::take(dirty_bytes),
             Some(Fault::InitialBytesNeverFall) => *initial_bytes = INITIAL_BYTES as u64,
+            Some(Fault::InitialBytesNeverReachZero) => *initial_bytes = (*initial_bytes).max(1),
+            Some(Fault::InitialBytesFallUnread) => *initial_bytes = initial_bytes.saturating_sub(self.asked),
+            Some(Fault::DirtyBytesGrowUnasked) if self.ends_met > 0 => *dirty_bytes += self.asked,
+            Some(Fault::DirtyBytesNeverFall) => *dirty_bytes = self.marked * record::PAGE_RECORD_BYTES as u64,
+            Some(Fault::ChangesWaitForStopCopy) => *dirty_bytes = 0,
             Some(Fault::DirtyBytesAtFirst) if self.initial == INITIAL_BYTES => *dirty_bytes += 1,
             Some(Fault::DirtyBytesNeverGrow) => *dirty_bytes = 0,
             Some(Fault::DirtyBytesWithoutHeaders) => {

@@ -1,6 +1,6 @@
 //! A data_fd of the model.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -8,15 +8,22 @@ use super::Shared;
 use super::fault::Fault;
 use super::machine::Machine;
 use super::session::Transfer;
-use crate::device::Stream;
+use crate::device::{EpollSet, Stream};
 use crate::uapi::Errno;
+use crate::uapi::feature::Placement;
 use crate::uapi::precopy::{PRECOPY_INFO_BYTES, PRECOPY_INFO_REINIT, PrecopyInfoCall};
-use crate::uapi::stream::Readiness;
+use crate::uapi::stream::{Interest, Readiness, Trigger};
+
+/// How long a read takes, at most, with [`Fault::ReaderNotWoken`].
+const SLOW_READ: Duration = Duration::from_millis(1);
 
 /// A data_fd of the model. It is closed when it is dropped.
 pub(super) struct ModelStream {
     shared: Arc<Shared>,
+    /// The descriptor's number.
     number: i32,
+    /// The number of the first descriptor of the same session.
+    session: i32,
     /// Whether this stream is the one that holds the descriptor.
     owns: bool,
 }
@@ -25,22 +32,43 @@ impl ModelStream {
     /// Takes over a descriptor. If there is none to be had under that number, every call answers EBADF.
     pub(super) fn take(shared: Arc<Shared>, number: i32) -> ModelStream {
         let owns = shared.lock().sessions.take(number);
-        ModelStream { shared, number, owns }
+        ModelStream { shared, number, session: number, owns }
+    }
+
+    /// Looks at the machine, unless the descriptor is not open.
+    fn look<R>(&self, look: impl FnOnce(&Machine) -> Result<R, Errno>) -> Result<R, Errno> {
+        self.require_open()?;
+        look(&self.shared.lock())
     }
 
     /// Does something with the machine, unless the descriptor is not open.
     fn with<R>(&self, action: impl FnOnce(&mut Machine) -> Result<R, Errno>) -> Result<R, Errno> {
-        if !self.owns {
-            return Err(Errno::EBADF);
-        }
+        self.require_open()?;
         self.shared.change(action)
+    }
+
+    fn require_open(&self) -> Result<(), Errno> {
+        if self.owns { Ok(()) } else { Err(Errno::EBADF) }
+    }
+
+    /// The place of the fault that fetches data from the device before it hands it over, and misses the session's end
+    /// meanwhile.
+    fn fetch_slowly(&self) {
+        let ends = |machine: &Machine| machine.sessions.get(self.session).is_none_or(|s| s.is_dead(machine.spec));
+        if !self.shared.lock().has(Fault::ReaderNotWoken) || ends(&self.shared.lock()) {
+            return;
+        }
+        self.shared.wait_until(SLOW_READ, ends);
+        while ends(&self.shared.lock()) {
+            thread::sleep(Duration::from_secs(1));
+        }
     }
 }
 
 impl Drop for ModelStream {
     fn drop(&mut self) {
         if self.owns {
-            self.shared.change(|machine| machine.close(self.number));
+            self.shared.change(|machine| machine.close(self.session));
         }
     }
 }
@@ -51,32 +79,95 @@ impl Stream for ModelStream {
     }
 
     fn read(&self, buffer: &mut [u8]) -> Result<usize, Errno> {
-        self.with(|machine| machine.read(self.number, buffer))
+        self.fetch_slowly();
+        self.with(|machine| machine.read(self.session, buffer))
     }
 
     fn write(&self, bytes: &[u8]) -> Result<usize, Errno> {
-        self.with(|machine| machine.write(self.number, bytes))
+        self.with(|machine| machine.write(self.session, bytes))
     }
 
-    fn poll(&self, timeout: Duration) -> Result<Readiness, Errno> {
-        if !self.owns {
-            return Err(Errno::EBADF);
+    // A stream has no place to go to, so nothing is looked at but the descriptor.
+    fn pread(&self, _buffer: &mut [u8]) -> Result<usize, Errno> {
+        self.look(|machine| machine.spec.refuse_unless(Fault::PositionedCalls, Errno::ESPIPE).map(|()| 0))
+    }
+
+    fn pwrite(&self, _bytes: &[u8]) -> Result<usize, Errno> {
+        self.look(|machine| machine.spec.refuse_unless(Fault::PositionedCalls, Errno::ESPIPE).map(|()| 0))
+    }
+
+    fn seek(&self) -> Result<u64, Errno> {
+        self.look(|machine| machine.spec.refuse_unless(Fault::SeekableFd, Errno::ESPIPE).map(|()| 0))
+    }
+
+    // To a driver it makes no difference which process it is.
+    fn read_in_child(&self, bytes: usize) -> Result<Vec<u8>, Errno> {
+        if self.shared.lock().has(Fault::OtherProcessRefused) {
+            return Err(Errno::EPERM);
         }
-        let readiness = |machine: &Machine| machine.readiness(self.number);
-        let now = readiness(&self.shared.lock())?;
-        if now == Readiness::default() && self.shared.lock().has(Fault::PollerNotWoken) {
-            thread::sleep(timeout);
-            return Ok(now);
-        }
-        self.shared.wait(timeout, readiness)
+        let mut buffer = vec![0; bytes];
+        let count = self.read(&mut buffer)?;
+        buffer.truncate(count);
+        Ok(buffer)
+    }
+
+    fn poll(&self, interest: Interest, timeout: Duration) -> Result<Readiness, Errno> {
+        self.require_open()?;
+        self.shared.poll(timeout, |machine| Ok(machine.readiness(self.session)?.seen_with(interest)))
+    }
+
+    fn epoll(&self, trigger: Trigger) -> Result<Box<dyn EpollSet>, Errno> {
+        self.require_open()?;
+        let shared = Arc::clone(&self.shared);
+        Ok(Box::new(ModelEpollSet { shared, session: self.session, trigger, said: Mutex::new(None) }))
+    }
+
+    fn set_nonblocking(&self, nonblocking: bool) -> Result<(), Errno> {
+        self.with(|machine| {
+            let session = machine.sessions.get_mut(self.session).ok_or(Errno::EBADF)?;
+            session.nonblocking = nonblocking;
+            Ok(())
+        })
+    }
+
+    fn duplicate(&self) -> Result<Box<dyn Stream>, Errno> {
+        let number = self.with(|machine| machine.sessions.duplicate(self.session).ok_or(Errno::EBADF))?;
+        Ok(Box::new(ModelStream { shared: Arc::clone(&self.shared), number, session: self.session, owns: true }))
     }
 
     fn precopy_info(&self, call: &mut PrecopyInfoCall) -> Result<i32, Errno> {
-        self.with(|machine| machine.precopy_info(self.number, call))
+        self.with(|machine| machine.precopy_info(self.session, call))
     }
 
     fn is_close_on_exec(&self) -> Result<bool, Errno> {
-        self.with(|machine| Ok(!machine.has(Fault::FdWithoutCloexec)))
+        self.look(|machine| Ok(!machine.has(Fault::FdWithoutCloexec)))
+    }
+}
+
+/// An epoll set of the model.
+struct ModelEpollSet {
+    shared: Arc<Shared>,
+    session: i32,
+    trigger: Trigger,
+    /// The wakeup after which the set last looked; none before it looked for the first time.
+    said: Mutex<Option<u64>>,
+}
+
+impl EpollSet for ModelEpollSet {
+    fn wait(&self, timeout: Duration) -> Result<Readiness, Errno> {
+        self.shared.poll(timeout, |machine| {
+            let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+            let last = said.replace(machine.sessions.wakes());
+            let is_news = match self.trigger {
+                Trigger::Level => true,
+                Trigger::Edge if machine.has(Fault::EdgesLost) => last.is_none(),
+                Trigger::Edge => last != *said,
+            };
+            match is_news {
+                true => Ok(machine.readiness(self.session)?.seen_with(Interest::Read)),
+                false => Ok(Readiness::default()),
+            }
+        })
     }
 }
 
@@ -85,7 +176,7 @@ impl Machine {
     fn read(&mut self, number: i32, buffer: &mut [u8]) -> Result<usize, Errno> {
         let spec = self.spec;
         let session = self.sessions.get_mut(number).ok_or(Errno::EBADF)?;
-        let is_dead = session.is_dead(spec);
+        let (is_dead, nonblocking) = (session.is_dead(spec), session.nonblocking);
         let Transfer::Saving(saving) = &mut session.transfer else {
             spec.refuse_unless(Fault::ResumingFdReadable, Errno::EBADF)?;
             return Ok(0);
@@ -97,7 +188,10 @@ impl Machine {
         if buffer.is_empty() {
             return Ok(0);
         }
-        saving.read(buffer, &self.memory)
+        match saving.read(buffer, &self.memory) {
+            Err(Errno::ENOMSG) if nonblocking && spec.has(Fault::NonblockingReadsZero) => Ok(0),
+            answer => answer,
+        }
     }
 
     fn write(&mut self, number: i32, bytes: &[u8]) -> Result<usize, Errno> {
@@ -140,6 +234,13 @@ impl Machine {
         if !spec.capabilities.is_some_and(|set| set.pre_copy) {
             return Err(Errno::ENOTTY);
         }
+        if matches!(call.placement, Placement::Unmapped | Placement::HeaderOnly) {
+            spec.refuse_unless(Fault::PrecopyInfoPositiveReturn, Errno::EFAULT)?;
+            return Ok(PRECOPY_INFO_BYTES as i32);
+        }
+        if call.argsz > PRECOPY_INFO_BYTES && spec.has(Fault::PrecopyInfoLargeArgszRefused) {
+            return Err(Errno::EINVAL);
+        }
         if call.argsz < PRECOPY_INFO_BYTES {
             spec.refuse_unless(Fault::PrecopyInfoArgszUnchecked, Errno::EINVAL)?;
         }
@@ -149,12 +250,13 @@ impl Machine {
         if !permitted {
             return Err(Errno::EINVAL);
         }
-        if !call.writable {
+        if call.placement != Placement::Ordinary {
             spec.refuse_unless(Fault::PrecopyInfoPositiveReturn, Errno::EFAULT)?;
             return Ok(PRECOPY_INFO_BYTES as i32);
         }
         // Without the opt-in the flags have no meaning, and kernels hand them back as they came in.
-        if self.precopy_info_v2 && !spec.has(Fault::PrecopyInfoEchoesFlags) {
+        let says_reinit = self.precopy_info_v2 || spec.has(Fault::ReinitWithoutOptIn);
+        if says_reinit && !spec.has(Fault::PrecopyInfoEchoesFlags) {
             call.flags = if saving.tell_reinit() { PRECOPY_INFO_REINIT } else { 0 };
         }
         let estimate = saving.estimate();

@@ -5,13 +5,15 @@
 //! The bench writes down all that is done, and puts the device back when the check is over.
 
 mod bring;
+mod data_fd;
 mod expect;
 mod kernel_version;
 mod operations;
 mod stimuli;
 mod tell;
+mod waiting;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::device::migration::Transition;
 use crate::device::{Device, Identity};
@@ -26,11 +28,16 @@ use super::record::Recorder;
 use super::session::{Direction, Session};
 use super::trace::{Step, Tracer};
 use super::verdict::{Verdict, verdict_of};
+pub use data_fd::Estimates;
 pub use kernel_version::{Host, KernelVersion};
 pub use operations::Drained;
 use stimuli::Stirred;
 pub use stimuli::{DmaArea, Interrupts};
-pub use tell::{errno_name, names_of, tell_return, tell_size, tell_state, tell_transition};
+pub use tell::{errno_name, names_of, tell_readiness, tell_return, tell_size, tell_state, tell_transition};
+pub use waiting::{Raced, Wait, WaitEnd, Waited};
+
+/// How long the repetitions of one check may take.
+const REPETITION_LIMIT: Duration = Duration::from_secs(2);
 
 /// The device under test, and all that happened to it since the check began.
 pub struct Bench {
@@ -134,6 +141,22 @@ impl Bench {
     /// The kernel that the device lives in.
     pub fn kernel(&self) -> KernelVersion {
         self.host.kernel
+    }
+
+    /// Does something again and again; fewer times, with a remark, on a device that is too slow for all of them.
+    ///
+    /// # Errors
+    /// The first interruption.
+    pub fn repeat(&mut self, times: usize, mut round: impl FnMut(&mut Bench, usize) -> Judgement) -> Judgement {
+        let began = Instant::now();
+        for time in 0..times {
+            if began.elapsed() > REPETITION_LIMIT {
+                self.note(format!("there was time for {time} of {times} rounds"));
+                return Ok(());
+            }
+            round(self, time)?;
+        }
+        Ok(())
     }
 
     /// Runs one check from RUNNING, and puts the device back to RUNNING.

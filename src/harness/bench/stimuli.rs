@@ -263,7 +263,7 @@ fn tell(result: &Result<(), StimulusError>) -> String {
     }
 }
 
-fn into_interruption(error: StimulusError) -> Interruption {
+pub(super) fn into_interruption(error: StimulusError) -> Interruption {
     match error {
         StimulusError::Lacking(_) => Interruption::Skip(Skip::Lacking(error.to_string())),
         StimulusError::Failed { .. } => Interruption::Blocked(error.to_string()),

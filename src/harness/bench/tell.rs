@@ -4,6 +4,7 @@ use crate::device::migration::{StateAnswer, Transition};
 use crate::uapi::Errno;
 use crate::uapi::feature::Placement;
 use crate::uapi::state::name_of;
+use crate::uapi::stream::Readiness;
 
 /// An errno as people know it: `EINVAL`.
 pub fn errno_name(errno: Errno) -> String {
@@ -60,4 +61,16 @@ pub fn tell_transition(answer: &Result<Transition, Errno>) -> String {
         Ok(transition) => format!("the positive return {}", transition.returned),
         Err(errno) => errno_name(*errno),
     }
+}
+
+/// A poll's answer, in words.
+pub fn tell_readiness(answer: &Result<Readiness, Errno>) -> String {
+    let ready = match answer {
+        Ok(ready) => ready,
+        Err(errno) => return errno_name(*errno),
+    };
+    let flags =
+        [(ready.readable, "POLLIN"), (ready.writable, "POLLOUT"), (ready.error, "POLLERR"), (ready.hang_up, "POLLHUP")];
+    let names: Vec<&str> = flags.into_iter().filter(|(is_set, _)| *is_set).map(|(_, name)| name).collect();
+    if names.is_empty() { "nothing".to_owned() } else { names.join(" ") }
 }

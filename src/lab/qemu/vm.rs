@@ -112,7 +112,7 @@ impl Vm {
         let failed = |error: std::io::Error| LabError::failed("start QEMU", error);
         let serial = listen(&machine.socket(Channel::Serial)).map_err(failed)?;
         let virtio = listen(&machine.socket(Channel::Virtio)).map_err(failed)?;
-        let devices = machine.start_devices()?;
+        let mut devices = machine.start_devices()?;
         let errors = machine.sockets.join("stderr");
         let stderr = fs::File::create(&errors).map_err(failed)?;
         let mut command = machine.command(accelerator)?;
@@ -123,8 +123,10 @@ impl Vm {
         let (channel, virtio) = match accepted {
             Ok(channels) => channels,
             Err(error) => {
+                // QEMU ends when it cannot talk to its device, and says less about it than the device does.
+                let why = devices.iter_mut().find_map(PciTarget::failed);
                 end(&mut qemu);
-                return Err(error);
+                return Err(why.map_or(error.clone(), |why| LabError(format!("{error}; {why}"))));
             }
         };
         let replies = Receiver::new(channel.try_clone().map_err(failed)?);
@@ -249,7 +251,7 @@ impl Vm {
     /// Why an emulated device ended, if it did so before its guest: afterwards it ends in any case, but then by itself.
     pub fn device_end(&mut self) -> Option<String> {
         let is_running = matches!(self.qemu.try_wait(), Ok(None));
-        let look = |device: &mut PciTarget| device.ended().filter(|_| is_running || device.was_killed());
+        let look = if is_running { PciTarget::ended } else { PciTarget::killed };
         self.devices.iter_mut().find_map(look)
     }
 

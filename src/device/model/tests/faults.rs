@@ -4,13 +4,15 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::*;
 use crate::device::model::Fault;
+use crate::device::model::machine::Machine;
 use crate::stimulus::Stimulus;
 use crate::uapi::feature::{Feature, FeatureCall, MigState, Placement, Verb};
 use crate::uapi::precopy::PrecopyInfoCall;
+use crate::uapi::stream::{Interest, Trigger};
 
 const MOMENT: Duration = Duration::from_millis(15);
 
@@ -86,7 +88,24 @@ fn observe(fault: Fault, device: &mut ModelDevice) -> String {
         }
         Fault::SavingFdWritable => show(begin(device, StopCopy).write(&[0])),
         Fault::ResumingFdReadable => show(begin(device, Resuming).read(&mut [0])),
-        Fault::PollerNotWoken => poll_while_dirtying(device),
+        Fault::LostDescriptorStaysOpen => {
+            feature(device, set_call(PreCopy).placed(Placement::ReadOnly));
+            show(device.open_descriptors())
+        }
+        Fault::FullTableIgnored => show(device.feature_without_descriptors(&mut set_call(PreCopy))),
+        Fault::SeekableFd => show(begin(device, PreCopy).seek()),
+        Fault::PositionedCalls => show(begin(device, PreCopy).pread(&mut [0])),
+        Fault::DuplicateDies => {
+            let stream = begin(device, PreCopy);
+            drop(stream.duplicate());
+            show(stream.read(&mut [0]))
+        }
+        Fault::OtherProcessRefused => show(begin(device, PreCopy).read_in_child(1).map(|bytes| bytes.len())),
+        Fault::ReaderNotWoken => read_while_leaving(device),
+        Fault::PollerNotWoken => poll_while(device, 1, dirty),
+        Fault::SessionEndWakesNobody => poll_while(device, 1, |device| drop(enter(device, Running))),
+        Fault::CloseWakesNobody => poll_while(device, 1, |device| device.shared.change(Machine::reopen)),
+        Fault::ResetWakesNobody => poll_while(device, 1, |device| assert_eq!(device.reset(), Ok(0))),
 
         Fault::EndOfPreCopyReadsZero => read_after_all(device, PreCopy),
         Fault::EndOfPreCopyIsFinal => {
@@ -103,7 +122,7 @@ fn observe(fault: Fault, device: &mut ModelDevice) -> String {
             show(begin(device, PreCopy).precopy_info(&mut call))
         }
         Fault::PrecopyInfoPositiveReturn => {
-            let mut call = PrecopyInfoCall { writable: false, ..info() };
+            let mut call = PrecopyInfoCall { placement: Placement::ReadOnly, ..info() };
             show(begin(device, PreCopy).precopy_info(&mut call))
         }
         Fault::PrecopyInfoEchoesFlags => {
@@ -125,6 +144,69 @@ fn observe(fault: Fault, device: &mut ModelDevice) -> String {
             let stream = begin(device, PreCopy);
             drain(&*stream);
             estimate(&*stream)
+        }
+
+        Fault::InitialBytesNeverReachZero => {
+            let stream = begin(device, PreCopy);
+            drain(&*stream);
+            estimate(&*stream)
+        }
+        Fault::InitialBytesFallUnread => {
+            let stream = begin(device, PreCopy);
+            estimate(&*stream) + &estimate(&*stream)
+        }
+        Fault::DirtyBytesGrowUnasked => {
+            let stream = begin(device, PreCopy);
+            drain(&*stream);
+            estimate(&*stream) + &estimate(&*stream)
+        }
+        Fault::DirtyBytesNeverFall => {
+            let stream = begin(device, PreCopy);
+            dirty(device);
+            drain(&*stream);
+            estimate(&*stream)
+        }
+        Fault::ChangesWaitForStopCopy => {
+            let stream = begin(device, PreCopy);
+            drain(&*stream);
+            dirty(device);
+            show(stream.read(&mut [0]))
+        }
+        Fault::UnreadableWithData => show(begin(device, PreCopy).poll(Interest::Read, Duration::ZERO)),
+        Fault::EdgesLost => {
+            let stream = begin(device, PreCopy);
+            drain(&*stream);
+            let set = stream.epoll(Trigger::Edge).unwrap();
+            let at_first = set.wait(Duration::ZERO);
+            dirty(device);
+            show((at_first, set.wait(Duration::ZERO)))
+        }
+        Fault::OneWaiterWoken => poll_while(device, 2, dirty),
+        Fault::WakeupLost => race(device),
+        Fault::StopCopyWakesNobody => poll_while(device, 1, |device| drop(enter(device, StopCopy))),
+        Fault::NonblockingReadsZero => {
+            let stream = begin(device, PreCopy);
+            drain(&*stream);
+            show((stream.set_nonblocking(true), stream.read(&mut [0])))
+        }
+        Fault::PrecopyInfoLargeArgszRefused => {
+            let mut call = PrecopyInfoCall { argsz: 4096, ..info() };
+            show(begin(device, PreCopy).precopy_info(&mut call))
+        }
+        Fault::PrecopyInfoV2Refused => feature(device, opt_in()),
+        Fault::ReinitWithoutOptIn => reconfigure(device),
+        Fault::ReinitUnsaid | Fault::ReinitKeepsDirty => {
+            feature(device, opt_in());
+            reconfigure(device)
+        }
+        Fault::EarlyLeaveTruncates => {
+            let stream = begin(device, PreCopy);
+            walk(device, &[StopCopy]);
+            show(drain(&*stream).len())
+        }
+        Fault::PreCopyLeaksDescriptor => {
+            drop(begin(device, PreCopy));
+            show(device.open_descriptors())
         }
 
         Fault::EndOfStopCopyIsEnomsg | Fault::EndOfStopCopyIsOnce => read_after_all(device, StopCopy),
@@ -176,6 +258,17 @@ fn observe(fault: Fault, device: &mut ModelDevice) -> String {
             walk(device, &[Stop]);
             show((device.reset(), walk(device, &[Stop])))
         }
+        Fault::ResetDuringTransitionDooms => {
+            thread::scope(|scope| {
+                let walker = scope.spawn(|| drop(set(device, Stop)));
+                while device.shared.lock().transitions == 0 && !walker.is_finished() {
+                    thread::yield_now();
+                }
+                device.reset().unwrap();
+            });
+            device.reset().unwrap();
+            walk(device, &[Stop])
+        }
         Fault::ReopenKeepsState => {
             walk(device, &[Stop]);
             device.reopen().unwrap();
@@ -205,7 +298,7 @@ fn every_fault_can_be_seen() {
 fn every_faulty_device_survives_a_random_walk() {
     let survivors = Fault::ALL
         .into_iter()
-        .filter(|fault| !matches!(fault, Fault::Crash | Fault::BlockedArcHangs | Fault::PollerNotWoken));
+        .filter(|fault| !matches!(fault, Fault::Crash | Fault::BlockedArcHangs | Fault::ReaderNotWoken));
     for (seed, fault) in survivors.enumerate() {
         let mut device = ModelDevice::new(ModelSpec::faulty(fault));
         let mut streams: Vec<Box<dyn Stream>> = Vec::new();
@@ -231,7 +324,7 @@ fn every_faulty_device_survives_a_random_walk() {
 fn use_stream(stream: &dyn Stream) {
     let _ = stream.read(&mut [0; 700]);
     let _ = stream.write(b"VCMS");
-    let _ = stream.poll(Duration::ZERO);
+    let _ = stream.poll(Interest::Read, Duration::ZERO);
     let _ = stream.precopy_info(&mut info());
 }
 
@@ -288,19 +381,71 @@ fn read_after_all(device: &ModelDevice, origin: State) -> String {
 fn poll_after_all(device: &ModelDevice, origin: State) -> String {
     let stream = begin(device, origin);
     drain(&*stream);
-    show(stream.poll(Duration::ZERO))
+    show(stream.poll(Interest::Read, Duration::ZERO))
 }
 
-fn poll_while_dirtying(device: &ModelDevice) -> String {
+/// So long that a busy machine cannot make a poller that is woken look like one that is not.
+const PATIENCE: Duration = Duration::from_millis(600);
+
+/// Has so many threads poll at the temporary end. Says which of them came back of the action.
+fn poll_while(device: &ModelDevice, pollers: usize, action: impl FnOnce(&ModelDevice)) -> String {
     let stream = begin(device, State::PreCopy);
     drain(&*stream);
+    let poll = || {
+        let began = Instant::now();
+        let _ = stream.poll(Interest::Read, PATIENCE);
+        began.elapsed() < PATIENCE
+    };
     thread::scope(|scope| {
-        // So long that a busy machine cannot make a poller that is woken look like one that is not.
-        let poller = scope.spawn(|| stream.poll(MOMENT * 40));
+        let pollers: Vec<_> = (0..pollers).map(|_| scope.spawn(poll)).collect();
         thread::sleep(MOMENT);
-        dirty(device);
-        show(poller.join().unwrap())
+        action(device);
+        let mut woken: Vec<bool> = pollers.into_iter().map(|poller| poller.join().unwrap()).collect();
+        woken.sort();
+        show(woken)
     })
+}
+
+/// Changes the device each time that the poller goes back to waiting. Says whether it was always woken.
+fn race(device: &ModelDevice) -> String {
+    let stream = begin(device, State::PreCopy);
+    drain(&*stream);
+    let (drained, next_round) = mpsc::channel();
+    thread::scope(|scope| {
+        scope.spawn(|| next_round.into_iter().for_each(|()| dirty(device)));
+        let seen = |_| {
+            let began = Instant::now();
+            drained.send(()).unwrap();
+            let _ = stream.poll(Interest::Read, PATIENCE);
+            drain(&*stream);
+            began.elapsed() < PATIENCE
+        };
+        let always = (0..300).all(seen);
+        drop(drained);
+        show(always)
+    })
+}
+
+/// Whether a thread that reads all the time comes back when the session ends. If it does not, it stays behind.
+fn read_while_leaving(device: &ModelDevice) -> String {
+    let stream = begin(device, State::PreCopy);
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        while stream.read(&mut [0; 64]) != Err(Errno::ENODEV) {}
+        let _ = sender.send(());
+    });
+    thread::sleep(MOMENT);
+    walk(device, &[State::Running]);
+    show(receiver.recv_timeout(PATIENCE))
+}
+
+/// What PRECOPY_INFO says once a device with dirty data was reconfigured.
+fn reconfigure(device: &ModelDevice) -> String {
+    let stream = begin(device, State::PreCopy);
+    drain(&*stream);
+    dirty(device);
+    device.stimulate(Stimulus::Reconfigure).unwrap();
+    estimate(&*stream)
 }
 
 fn info() -> PrecopyInfoCall {

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::stimulus::Stimulus;
-use crate::uapi::feature::{Feature, FeatureCall, Verb};
+use crate::uapi::feature::{Feature, FeatureCall, Placement, Verb};
 use crate::uapi::precopy::PrecopyInfoCall;
-use crate::uapi::stream::Readiness;
+use crate::uapi::stream::{Interest, Readiness};
 
 const NOW: Duration = Duration::ZERO;
 const LONG: Duration = Duration::from_secs(60);
@@ -67,14 +67,14 @@ fn the_end_in_pre_copy_is_temporary_and_in_stop_copy_permanent() {
     let device = conforming(Capabilities::FULL);
     let stream = begin(&device, State::PreCopy);
     assert_eq!(info(&*stream).dirty_bytes, 0);
-    assert_eq!(stream.poll(NOW), Ok(READABLE));
+    assert_eq!(stream.poll(Interest::Read, NOW), Ok(READABLE));
     assert_eq!(drain(&*stream).len() as u64, info_at_first());
     assert_eq!(stream.read(&mut [0; 8]), Err(Errno::ENOMSG));
-    assert_eq!(stream.poll(NOW), Ok(Readiness::default()));
+    assert_eq!(stream.poll(Interest::Read, NOW), Ok(Readiness::default()));
     assert_eq!((info(&*stream).initial_bytes, info(&*stream).dirty_bytes), (0, 0));
 
     dirty(&device, 10);
-    assert_eq!(stream.poll(NOW), Ok(READABLE));
+    assert_eq!(stream.poll(Interest::Read, NOW), Ok(READABLE));
     let promised = info(&*stream).dirty_bytes;
     assert_eq!(drain_by(&*stream, 1).len() as u64, promised);
     assert_eq!(stream.read(&mut [0; 8]), Err(Errno::ENOMSG));
@@ -84,7 +84,7 @@ fn the_end_in_pre_copy_is_temporary_and_in_stop_copy_permanent() {
     drain(&*stream);
     for _ in 0..3 {
         assert_eq!(stream.read(&mut [0; 8]), Ok(0));
-        assert_eq!(stream.poll(NOW), Ok(READABLE));
+        assert_eq!(stream.poll(Interest::Read, NOW), Ok(READABLE));
     }
 }
 
@@ -127,7 +127,7 @@ fn precopy_info_follows_its_rules() {
         assert_eq!(answer(good), Ok(0));
         assert_eq!(answer(PrecopyInfoCall { argsz: 23, ..good }), Err(Errno::EINVAL));
         assert_eq!(answer(PrecopyInfoCall { argsz: 4096, ..good }), Ok(0));
-        assert_eq!(answer(PrecopyInfoCall { writable: false, ..good }), Err(Errno::EFAULT));
+        assert_eq!(answer(PrecopyInfoCall { placement: Placement::ReadOnly, ..good }), Err(Errno::EFAULT));
     }
     enter(&device, State::StopCopy);
     assert_eq!(answer(good), Err(Errno::EINVAL));
@@ -166,7 +166,7 @@ fn sessions_that_ended_are_dead_at_once_and_for_good() {
     enter(&device, State::Stop);
     let stream = save(&device);
     let resuming = begin(&device, State::Resuming);
-    assert_eq!(resuming.poll(NOW).map(|ready| ready.writable), Ok(true));
+    assert_eq!(resuming.poll(Interest::Write, NOW).map(|ready| ready.writable), Ok(true));
     assert_eq!(resuming.write(&stream), Ok(stream.len()));
     enter(&device, State::Running);
     let next = begin(&device, State::PreCopy);
@@ -174,8 +174,8 @@ fn sessions_that_ended_are_dead_at_once_and_for_good() {
     assert_eq!(saving.read(&mut [0; 8]), Err(Errno::ENODEV));
     assert_eq!(saving.precopy_info(&mut PrecopyInfoCall::default()), Err(Errno::ENODEV));
     assert_eq!(resuming.write(&stream), Err(Errno::ENODEV));
-    assert_eq!(saving.poll(LONG), Ok(OVER));
-    assert_eq!(resuming.poll(LONG), Ok(OVER));
+    assert_eq!(saving.poll(Interest::Read, LONG), Ok(OVER));
+    assert_eq!(resuming.poll(Interest::Write, LONG), Ok(OVER));
     assert!(!drain(&*next).is_empty());
 }
 
@@ -248,7 +248,7 @@ fn poll_while(action: impl FnOnce(&ModelDevice)) -> Readiness {
     thread::scope(|scope| {
         let poller = scope.spawn(|| {
             let began = Instant::now();
-            (stream.poll(LONG), began.elapsed())
+            (stream.poll(Interest::Read, LONG), began.elapsed())
         });
         thread::sleep(Duration::from_millis(10));
         action(&device);
@@ -274,7 +274,7 @@ fn a_poll_ends_with_its_timeout() {
     drain(&*stream);
     let began = Instant::now();
     let timeout = Duration::from_millis(20);
-    assert_eq!(stream.poll(timeout), Ok(Readiness::default()));
+    assert_eq!(stream.poll(Interest::Read, timeout), Ok(Readiness::default()));
     assert!(began.elapsed() >= timeout);
 }
 
@@ -292,7 +292,7 @@ fn no_wakeup_is_lost() {
         });
         for _ in 0..300 {
             drained.send(()).unwrap();
-            assert_eq!(stream.poll(LONG), Ok(READABLE));
+            assert_eq!(stream.poll(Interest::Read, LONG), Ok(READABLE));
             drain(&*stream);
         }
         drop(drained);

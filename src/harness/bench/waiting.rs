@@ -1,0 +1,394 @@
+//! Threads that wait for a session while the check does something.
+//!
+//! Such a thread may never come back, which is then the finding. It is left behind; it owns all that it needs.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::Bench;
+use super::stimuli::into_interruption;
+use super::tell::{errno_name, tell_readiness, tell_return, tell_size};
+use crate::device::{EpollSet, Stream};
+use crate::harness::check::{Interruption, Judgement};
+use crate::harness::session::{Direction, Session};
+use crate::requirement::Requirement;
+use crate::stimulus::Stimulus;
+use crate::uapi::Errno;
+use crate::uapi::process::Thread;
+use crate::uapi::state::State;
+use crate::uapi::stream::{Interest, Readiness, Trigger};
+
+/// Who waits comes back within this after it was woken, however busy the machine is.
+const COMES_BACK_WITHIN: Duration = Duration::from_secs(2);
+
+/// Who is told to wait does so within this, if it waits at all.
+const WAITS_WITHIN: Duration = Duration::from_secs(1);
+
+/// A wait that ends by itself, so that a thread that was left behind goes away some time.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// How often a thread goes to STOP_COPY and back while the device is reset.
+const TURNS: usize = 5;
+
+/// How long a race may take, where the device is too slow for all of its rounds.
+const RACE_LIMIT: Duration = Duration::from_millis(1500);
+
+/// How a thread waits for a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// In poll.
+    Poll,
+    /// In epoll_wait, for a level.
+    EpollLevel,
+    /// In epoll_wait, for an edge.
+    EpollEdge,
+    /// It does not wait but reads again and again, so that a device whose reads wait has one that does.
+    Read,
+}
+
+/// What a thread that waited came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waited {
+    /// How it waited.
+    pub wait: Wait,
+    /// How it ended.
+    pub end: WaitEnd,
+}
+
+/// How waiting ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WaitEnd {
+    /// Before anything was done, with this answer, so it did not wait at all.
+    AtOnce(String),
+    /// After what was done, with this answer.
+    Woken(String),
+    /// Not at all.
+    Never,
+}
+
+/// What came of a race between a device that changes and a user who waits for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Raced {
+    /// Each of so many changes was seen.
+    AllSeen(usize),
+    /// After so many that were, there was one that woke nobody.
+    Lost(usize),
+    /// The user could not go on, for this reason.
+    Stopped(String),
+}
+
+/// A thread that waits.
+struct Waiter {
+    wait: Wait,
+    thread: Option<Thread>,
+    calls: Arc<AtomicU32>,
+    stop: Arc<AtomicBool>,
+    answers: Receiver<Said>,
+}
+
+/// What a thread that waits has to say.
+enum Said {
+    /// It is about to wait.
+    Begins(Thread),
+    /// It does not wait any more.
+    Ended(String),
+}
+
+impl Bench {
+    /// Has threads wait for the session, and once they do, does something. Says what each of them came to.
+    ///
+    /// # Errors
+    /// What the action answered, or that no thread could be had.
+    pub fn while_waiting(
+        &mut self,
+        session: &Session,
+        waits: &[Wait],
+        action: impl FnOnce(&mut Bench) -> Judgement,
+    ) -> Judgement<Vec<Waited>> {
+        let number = session.stream().number();
+        let begin = |wait: &Wait| Waiter::begin(*wait, session);
+        let mut waiters = waits.iter().map(begin).collect::<Judgement<Vec<Waiter>>>()?;
+        let begun: Vec<Option<String>> = waiters.iter_mut().map(Waiter::until_it_waits).collect();
+        for (waiter, ended) in waiters.iter().zip(&begun) {
+            let told = ended.clone().unwrap_or_else(|| "waits".to_owned());
+            self.recorder.operation(
+                format!("another thread: {} data_fd {number}", waiter.wait),
+                || told,
+                String::clone,
+            );
+        }
+        let done = action(self);
+        let ends = waiters.iter().zip(begun).map(|(waiter, begun)| match begun {
+            Some(answer) => WaitEnd::AtOnce(answer),
+            None => waiter.until_it_ends(),
+        });
+        let waited: Vec<Waited> = ends.zip(waits).map(|(end, wait)| Waited { wait: *wait, end }).collect();
+        for Waited { wait, end } in &waited {
+            self.recorder.operation(format!("the other thread in {wait}"), || end.to_string(), String::clone);
+        }
+        done.map(|()| waited)
+    }
+
+    /// Every thread that waited was woken.
+    ///
+    /// # Errors
+    /// That one was not, or never waited.
+    pub fn expect_woken(&mut self, requirement: &'static Requirement, asked: &str, waited: &[Waited]) -> Judgement {
+        for Waited { wait, end } in waited {
+            if let WaitEnd::AtOnce(answer) = end {
+                let why = format!("{wait} does not wait where there is nothing to read: it answered {answer}");
+                return Err(Interruption::Blocked(why));
+            }
+            let asked = format!("{asked}, while another thread is in {wait}");
+            let expected = format!("{wait} to come back of it within {COMES_BACK_WITHIN:?}");
+            self.judge(requirement, *end != WaitEnd::Never, asked, expected, end.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Changes device state again and again, while another thread waits for each change and reads it.
+    ///
+    /// # Errors
+    /// The skip where nothing changes the device, or that no thread could be had.
+    pub fn race_with_poller(&mut self, session: &Session, rounds: usize) -> Judgement<Raced> {
+        let poller = Arc::new(RacingPoller::default());
+        let (stream, mine) = (session.shared_stream(), Arc::clone(&poller));
+        spawn(move || mine.run(stream.as_ref()))?;
+        let what = format!("change device state {rounds} times, while another thread polls and reads it");
+        let device = self.device.as_ref();
+        let raced = self.recorder.operation(
+            what,
+            || {
+                let raced = race(&poller, rounds, || device.stimulate(Stimulus::Dirty(1)));
+                poller.stop.store(true, Ordering::Relaxed);
+                // One change more, for a poller that waits.
+                let _ = device.stimulate(Stimulus::Dirty(1));
+                raced
+            },
+            |raced| format!("{raced:?}"),
+        );
+        raced.map_err(into_interruption)
+    }
+
+    /// Resets the device so many times, each while another thread asks for STOP_COPY and RUNNING by turns. Says what the
+    /// first reset answered that did not answer 0.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    pub fn reset_during_transitions(&mut self, resets: usize) -> Result<i32, Errno> {
+        let device = self.device.as_ref();
+        let reset_meanwhile = |_| {
+            let turns = AtomicU32::new(0);
+            let walk = || {
+                for state in [State::StopCopy, State::Running].repeat(TURNS) {
+                    turns.fetch_add(1, Ordering::Relaxed);
+                    // Some of them fail, since a reset comes in between.
+                    drop(device.set_state(state.number()));
+                }
+            };
+            thread::scope(|scope| {
+                scope.spawn(walk);
+                until(|| turns.load(Ordering::Relaxed) > 1);
+                device.reset()
+            })
+        };
+        self.recorder.operation(
+            format!("RESET {resets} times, while another thread asks for STOP_COPY and RUNNING by turns"),
+            || {
+                let answers: Vec<_> = (0..resets).map(reset_meanwhile).collect();
+                answers.into_iter().find(|answer| *answer != Ok(0)).unwrap_or(Ok(0))
+            },
+            tell_return,
+        )
+    }
+}
+
+impl Waiter {
+    fn begin(wait: Wait, session: &Session) -> Judgement<Waiter> {
+        let (tell, answers) = sync_channel(2);
+        let (calls, stop) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicBool::new(false)));
+        let waiter = Waiter { wait, thread: None, calls: Arc::clone(&calls), stop: Arc::clone(&stop), answers };
+        let stream = session.shared_stream();
+        let interest = match session.direction() {
+            Direction::Saving => Interest::Read,
+            Direction::Resuming => Interest::Write,
+        };
+        let no_set = |errno| Interruption::Blocked(format!("no epoll set could be made: {}", errno_name(errno)));
+        match wait {
+            Wait::Poll => spawn(move || say(&tell, || tell_readiness(&stream.poll(interest, LONGEST_WAIT))))?,
+            Wait::EpollLevel | Wait::EpollEdge => {
+                let trigger = if wait == Wait::EpollEdge { Trigger::Edge } else { Trigger::Level };
+                let set = stream.epoll(trigger).map_err(no_set)?;
+                // The stream keeps the descriptor open, and with it the set's only member.
+                spawn(move || say(&tell, || wait_in_set(set.as_ref(), stream.as_ref())))?;
+            }
+            Wait::Read => spawn(move || say(&tell, || read_on(stream.as_ref(), &calls, &stop)))?,
+        }
+        Ok(waiter)
+    }
+
+    /// Returns once the thread waits; or what it answered, if it did not wait.
+    fn until_it_waits(&mut self) -> Option<String> {
+        let mut answer = None;
+        until(|| {
+            match self.answers.try_recv() {
+                Ok(Said::Begins(thread)) => self.thread = Some(thread),
+                Ok(Said::Ended(ended)) => answer = Some(ended),
+                Err(_) => {}
+            }
+            answer.is_some() || self.waits()
+        });
+        answer
+    }
+
+    fn waits(&self) -> bool {
+        let sleeps = |thread: Thread| thread.sleeps() != Some(false);
+        self.thread.is_some_and(sleeps) || self.calls.load(Ordering::Relaxed) > 0
+    }
+
+    fn until_it_ends(&self) -> WaitEnd {
+        self.stop.store(true, Ordering::Relaxed);
+        let end = Instant::now() + COMES_BACK_WITHIN;
+        loop {
+            match self.answers.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(Said::Begins(_)) => {}
+                Ok(Said::Ended(answer)) => return WaitEnd::Woken(answer),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return WaitEnd::Never,
+            }
+        }
+    }
+}
+
+/// Waits, with a word before and after it. Nobody may be there any more to hear the second one.
+fn say(tell: &SyncSender<Said>, wait: impl FnOnce() -> String) {
+    let _ = tell.send(Said::Begins(Thread::current()));
+    let _ = tell.send(Said::Ended(wait()));
+}
+
+fn wait_in_set(set: &dyn EpollSet, _member: &dyn Stream) -> String {
+    tell_readiness(&set.wait(LONGEST_WAIT))
+}
+
+/// Reads until the session is over, or until it was told to stop.
+fn read_on(stream: &dyn Stream, calls: &AtomicU32, stop: &AtomicBool) -> String {
+    let mut buffer = vec![0u8; 4096];
+    loop {
+        let answer = stream.read(&mut buffer);
+        calls.fetch_add(1, Ordering::Relaxed);
+        let goes_on = matches!(answer, Ok(_) | Err(Errno::ENOMSG | Errno::EAGAIN | Errno::EINTR));
+        if !goes_on || stop.load(Ordering::Relaxed) {
+            return tell_size(&answer);
+        }
+    }
+}
+
+/// Lets the others run until something has come about, or until it is not to be expected any more.
+fn until(mut arrived: impl FnMut() -> bool) {
+    let end = Instant::now() + WAITS_WITHIN;
+    while !arrived() && Instant::now() < end {
+        thread::yield_now();
+    }
+}
+
+fn spawn(run: impl FnOnce() + Send + 'static) -> Judgement {
+    let spawned = thread::Builder::new().spawn(run);
+    spawned.map(drop).map_err(|error| Interruption::Blocked(format!("no thread could be had: {error}")))
+}
+
+/// The user in a race: waits for data, and reads it to its end.
+#[derive(Default)]
+struct RacingPoller {
+    /// How many reads have delivered data.
+    reads: AtomicUsize,
+    /// Whether the user should go home.
+    stop: AtomicBool,
+    /// Why the user cannot go on.
+    stopped: OnceLock<String>,
+}
+
+impl RacingPoller {
+    fn run(&self, stream: &dyn Stream) {
+        let mut buffer = vec![0u8; 64 << 10];
+        while !self.stop.load(Ordering::Relaxed) {
+            let stopped = match stream.poll(Interest::Read, LONGEST_WAIT) {
+                Ok(ready) if ready == Readiness::default() => Some("poll came back without an answer".to_owned()),
+                Ok(_) => self.read_to_the_end(stream, &mut buffer),
+                Err(errno) => Some(format!("poll answered {}", errno_name(errno))),
+            };
+            if let Some(why) = stopped {
+                self.stopped.get_or_init(|| why);
+                return;
+            }
+        }
+    }
+
+    /// Reads what there is; says why there is no more than that, if it is not the temporary end.
+    fn read_to_the_end(&self, stream: &dyn Stream, buffer: &mut [u8]) -> Option<String> {
+        loop {
+            match stream.read(buffer) {
+                Ok(1..) => drop(self.reads.fetch_add(1, Ordering::Relaxed)),
+                Err(Errno::ENOMSG) => return None,
+                answer => return Some(format!("read answered {}", tell_size(&answer))),
+            }
+        }
+    }
+
+    fn reads(&self) -> usize {
+        self.reads.load(Ordering::Relaxed)
+    }
+
+    /// Whether more is read than that, sooner or later. Looks again and again instead of sleeping, so as not to miss the
+    /// moment.
+    fn reads_more_than(&self, reads: usize) -> bool {
+        let end = Instant::now() + COMES_BACK_WITHIN;
+        while self.reads() <= reads && self.stopped.get().is_none() && Instant::now() < end {
+            thread::yield_now();
+        }
+        self.reads() > reads
+    }
+}
+
+/// Each round changes the device the moment that the user was seen to read, and thus while it goes back to waiting.
+fn race<E>(poller: &RacingPoller, rounds: usize, change: impl Fn() -> Result<(), E>) -> Result<Raced, E> {
+    let began = Instant::now();
+    for round in 0..rounds {
+        if began.elapsed() > RACE_LIMIT {
+            return Ok(Raced::AllSeen(round));
+        }
+        let reads = poller.reads();
+        change()?;
+        if poller.reads_more_than(reads) {
+            continue;
+        }
+        return Ok(match poller.stopped.get() {
+            Some(why) => Raced::Stopped(why.clone()),
+            None => Raced::Lost(round),
+        });
+    }
+    Ok(Raced::AllSeen(rounds))
+}
+
+impl fmt::Display for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Wait::Poll => "poll",
+            Wait::EpollLevel => "epoll_wait",
+            Wait::EpollEdge => "epoll_wait (edge)",
+            Wait::Read => "read",
+        })
+    }
+}
+
+impl fmt::Display for WaitEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WaitEnd::AtOnce(answer) => write!(f, "{answer}, at once"),
+            WaitEnd::Woken(answer) => f.write_str(answer),
+            WaitEnd::Never => write!(f, "no answer within {COMES_BACK_WITHIN:?}"),
+        }
+    }
+}

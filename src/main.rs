@@ -21,7 +21,7 @@ use vfio_conform::lab::qemu::{QemuLab, QemuOptions};
 use vfio_conform::probe::{Probe, ProbeArguments};
 use vfio_conform::report::console::terminal_width;
 use vfio_conform::requirement::Level;
-use vfio_conform::stimulus::profile::{Profile, Step};
+use vfio_conform::stimulus::profile::Profile;
 use vfio_conform::uapi::process::end_with_reader;
 use vfio_conform::uapi::state::Capabilities;
 use vfio_conform::{fsm, probe, report};
@@ -111,6 +111,10 @@ const PROFILE_EXAMPLES: &str = "\
 Example:
   vfio-conform profile check fixtures/profiles/example.toml";
 
+const SCHEMA_EXAMPLES: &str = "\
+Example:
+  vfio-conform profile schema > profile.schema.json    and `#:schema profile.schema.json` in a profile's first line";
+
 const REPORT_EXAMPLES: &str = "\
 Example:
   vfio-conform report reports/out/latest";
@@ -128,9 +132,9 @@ struct RunCommand {
     /// Also make calls that are known to wedge this host's kernel until a reboot
     #[arg(long)]
     may_hang: bool,
-    /// Seconds that a check may take
-    #[arg(long, default_value_t = 10.0, value_parser = seconds)]
-    deadline: f64,
+    /// Seconds that a check may take [default: what the profile says, else 10]
+    #[arg(long, value_parser = seconds)]
+    deadline: Option<f64>,
     #[command(flatten)]
     common: Common,
 }
@@ -207,6 +211,9 @@ enum ProfileCommand {
         /// The profile
         file: PathBuf,
     },
+    /// Print a JSON schema of profiles, with which editors complete and check them.
+    #[command(after_help = SCHEMA_EXAMPLES)]
+    Schema,
 }
 
 #[derive(Debug, Args)]
@@ -237,6 +244,7 @@ fn main() -> ExitCode {
         Command::Faults(command) => command.run(),
         Command::Report(command) => make_reports(&command),
         Command::Profile(ProfileCommand::Check { file }) => check_profile(&file),
+        Command::Profile(ProfileCommand::Schema) => Ok(print_schema()),
         Command::Executor(arguments) => serve(&arguments),
         Command::Probe(arguments) => look(&arguments),
         Command::PciTarget(arguments) => be_pci_target(&arguments),
@@ -257,6 +265,8 @@ fn run(command: RunCommand) -> Outcome {
     let Some(arguments) = libtest_arguments(&command.common) else {
         return Ok(Exit::Conforms);
     };
+    let profile = command.profile.as_deref().map(Profile::read).transpose()?;
+    let timeouts = profile.map(|profile| profile.timeouts).unwrap_or_default();
     let is_model = matches!(command.device, DeviceName::Model(_));
     let options = RunOptions {
         device: command.device.to_string(),
@@ -274,8 +284,8 @@ fn run(command: RunCommand) -> Outcome {
             via: command.via,
             profile: command.profile,
             may_hang: command.may_hang,
-            deadline: Duration::from_secs_f64(command.deadline),
-            open_deadline: Duration::from_secs(60),
+            deadline: command.deadline.map_or(Duration::from_secs(timeouts.check_s), Duration::from_secs_f64),
+            open_deadline: Duration::from_secs(timeouts.open_s),
         },
         &folder.console(),
     )?;
@@ -361,14 +371,22 @@ fn print_fsm(command: &FsmCommand) -> Exit {
 
 fn check_profile(file: &Path) -> Outcome {
     let profile = Profile::read(file)?;
-    let known = |steps: &Option<Vec<Step>>| match steps {
-        Some(steps) => format!("{} steps", steps.len()),
-        None => "none: checks that need it are skipped".to_owned(),
-    };
+    end_with_reader();
     println!("{}: understood", profile.name);
-    println!("  enter_error  {}", known(&profile.stimulus.enter_error));
-    println!("  dirty        {}", known(&profile.stimulus.dirty));
+    for (name, steps, _) in profile.plays() {
+        let known = match steps {
+            Some(steps) => format!("{} steps", steps.get_ref().len()),
+            None => "none: checks that need it are skipped".to_owned(),
+        };
+        println!("  {name:<15}  {known}");
+    }
     Ok(Exit::Conforms)
+}
+
+fn print_schema() -> Exit {
+    end_with_reader();
+    print!("{}", Profile::schema());
+    Exit::Conforms
 }
 
 fn make_reports(command: &ReportCommand) -> Outcome {

@@ -1,11 +1,17 @@
 //! The checks, a file a chapter. A check reads as: bring the device there, do one thing, judge.
 
+mod concurrency;
 mod discover;
+mod dma_logging;
 mod fsm;
 mod health;
 mod precopy;
+mod quiesce;
 mod reset;
+mod resume;
 mod session;
+mod stop_copy;
+mod wear;
 
 use crate::harness::bench::{Bench, Drained};
 use crate::harness::check::{Check, Interruption, Judgement};
@@ -16,10 +22,23 @@ use crate::uapi::state::State;
 
 /// Every check, chapter by chapter, in the order in which they run.
 pub fn all() -> Vec<Check> {
-    [discover::checks(), fsm::checks(), session::checks(), precopy::checks(), reset::checks(), health::checks()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        discover::checks(),
+        fsm::checks(),
+        session::checks(),
+        precopy::checks(),
+        stop_copy::checks(),
+        resume::checks(),
+        reset::checks(),
+        quiesce::checks(),
+        dma_logging::checks(),
+        concurrency::checks(),
+        wear::checks(),
+        health::checks(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// A state's name as a part of a check's name.

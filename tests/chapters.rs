@@ -25,9 +25,6 @@ use vfio_conform::report::finding_text;
 use vfio_conform::suites;
 use vfio_conform::uapi::state::Capabilities;
 
-/// Features that no model has, because nothing in a model does DMA. Of their checks only the one of PROBE can pass.
-const FEATURES_OF_NO_MODEL: [&str; 3] = ["dma_logging_start", "dma_logging_stop", "dma_logging_report"];
-
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let mut trials: Vec<Trial> = devices().flat_map(trials_on).collect();
@@ -66,17 +63,11 @@ fn every_check_passes_somewhere() -> Result<(), Failed> {
     let passing = devices().flat_map(passing_on).collect::<BTreeSet<String>>();
     let mut wrong = String::new();
     for check in suites::all() {
-        match (passing.contains(check.name()), is_excused(check.name())) {
-            (false, false) => wrong += &format!("{} passes on no model\n", check.name()),
-            (true, true) => wrong += &format!("{} passes after all, so it needs no excuse\n", check.name()),
-            _ => {}
+        if !passing.contains(check.name()) {
+            wrong += &format!("{} passes on no model\n", check.name());
         }
     }
     if wrong.is_empty() { Ok(()) } else { Err(wrong.into()) }
-}
-
-fn is_excused(check: &str) -> bool {
-    !check.contains("::probe_") && FEATURES_OF_NO_MODEL.iter().any(|feature| check.ends_with(feature))
 }
 
 fn passing_on(spec: ModelSpec) -> Vec<String> {

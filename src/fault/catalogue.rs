@@ -201,6 +201,7 @@ mod tests {
     use super::*;
     use crate::device::model;
     use crate::lab::pci;
+    use crate::lab::qemu::core_fault_names;
     use crate::suites;
 
     #[test]
@@ -214,12 +215,13 @@ mod tests {
     }
 
     #[test]
-    fn the_catalogue_and_the_target_have_the_same_faults() -> Result<(), String> {
+    fn the_catalogue_and_the_guest_have_the_same_faults() -> Result<(), String> {
         let catalogue = Catalogue::bundled(&suites::all())?;
         let listed = |place| -> BTreeSet<&str> {
             catalogue.faults.iter().filter(|fault| fault.place == place).map(|fault| fault.name.as_str()).collect()
         };
         assert_eq!(listed(Place::Driver), pci::fault_names().collect());
+        assert_eq!(listed(Place::Core), core_fault_names().collect());
         assert_eq!(listed(Place::Device), DeviceFault::ALL.iter().map(|fault| fault.name()).collect());
         Ok(())
     }

@@ -220,6 +220,12 @@ const FAULTY_CORE: &str = include_str!("../../fixtures/faults/core.patch");
 /// Whether the VFIO core of a lab with faults has any, and so the parameter.
 pub const CORE_HAS_FAULTS: bool = !FAULTY_CORE.is_empty();
 
+/// The names of the faults that the core's patch has, as often as it asks for them.
+#[cfg(test)]
+pub fn core_fault_names() -> impl Iterator<Item = &'static str> {
+    FAULTY_CORE.split("vfio_has_fault(\"").skip(1).filter_map(|rest| rest.split_once('"')).map(|(name, _)| name)
+}
+
 /// Checks run in a guest.
 pub struct QemuLab {
     options: QemuOptions,

@@ -39,7 +39,17 @@ pub struct LoggingReport {
     pub bitmap: Vec<u64>,
     /// Whether the kernel can write to the bitmap.
     pub writable: bool,
+    /// How many bytes behind the beginning of a page of memory the bitmap begins; a multiple of 8.
+    pub misaligned_by: usize,
+    /// Out: whether something was written just before or behind the bitmap.
+    pub overran: bool,
 }
+
+/// As large as the largest page of memory that bitmaps are aligned to.
+const MEMORY_PAGE_BYTES: usize = 4096;
+
+/// What stands before and behind a bitmap, so that a write there shows.
+const GUARD: u64 = 0x5a5a_a5a5_5a5a_a5a5;
 
 impl LoggingStart {
     /// Asks for these ranges.
@@ -78,7 +88,7 @@ impl LoggingReport {
     pub fn new(range: IovaRange, page_size: u64) -> LoggingReport {
         let bits = range.length.div_ceil(page_size.max(1));
         let bitmap = vec![0; usize::try_from(bits.div_ceil(64)).unwrap_or_default()];
-        LoggingReport { range, page_size, bitmap, writable: true }
+        LoggingReport { range, page_size, bitmap, writable: true, misaligned_by: 0, overran: false }
     }
 
     /// Makes the call.
@@ -86,12 +96,26 @@ impl LoggingReport {
     /// # Errors
     /// The errno as it came.
     pub(crate) fn make(&mut self, device: BorrowedFd<'_>) -> Result<i32, Errno> {
-        let guarded = match self.writable {
-            true => None,
-            false => Some(GuardedPages::new(&[], 0, Protection::ReadOnly)?),
-        };
-        let address = guarded.as_ref().map_or(self.bitmap.as_mut_ptr() as usize, GuardedPages::address);
-        FeatureCall::new(Feature::DmaLoggingReport, Verb::Get).with_payload(self.payload(address as u64)).make(device)
+        if !self.writable {
+            let guarded = GuardedPages::new(&[], 0, Protection::ReadOnly)?;
+            return self.make_at(guarded.address(), device);
+        }
+        // Room for a page boundary, the way to the misaligned place, and a guard on either side.
+        let page_words = MEMORY_PAGE_BYTES / 8;
+        let mut room = vec![GUARD; 2 * page_words + self.misaligned_by / 8 + self.bitmap.len() + 2];
+        let base = room.as_mut_ptr() as usize;
+        // At least one word before the bitmap.
+        let skip = ((base + 8).next_multiple_of(MEMORY_PAGE_BYTES) - base + self.misaligned_by) / 8;
+        let end = skip + self.bitmap.len();
+        room[skip..end].copy_from_slice(&self.bitmap);
+        let answer = self.make_at(room.as_mut_ptr() as usize + 8 * skip, device);
+        self.bitmap.copy_from_slice(&room[skip..end]);
+        self.overran = room[skip - 1] != GUARD || room[end] != GUARD;
+        answer
+    }
+
+    fn make_at(&self, bitmap: usize, device: BorrowedFd<'_>) -> Result<i32, Errno> {
+        FeatureCall::new(Feature::DmaLoggingReport, Verb::Get).with_payload(self.payload(bitmap as u64)).make(device)
     }
 
     /// `struct vfio_device_feature_dma_logging_report`.

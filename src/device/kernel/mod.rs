@@ -1,13 +1,15 @@
 //! Devices of the kernel: found in sysfs, opened through group and container or through cdev and iommufd.
 
+mod footprint;
 mod open;
 mod sysfs;
 
+use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use crate::stimulus::nature::Nature;
-use crate::stimulus::profile::Profile;
+use crate::stimulus::profile::{Buffers, Player, Port, Profile};
 use crate::stimulus::{Observation, Stimulus, StimulusError};
 use crate::uapi::Errno;
 use crate::uapi::dma_logging::{LoggingReport, LoggingStart};
@@ -19,7 +21,7 @@ use crate::uapi::stream::{self, DataFd, Interest, Readiness, Trigger};
 use crate::uapi::vfio_device::{DeviceInfo, IrqInfo, RegionInfo, VfioDevice};
 
 use super::name::KernelName;
-use super::{Device, EpollSet, Identity, OpenError, Stream, Via};
+use super::{Device, EpollSet, Footprint, Identity, OpenError, Stream, Via};
 use open::Way;
 use sysfs::Found;
 
@@ -32,6 +34,7 @@ pub struct KernelDevice {
     found: Found,
     identity: Identity,
     profile: Option<Profile>,
+    buffers: Buffers,
 }
 
 impl KernelDevice {
@@ -51,7 +54,12 @@ impl KernelDevice {
         };
         let bundled = || Profile::bundled(identity.pci_id.as_deref(), &identity.driver);
         let profile = profile.or_else(bundled);
-        Ok(KernelDevice { device: Some(device), way, found, identity, profile })
+        Ok(KernelDevice { device: Some(device), way, found, identity, profile, buffers: Buffers::default() })
+    }
+
+    fn player(&self) -> Option<Player<'_>> {
+        let profile = self.profile.as_ref()?;
+        Some(Player { profile, port: self, buffers: &self.buffers })
     }
 
     fn device(&self) -> Result<&VfioDevice, Errno> {
@@ -133,17 +141,40 @@ impl Device for KernelDevice {
         Ok(())
     }
 
+    fn footprint(&self) -> Footprint {
+        footprint::footprint(&self.found)
+    }
+
     fn stimulate(&self, stimulus: Stimulus) -> Result<(), StimulusError> {
-        let profile = self.profile.as_ref().ok_or_else(|| StimulusError::Lacking(stimulus.to_string()))?;
-        profile.stimulate(stimulus, |region, offset, bytes| self.region_write(region, offset, bytes))
+        let player = self.player().ok_or_else(|| StimulusError::Lacking(stimulus.to_string()))?;
+        player.stimulate(stimulus)
     }
 
     fn observe(&self, observation: Observation) -> Result<Vec<u8>, StimulusError> {
-        Err(StimulusError::Lacking(observation.to_string()))
+        let player = self.player().ok_or_else(|| StimulusError::Lacking(observation.to_string()))?;
+        player.observe(observation)
     }
 
     fn nature(&self) -> Nature {
-        Nature::default()
+        self.profile.as_ref().map_or_else(Nature::default, Profile::nature)
+    }
+}
+
+impl Port for KernelDevice {
+    fn read(&self, region: u32, offset: u64, buffer: &mut [u8]) -> Result<usize, Errno> {
+        self.region_read(region, offset, buffer)
+    }
+
+    fn write(&self, region: u32, offset: u64, bytes: &[u8]) -> Result<usize, Errno> {
+        self.region_write(region, offset, bytes)
+    }
+
+    fn map(&self, iova: u64, memory: &DmaMemory) -> Result<i32, Errno> {
+        self.way.map(iova, memory)
+    }
+
+    fn name(&self) -> &str {
+        &self.identity.name
     }
 }
 
@@ -158,6 +189,14 @@ impl Stream for DataFd {
 
     fn write(&self, bytes: &[u8]) -> Result<usize, Errno> {
         DataFd::write(self, bytes)
+    }
+
+    fn readv(&self, buffers: &mut [IoSliceMut<'_>]) -> Result<usize, Errno> {
+        DataFd::readv(self, buffers)
+    }
+
+    fn writev(&self, buffers: &[IoSlice<'_>]) -> Result<usize, Errno> {
+        DataFd::writev(self, buffers)
     }
 
     fn pread(&self, buffer: &mut [u8]) -> Result<usize, Errno> {

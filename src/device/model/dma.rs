@@ -12,7 +12,7 @@ use crate::uapi::memory::DmaMemory;
 const PIECE_BYTES: u64 = 4096;
 
 /// From piece to piece.
-const PACE: Duration = Duration::from_micros(200);
+const PACE: Duration = Duration::from_micros(500);
 
 /// What the user lets the device reach: I/O addresses, with the memory that lies there.
 #[derive(Debug, Default)]
@@ -63,6 +63,8 @@ struct Transfer {
 #[derive(Debug, Default)]
 pub(super) struct Engine {
     transfer: Option<Transfer>,
+    /// How much later than it should the last piece of a transfer moves.
+    lingers: Duration,
     /// What became of the last transfer that is over.
     outcome: Option<Result<(), String>>,
 }
@@ -77,6 +79,11 @@ pub(super) enum Moved {
 }
 
 impl Engine {
+    /// An engine whose transfers end so much late.
+    pub(super) fn lingering(lingers: Duration) -> Engine {
+        Engine { lingers, ..Engine::default() }
+    }
+
     /// Begins a transfer. A later one takes the place of one that is not over.
     pub(super) fn begin(&mut self, direction: DmaDirection, iova: u64, bytes: u64, due: Instant) {
         self.transfer = Some(Transfer { direction, iova, bytes, moved: 0, due });
@@ -114,7 +121,8 @@ impl Engine {
         while let Some(due) = self.transfer.map(|transfer| transfer.due).filter(|due| *due <= now) {
             all.extend(self.step(memory, mappings));
             if let Some(transfer) = &mut self.transfer {
-                transfer.due = due + PACE;
+                let is_last = transfer.bytes - transfer.moved <= PIECE_BYTES;
+                transfer.due = due + PACE + if is_last { self.lingers } else { Duration::ZERO };
             }
         }
         all
@@ -141,7 +149,7 @@ impl Engine {
         let place = transfer.moved as usize;
         let moved = match transfer.direction {
             DmaDirection::ToMemory => {
-                host.write(offset, &memory.data_from(place).take(length as usize).collect::<Vec<u8>>());
+                host.write(offset, &memory.data(place, length as usize));
                 Moved::Out(iova, length)
             }
             DmaDirection::FromMemory => {
@@ -179,7 +187,7 @@ mod tests {
         assert!(engine.is_moving());
         assert_eq!(engine.finish(&mut memory, &mappings), [Moved::Out(0x1_1000, 2)]);
         assert_eq!(engine.outcome(), Some(Ok(())));
-        assert_eq!(host.read(0xffe, 4), memory.data_from(0).take(4).collect::<Vec<u8>>());
+        assert_eq!(host.read(0xffe, 4), memory.data(0, 4));
         Ok(())
     }
 

@@ -227,6 +227,12 @@ faults! {
     SmallReadsRepeat = "small-reads-repeat",
     /// A part of the stream that has no meaning differs from one session to the next.
     StaleBytes = "stale-bytes",
+    /// A read of no bytes takes a byte out of the stream.
+    EmptyReadTakesByte = "empty-read-takes-byte",
+    /// A session that begins in STOP_COPY goes on where the last one was left.
+    NextSessionGoesOn = "next-session-goes-on",
+    /// MIG_DATA_SIZE answers ten times what there is.
+    DataSizeTenfold = "data-size-tenfold",
 
     // Restoring.
     /// A write that does not end where a part of the stream ends is refused.
@@ -241,6 +247,98 @@ faults! {
     FailedWriteForgotten = "failed-write-forgotten",
     /// The registers are not restored.
     RegistersNotRestored = "registers-not-restored",
+    /// Pages that are in the stream as they are after a reset are not restored.
+    PristinePagesNotRestored = "pristine-pages-not-restored",
+    /// A write of no bytes is refused.
+    EmptyWriteRefused = "empty-write-refused",
+    /// The magic and the version of a stream are not looked at.
+    ForeignStreamAccepted = "foreign-stream-accepted",
+    /// A RESUMING -> STOP that is refused leads to STOP all the same.
+    RefusedLoadLandsInStop = "refused-load-lands-in-stop",
+    /// Once there was a wrong byte in a stream, a reset leads to ERROR.
+    CorruptStreamWedges = "corrupt-stream-wedges",
+    /// What was written before a reset comes before what is written after it.
+    HalfLoadSurvivesReset = "half-load-survives-reset",
+    /// What was written before the device was closed comes before what is written after it was opened again.
+    HalfLoadSurvivesReopen = "half-load-survives-reopen",
+    /// Once two threads have written to one session, a reset leads to ERROR.
+    SecondWriterWedges = "second-writer-wedges",
+    /// A write that is longer than any stream is taken for a whole one.
+    HugeWriteTaken = "huge-write-taken",
+
+    // Quiet states.
+    /// DMA goes on in states in which the device is stopped.
+    DmaWhileStopped = "dma-while-stopped",
+    /// DMA goes on in RUNNING_P2P and PRE_COPY_P2P.
+    DmaInP2p = "dma-in-p2p",
+    /// Interrupts come in states in which the device is stopped.
+    InterruptsWhileStopped = "interrupts-while-stopped",
+    /// An arc into a quiet state returns while a transfer moves, which goes on.
+    MovingDmaNotAwaited = "moving-dma-not-awaited",
+    /// A transfer that has not begun to move is dropped on the arc into a quiet state.
+    PendingDmaDropped = "pending-dma-dropped",
+    /// An interrupt that has not come yet is dropped on the arc into STOP.
+    PendingInterruptDropped = "pending-interrupt-dropped",
+    /// In STOP and STOP_COPY interrupts cannot be set up.
+    StoppedDeviceDeaf = "stopped-device-deaf",
+    /// A device that is touched in STOP or STOP_COPY cannot be brought to another state, not by reset either.
+    TouchedWhileStoppedWedges = "touched-while-stopped-wedges",
+    /// In PRE_COPY there is neither DMA nor an interrupt, and no work.
+    PreCopyIdles = "pre-copy-idles",
+
+    // The log of pages written by DMA.
+    /// A log of no ranges can be started.
+    LogWithoutRanges = "log-without-ranges",
+    /// Ranges that are misaligned, overlap or run over the end of the address space are taken.
+    LogRangesUnchecked = "log-ranges-unchecked",
+    /// A page size that is no power of two is taken.
+    LogPageSizeUnchecked = "log-page-size-unchecked",
+    /// More ranges than there can be are taken.
+    LogTooManyRangesAccepted = "log-too-many-ranges-accepted",
+    /// Fewer ranges than fit into a page of memory are refused as too many.
+    LogFewRanges = "log-few-ranges",
+    /// START answers 0 for the page size that was selected.
+    LogPageSizeNotAnswered = "log-page-size-not-answered",
+    /// A second START is taken.
+    LogStartsTwice = "log-starts-twice",
+    /// STOP answers success and does nothing.
+    LogStopIgnored = "log-stop-ignored",
+    /// STOP without START is refused.
+    LogStopAloneRefused = "log-stop-alone-refused",
+    /// A new log begins with what the last one had not reported.
+    LogSurvivesStop = "log-survives-stop",
+    /// REPORT without START answers success.
+    LogReportWithoutStart = "log-report-without-start",
+    /// REPORT clears the bitmap before it sets bits.
+    LogClearsBits = "log-clears-bits",
+    /// REPORT forgets nothing.
+    LogForgetsNothing = "log-forgets-nothing",
+    /// REPORT of a part forgets all of the log.
+    LogForgetsAll = "log-forgets-all",
+    /// The first page of a range is never logged.
+    LogFirstPageLost = "log-first-page-lost",
+    /// The last page of a range is never logged.
+    LogLastPageLost = "log-last-page-lost",
+    /// The page behind one that was written is reported too.
+    LogNeighbourReported = "log-neighbour-reported",
+    /// Bits are counted from I/O address 0 instead of from the beginning of the range that is asked for.
+    LogBitsFromZero = "log-bits-from-zero",
+    /// Bits beyond the first page of the bitmap are lost.
+    LogOnePageOfBitmap = "log-one-page-of-bitmap",
+    /// Bits are lost if the bitmap is not aligned to a page.
+    LogUnalignedBitmapLost = "log-unaligned-bitmap-lost",
+    /// The bits of a last word that is not full are lost.
+    LogTailLost = "log-tail-lost",
+    /// Reports in large pages are empty.
+    LogLargePagesLost = "log-large-pages-lost",
+    /// A bitmap that cannot be written goes unnoticed.
+    LogUnwritableIgnored = "log-unwritable-ignored",
+    /// Reads by DMA are logged too.
+    LogReadsLogged = "log-reads-logged",
+    /// REPORT works in RUNNING only.
+    LogOnlyInRunning = "log-only-in-running",
+    /// A reset ends the log.
+    LogEndsWithReset = "log-ends-with-reset",
 
     // Reset and reopening.
     /// A reset leaves the state as it was.
@@ -261,6 +359,22 @@ faults! {
     ReopenKeepsState = "reopen-keeps-state",
     /// Closing and opening does not end the session.
     ReopenKeepsSession = "reopen-keeps-session",
+
+    // Several threads, and wear.
+    /// Once two threads have asked for states, a reset leads to ERROR.
+    SecondThreadWedges = "second-thread-wedges",
+    /// GET answers a number that is no state if another thread asked for the state last.
+    GetSeesNoState = "get-sees-no-state",
+    /// SET of the state that the device is in answers a data_fd if another thread has brought it there.
+    SecondOwner = "second-owner",
+    /// A data_fd that is closed after its session has ended keeps its descriptor.
+    DescriptorsLeak = "descriptors-leak",
+    /// A session keeps its memory.
+    MemoryLeaks = "memory-leaks",
+    /// A session that goes on when the device is closed keeps a reference to the driver.
+    ModuleReferencesLeak = "module-references-leak",
+    /// A session that goes on when the device is reset keeps a reference to the driver.
+    ResetLeaksReferences = "reset-leaks-references",
 }
 
 impl Fault {

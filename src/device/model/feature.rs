@@ -8,6 +8,9 @@ use crate::uapi::feature::{Feature, FeatureCall, HEADER_BYTES, MigState, Placeme
 /// A bit of the MIGRATION flags that nobody has given a meaning.
 const UNDEFINED_FLAG: u64 = 1 << 8;
 
+/// The number of no state.
+const NO_STATE: u32 = 8;
+
 impl Machine {
     /// Answers a call, whatever it holds.
     ///
@@ -71,8 +74,6 @@ impl Machine {
     fn check_offered(&self, feature: Feature) -> Result<(), Errno> {
         let set = self.capabilities().ok_or(Errno::ENOTTY)?;
         match feature {
-            // Nothing in the model does DMA, and no stimulus asks for it, so there would be nothing to log.
-            Feature::DmaLoggingStart | Feature::DmaLoggingStop | Feature::DmaLoggingReport => Err(Errno::ENOTTY),
             // The core knows this feature and misses the capability; that is why it is not ENOTTY.
             Feature::MigPrecopyInfoV2 if !set.pre_copy => {
                 let fault = Fault::PrecopyInfoV2WithoutPreCopy;
@@ -103,7 +104,31 @@ impl Machine {
                 self.precopy_info_v2 = true;
                 Ok(0)
             }
-            Feature::DmaLoggingStart | Feature::DmaLoggingStop | Feature::DmaLoggingReport => Err(Errno::ENOTTY),
+            Feature::DmaLoggingStop => self.stop_log(),
+            Feature::DmaLoggingStart => self.start_log_of(call),
+            Feature::DmaLoggingReport => self.report_log_of(call),
+        }
+    }
+
+    /// A START as bytes. Whoever means it names its ranges, which a model can only be handed by
+    /// [`Device::dma_logging_start`](crate::device::Device::dma_logging_start).
+    fn start_log_of(&mut self, call: &FeatureCall) -> Result<i32, Errno> {
+        self.check_readable(call)?;
+        match call.payload.iter().all(|byte| *byte == 0) {
+            true => Err(Errno::EINVAL),
+            false => Err(Errno::EFAULT),
+        }
+    }
+
+    /// A REPORT as bytes: as with START.
+    fn report_log_of(&mut self, call: &FeatureCall) -> Result<i32, Errno> {
+        self.start_log_of(call)
+    }
+
+    fn check_readable(&self, call: &FeatureCall) -> Result<(), Errno> {
+        match call.placement {
+            Placement::HeaderOnly => self.spec.refuse_unless(Fault::EfaultIgnored, Errno::EFAULT),
+            _ => Ok(()),
         }
     }
 
@@ -119,14 +144,21 @@ impl Machine {
         if self.has(Fault::DataSizeNeedsSession) && self.sessions.alive().next().is_none() {
             return Err(Errno::EINVAL);
         }
-        let bytes = if self.has(Fault::DataSizeAbsurd) { u64::MAX } else { self.data_size() };
+        let bytes = match self.spec.fault {
+            Some(Fault::DataSizeAbsurd) => u64::MAX,
+            Some(Fault::DataSizeTenfold) => 10 * self.data_size(),
+            _ => self.data_size(),
+        };
         self.copy_to_user(call, &bytes.to_ne_bytes())?;
         Ok(if self.has(Fault::DataSizePositiveReturn) { size_of::<u64>() as i32 } else { 0 })
     }
 
     fn get_device_state(&mut self, call: &mut FeatureCall) -> Result<i32, Errno> {
         self.copy_from_user(call)?;
-        let device_state = self.look_at_state().number();
+        let device_state = match self.has(Fault::GetSeesNoState) && self.is_another_thread() {
+            true => NO_STATE,
+            false => self.look_at_state().number(),
+        };
         let data_fd = if self.has(Fault::GetReturnsFd) { self.begin_needlessly() } else { NO_FD };
         let answer = MigState { device_state, data_fd };
         self.copy_to_user(call, &answer.to_bytes())
@@ -160,9 +192,7 @@ impl Machine {
     }
 
     fn copy_from_user(&self, call: &FeatureCall) -> Result<MigState, Errno> {
-        if call.placement == Placement::HeaderOnly {
-            self.spec.refuse_unless(Fault::EfaultIgnored, Errno::EFAULT)?;
-        }
+        self.check_readable(call)?;
         // Behind what the caller filled in there are zeroes, as in the memory behind a real call.
         let mut bytes = call.payload.clone();
         bytes.extend([0; Feature::MigDeviceState.payload_bytes() as usize]);

@@ -1,19 +1,22 @@
 //! Everything that changes in the model: state, memory, sessions. Calls come in one at a time.
 
 use std::os::fd::OwnedFd;
-use std::thread;
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use super::arcs;
 use super::dma::{Engine, Mappings, Moved};
+use super::dma_log::DmaLog;
 use super::fault::Fault;
 use super::memory::{Memory, pages_of};
 use super::resuming::Resuming;
 use super::saving::Saving;
 use super::session::{Sessions, Transfer};
 use super::spec::ModelSpec;
+use crate::device::Footprint;
 use crate::stimulus::{Observation, Stimulus};
 use crate::uapi::Errno;
+use crate::uapi::dma_logging::{LoggingReport, LoggingStart};
 use crate::uapi::memory::DmaMemory;
 use crate::uapi::state::{Capabilities, State};
 
@@ -23,6 +26,11 @@ pub(super) const NO_FD: i32 = -1;
 /// After so many looks [`Fault::StateDrifts`] shows.
 const LOOKS_UNTIL_DRIFT: u32 = 3;
 
+/// With [`Fault::MovingDmaNotAwaited`], transfers end so much late, so that they are caught on a busy machine too.
+const LINGERS: Duration = Duration::from_millis(15);
+
+/// What a session leaks with [`Fault::MemoryLeaks`].
+const LEAK_BYTES: u64 = 1 << 20;
 /// How often a device that works by itself does so.
 const WORK_PACE: Duration = Duration::from_millis(1);
 
@@ -50,14 +58,27 @@ pub(super) struct Machine {
     looks: u32,
     /// How many saving sessions there were.
     saves: u32,
+    /// How far the session was read that was left in STOP_COPY just now.
+    left_at: usize,
+    /// What the faults of half loads do not forget.
+    left_over: Vec<u8>,
+    /// The thread that asked for a state last.
+    asker: Option<ThreadId>,
+    /// What is never given back.
+    leaked_bytes: u64,
+    /// References to the driver that are never given back.
+    leaked_references: u64,
     mappings: Mappings,
     engine: Engine,
+    log: DmaLog,
     /// When the interrupt comes that was asked for.
     interrupt_due: Option<Instant>,
     /// Where interrupts go.
     interrupt_event: Option<OwnedFd>,
     /// When the device last worked by itself.
     worked: Instant,
+    /// Whether nothing but opening it again helps.
+    wedged: bool,
     /// Whether somebody calls [`Machine::tick`] again and again.
     pub(super) has_clock: bool,
 }
@@ -69,10 +90,15 @@ impl Machine {
             spec,
             state: State::Running,
             mappings: Mappings::default(),
-            engine: Engine::default(),
+            engine: match spec.has(Fault::MovingDmaNotAwaited) {
+                true => Engine::lingering(LINGERS),
+                false => Engine::default(),
+            },
+            log: DmaLog::default(),
             interrupt_due: None,
             interrupt_event: None,
             worked: Instant::now(),
+            wedged: false,
             has_clock: false,
             memory: Memory::after_reset(),
             sessions: Sessions::new(),
@@ -83,6 +109,11 @@ impl Machine {
             just_reset: false,
             looks: 0,
             saves: 0,
+            left_at: 0,
+            left_over: Vec::new(),
+            asker: None,
+            leaked_bytes: 0,
+            leaked_references: 0,
         }
     }
 
@@ -127,7 +158,13 @@ impl Machine {
         if self.wrongly_accepts(number) {
             return Ok(NO_FD);
         }
+        let is_another = self.is_another_thread();
+        self.wedged |= is_another && self.has(Fault::SecondThreadWedges);
+        self.asker = Some(thread::current().id());
         match self.judge(number) {
+            Some(target) if target == self.state && is_another && self.has(Fault::SecondOwner) => {
+                Ok(self.begin_needlessly())
+            }
             Some(target) if target == self.state => Ok(self.stay()),
             Some(target) => self.go_to(target),
             None => {
@@ -135,6 +172,11 @@ impl Machine {
                 Err(Errno::EINVAL)
             }
         }
+    }
+
+    /// Whether another thread than this one asked for a state last.
+    pub(super) fn is_another_thread(&self) -> bool {
+        self.asker.is_some_and(|asker| asker != thread::current().id())
     }
 
     /// The state of that number, if the device may be asked to go there.
@@ -223,20 +265,25 @@ impl Machine {
     /// Takes one arc that the text lists. On failure the device stays where it is, or is in ERROR.
     fn take_arc(&mut self, next: State) -> Result<i32, Errno> {
         use State::*;
+        if self.wedged {
+            return Err(Errno::EIO);
+        }
         if self.doomed || self.ruined {
             self.fail();
             return Err(Errno::EIO);
         }
         self.looks = 0;
         self.just_reset = false;
+        let left_at = std::mem::take(&mut self.left_at);
         self.quiesce_for(next);
         let data_fd = match (self.state, next) {
             (Running, PreCopy) | (RunningP2p, PreCopyP2p) => self.begin_pre_copy(),
-            (Stop, StopCopy) => self.begin_stop_copy(),
+            (Stop, StopCopy) => self.begin_stop_copy(left_at),
             (Stop, Resuming) => self.begin_resuming(),
             (PreCopy | PreCopyP2p, StopCopy | PreCopy | PreCopyP2p) => self.go_on_saving(next),
             (Resuming, Stop) => self.finish_resuming()?,
-            (PreCopy | PreCopyP2p | StopCopy, _) => self.end_session(),
+            (StopCopy, _) => self.leave_stop_copy(),
+            (PreCopy | PreCopyP2p, _) => self.end_session(),
             _ => NO_FD,
         };
         self.state = next;
@@ -249,6 +296,9 @@ impl Machine {
     }
 
     fn begin_session(&mut self, transfer: Transfer) -> i32 {
+        if self.has(Fault::MemoryLeaks) {
+            self.leaked_bytes += LEAK_BYTES;
+        }
         let dies = self.has(Fault::NewSessionDiesOfOldFd) && self.sessions.is_any_open();
         let data_fd = self.sessions.begin(transfer);
         if dies {
@@ -261,6 +311,9 @@ impl Machine {
     pub(super) fn close(&mut self, number: i32) {
         if self.has(Fault::EarlyCloseFails) && self.sessions.is_last_of_alive(number) {
             self.doomed = true;
+        }
+        if self.has(Fault::DescriptorsLeak) && !self.sessions.is_last_of_alive(number) {
+            self.sessions.leak();
         }
         self.sessions.close(number);
         if self.has(Fault::DuplicateDies) && self.sessions.get(number).is_some() {
@@ -281,14 +334,17 @@ impl Machine {
         data_fd
     }
 
-    fn begin_stop_copy(&mut self) -> i32 {
+    fn begin_stop_copy(&mut self, left_at: usize) -> i32 {
         let mut saving = self.new_saving();
         saving.complete(&self.memory);
+        saving.skip(left_at);
         self.begin_session(Transfer::Saving(saving))
     }
 
     fn begin_resuming(&mut self) -> i32 {
-        let data_fd = self.begin_session(Transfer::Resuming(Resuming::new(self.spec)));
+        let mut resuming = Resuming::new(self.spec);
+        resuming.begin_with(std::mem::take(&mut self.left_over));
+        let data_fd = self.begin_session(Transfer::Resuming(resuming));
         if self.has(Fault::NoFdOnResuming) {
             self.sessions.close(data_fd);
             return NO_FD;
@@ -320,7 +376,8 @@ impl Machine {
 
     /// The only arc whose success depends on what the user has done: the memory becomes what was written.
     fn finish_resuming(&mut self) -> Result<i32, Errno> {
-        let finished = self.sessions.resuming().ok_or(Errno::EINVAL).and_then(Resuming::finish);
+        let resuming = self.sessions.resuming().ok_or(Errno::EINVAL);
+        let finished = resuming.and_then(|resuming| resuming.finish(&self.memory));
         match finished {
             Ok(memory) => {
                 self.memory = memory;
@@ -330,9 +387,19 @@ impl Machine {
                 // The text leaves it open whether the device stays in RESUMING or goes to ERROR. From RESUMING no
                 // way out would work either, since the data is bad for good, so ERROR says what helps: a reset.
                 self.fail();
+                if self.has(Fault::RefusedLoadLandsInStop) {
+                    self.state = State::Stop;
+                }
                 Err(errno)
             }
         }
+    }
+
+    fn leave_stop_copy(&mut self) -> i32 {
+        if self.has(Fault::NextSessionGoesOn) {
+            self.left_at = self.sessions.saving().map_or(0, Saving::left_at);
+        }
+        self.end_session()
     }
 
     fn end_session(&mut self) -> i32 {
@@ -360,9 +427,16 @@ impl Machine {
     /// # Errors
     /// None, but for a fault.
     pub(super) fn reset(&mut self) -> Result<(), Errno> {
+        if self.wedged {
+            return Err(Errno::EIO);
+        }
         if self.just_reset && self.has(Fault::SecondResetRefused) {
             return Err(Errno::EBUSY);
         }
+        if self.has(Fault::HalfLoadSurvivesReset) {
+            self.keep_half_load();
+        }
+        self.leak_reference(Fault::ResetLeaksReferences);
         let dooms = self.has(Fault::ResetInStopDooms) && self.state == State::Stop;
         let keeps_error = self.has(Fault::ResetKeepsError) && self.state == State::Error;
         if !self.has(Fault::ResetKeepsState) && !keeps_error {
@@ -374,15 +448,35 @@ impl Machine {
         if self.has(Fault::ResetDuringTransitionDooms) && self.transitions > 0 {
             self.ruined = true;
         }
+        if self.has(Fault::LogEndsWithReset) {
+            self.log.clear();
+        }
         self.start_over();
         self.just_reset = true;
         self.doomed = dooms;
         Ok(())
     }
 
+    /// The place of the faults that forget a session that goes on.
+    fn leak_reference(&mut self, fault: Fault) {
+        if self.has(fault) && self.sessions.alive().next().is_some() {
+            self.leaked_references += 1;
+        }
+    }
+
+    fn keep_half_load(&mut self) {
+        self.left_over = self.sessions.resuming().map_or_else(Vec::new, |resuming| resuming.pending().to_vec());
+    }
+
     /// The user closes the device and opens it again, which resets its memory too.
     pub(super) fn reopen(&mut self) {
+        if self.has(Fault::HalfLoadSurvivesReopen) {
+            self.keep_half_load();
+        }
+        self.leak_reference(Fault::ModuleReferencesLeak);
         self.interrupt_event = None;
+        self.wedged = false;
+        self.log.clear();
         if !self.has(Fault::ReopenKeepsState) {
             self.state = State::Running;
         }
@@ -403,6 +497,18 @@ impl Machine {
         self.doomed = false;
         self.just_reset = false;
         self.looks = 0;
+        self.left_at = 0;
+        self.asker = None;
+    }
+
+    /// From here on no reset helps.
+    pub(super) fn wedge(&mut self) {
+        self.wedged = true;
+    }
+
+    /// What is in use.
+    pub(super) fn footprint(&self) -> Footprint {
+        Footprint { module_references: Some(self.leaked_references), kernel_bytes: Some(self.leaked_bytes) }
     }
 
     /// Lets the device reach memory.
@@ -415,17 +521,16 @@ impl Machine {
         self.mappings.unmap(iova, bytes)
     }
 
-    /// Has interrupts signal this event, or none.
-    pub(super) fn set_interrupt_event(&mut self, event: Option<OwnedFd>) {
-        self.interrupt_event = event;
-    }
-
     /// Something happens to the device.
     pub(super) fn stimulate(&mut self, stimulus: Stimulus) {
         let now = Instant::now();
         match stimulus {
             Stimulus::EnterError => self.doomed = true,
-            Stimulus::Dirty(bytes) => self.work(bytes),
+            Stimulus::Dirty(bytes) => {
+                let is_stopped = matches!(self.state, State::Stop | State::StopCopy);
+                self.wedged |= is_stopped && self.has(Fault::TouchedWhileStoppedWedges);
+                self.work(bytes);
+            }
             Stimulus::StartWork => {
                 self.worked = now;
                 self.set_working(true);
@@ -479,6 +584,26 @@ impl Machine {
         }
     }
 
+    /// Begins to log pages written by DMA.
+    pub(super) fn start_log(&mut self, start: &mut LoggingStart) -> Result<i32, Errno> {
+        self.capabilities().ok_or(Errno::ENOTTY)?;
+        self.log.start(self.spec, start)
+    }
+
+    /// Ends the log.
+    pub(super) fn stop_log(&mut self) -> Result<i32, Errno> {
+        self.log.stop(self.spec)
+    }
+
+    /// Reports from it.
+    pub(super) fn report_log(&mut self, report: &mut LoggingReport) -> Result<i32, Errno> {
+        self.capabilities().ok_or(Errno::ENOTTY)?;
+        if self.state != State::Running && self.has(Fault::LogOnlyInRunning) {
+            return Err(Errno::EINVAL);
+        }
+        self.log.report(self.spec, report)
+    }
+
     /// What became of the last DMA transfer; `None` if it is not over.
     pub(super) fn dma_outcome(&self) -> Option<Result<(), String>> {
         self.engine.outcome()
@@ -523,32 +648,77 @@ impl Machine {
     fn note_moved(&mut self, moved: &[Moved]) {
         for moved in moved {
             match moved {
-                Moved::Out(..) => {}
-                Moved::In(_, _, pages) => self.mark_dirty(pages.clone()),
+                Moved::Out(iova, bytes) => self.log.wrote(self.spec, *iova, *bytes),
+                Moved::In(iova, bytes, pages) => {
+                    self.mark_dirty(pages.clone());
+                    if self.has(Fault::LogReadsLogged) {
+                        self.log.wrote(self.spec, *iova, *bytes);
+                    }
+                }
             }
         }
     }
 
     /// What is moving when the device goes quiet is finished first; what has not begun goes on later.
     fn quiesce_for(&mut self, next: State) {
-        if self.engine.is_moving() && !does_dma(next) {
+        if !next.is_running() && self.has(Fault::PendingInterruptDropped) {
+            self.interrupt_due = None;
+        }
+        if self.does_dma_in(next) {
+            return;
+        }
+        if self.engine.is_moving() && !self.has(Fault::MovingDmaNotAwaited) {
             let moved = self.engine.finish(&mut self.memory, &self.mappings);
             self.note_moved(&moved);
         }
+        if !self.engine.is_moving() && self.has(Fault::PendingDmaDropped) {
+            self.engine.drop_transfer();
+        }
     }
 
+    /// Whether the device moves data now.
     fn does_dma(&self) -> bool {
-        does_dma(self.state)
+        self.does_dma_in(self.state) || (self.engine.is_moving() && self.has(Fault::MovingDmaNotAwaited))
+    }
+
+    /// Whether the device may move data there: the model cannot tell peer-to-peer from other DMA.
+    fn does_dma_in(&self, state: State) -> bool {
+        match state {
+            State::Running => true,
+            State::PreCopy => !self.has(Fault::PreCopyIdles),
+            State::RunningP2p | State::PreCopyP2p => self.has(Fault::DmaInP2p),
+            State::Stop | State::StopCopy | State::Resuming => self.has(Fault::DmaWhileStopped),
+            State::Error => false,
+        }
     }
 
     /// Whether the device may interrupt.
     fn interrupts(&self) -> bool {
-        self.state.is_running()
+        match self.state {
+            State::PreCopy => !self.has(Fault::PreCopyIdles),
+            State::Error => false,
+            state => state.is_running() || self.has(Fault::InterruptsWhileStopped),
+        }
     }
 
     /// Whether the device may change by itself.
     fn works(&self) -> bool {
-        self.state.is_running() || self.has(Fault::WorksWhileStopped)
+        match self.state {
+            State::PreCopy => !self.has(Fault::PreCopyIdles),
+            state => state.is_running() || self.has(Fault::WorksWhileStopped),
+        }
+    }
+
+    /// Has interrupts signal this event, or none.
+    ///
+    /// # Errors
+    /// None, but for a fault.
+    pub(super) fn set_interrupt_event(&mut self, event: Option<OwnedFd>) -> Result<(), Errno> {
+        if self.has(Fault::StoppedDeviceDeaf) && matches!(self.state, State::Stop | State::StopCopy) {
+            return Err(Errno::EIO);
+        }
+        self.interrupt_event = event;
+        Ok(())
     }
 
     /// The user writes to the memory region.
@@ -565,9 +735,4 @@ impl Machine {
             None => Saving::bytes_of_all(),
         }
     }
-}
-
-/// Whether a device may move data: the model cannot tell peer-to-peer from other DMA.
-fn does_dma(state: State) -> bool {
-    matches!(state, State::Running | State::PreCopy)
 }

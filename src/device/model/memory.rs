@@ -58,6 +58,14 @@ impl Memory {
         Memory(image)
     }
 
+    /// The place of the fault that does not restore what it takes for untouched.
+    pub(super) fn keep_where_pristine(&mut self, before: &Memory) {
+        let pristine = Memory::after_reset();
+        for page in (0..PAGES).filter(|page| self.page(*page) == pristine.page(*page)).collect::<Vec<_>>() {
+            self.0[page * PAGE_BYTES..(page + 1) * PAGE_BYTES].copy_from_slice(before.page(page));
+        }
+    }
+
     /// One page.
     pub(super) fn page(&self, page: usize) -> &[u8] {
         &self.0[page * PAGE_BYTES..(page + 1) * PAGE_BYTES]
@@ -107,9 +115,10 @@ impl Memory {
         &self.0
     }
 
-    /// Bytes of data from here on, over and over.
-    pub(super) fn data_from(&self, offset: usize) -> impl Iterator<Item = u8> {
-        self.0[PAGE_BYTES..].iter().copied().cycle().skip(offset % DATA_BYTES)
+    /// That many bytes of data from here on, over and over.
+    pub(super) fn data(&self, offset: usize, bytes: usize) -> Vec<u8> {
+        let (head, tail) = self.0[PAGE_BYTES..].split_at(offset % DATA_BYTES);
+        tail.iter().chain(head).copied().cycle().take(bytes).collect()
     }
 
     /// Changes data from here on, over and over. Says which pages those are.

@@ -7,6 +7,7 @@
 
 mod arcs;
 mod dma;
+mod dma_log;
 mod fault;
 mod feature;
 mod machine;
@@ -27,7 +28,7 @@ use std::time::{Duration, Instant};
 
 use vfio_bindings::bindings::vfio as raw;
 
-use super::{Device, Identity, OpenError, Stream};
+use super::{Device, Footprint, Identity, OpenError, Stream};
 use crate::stimulus::nature::{InterruptLine, Nature};
 use crate::stimulus::{Observation, Stimulus, StimulusError};
 use crate::uapi::Errno;
@@ -107,13 +108,12 @@ impl Device for ModelDevice {
         Ok(self.shared.lock().sessions.descriptors())
     }
 
-    // The model has no DMA engine, so it has nothing to log; `feature` answers the same.
-    fn dma_logging_start(&self, _start: &mut LoggingStart) -> Result<i32, Errno> {
-        Err(Errno::ENOTTY)
+    fn dma_logging_start(&self, start: &mut LoggingStart) -> Result<i32, Errno> {
+        self.shared.change(|machine| machine.start_log(start))
     }
 
-    fn dma_logging_report(&self, _report: &mut LoggingReport) -> Result<i32, Errno> {
-        Err(Errno::ENOTTY)
+    fn dma_logging_report(&self, report: &mut LoggingReport) -> Result<i32, Errno> {
+        self.shared.change(|machine| machine.report_log(report))
     }
 
     fn stream(&self, data_fd: i32) -> Box<dyn Stream> {
@@ -164,8 +164,7 @@ impl Device for ModelDevice {
             return Err(Errno::EINVAL);
         }
         let event = events.first().map(BorrowedFd::try_clone_to_owned).transpose().map_err(|_| Errno::EMFILE)?;
-        self.shared.lock().set_interrupt_event(event);
-        Ok(0)
+        self.shared.lock().set_interrupt_event(event).map(|()| 0)
     }
 
     fn map(&self, iova: u64, memory: &DmaMemory) -> Result<i32, Errno> {
@@ -179,6 +178,10 @@ impl Device for ModelDevice {
     fn reopen(&mut self) -> Result<(), OpenError> {
         self.shared.change(Machine::reopen);
         Ok(())
+    }
+
+    fn footprint(&self) -> Footprint {
+        self.shared.lock().footprint()
     }
 
     fn stimulate(&self, stimulus: Stimulus) -> Result<(), StimulusError> {

@@ -2,6 +2,7 @@
 //! over, however it ends.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -12,6 +13,7 @@ use crate::harness::check::{Interruption, Judgement, Skip};
 use crate::stimulus::nature::{InterruptLine, Nature};
 use crate::stimulus::{DmaDirection, Observation, Stimulus, StimulusError};
 use crate::uapi::Errno;
+use crate::uapi::dma_logging::{IovaRange, LoggingReport, LoggingStart};
 use crate::uapi::memory::DmaMemory;
 
 /// What is going on at the device because the check wanted it.
@@ -30,6 +32,8 @@ pub struct DmaArea {
     /// The I/O address that it begins at.
     pub iova: u64,
     memory: DmaMemory,
+    /// What is in it if nobody has written.
+    pattern: Arc<[u8]>,
 }
 
 /// The events that the device's interrupts signal until the check is over.
@@ -50,9 +54,15 @@ impl DmaArea {
         self.memory.read(0, self.memory.bytes())
     }
 
-    /// Puts these bytes into it, from its beginning.
-    pub fn fill(&self, bytes: &[u8]) {
-        self.memory.write(0, bytes);
+    /// Puts the pattern back, so that writes show anew.
+    pub fn refresh(&self) {
+        self.memory.write(0, &self.pattern);
+    }
+
+    /// How many of its pages of 4 KiB were written since then.
+    pub fn pages_written(&self) -> usize {
+        let now = self.contents();
+        now.chunks(4096).zip(self.pattern.chunks(4096)).filter(|(now, before)| now != before).count()
     }
 }
 
@@ -125,9 +135,11 @@ impl Bench {
     /// What stood in the way.
     pub fn map_area(&mut self, iova: u64, bytes: usize) -> Judgement<DmaArea> {
         let memory = DmaMemory::new(bytes).map_err(|errno| blocked("allocate memory", errno))?;
-        memory.write(0, &pattern(memory.bytes()));
         self.map(iova, &memory).map_err(|errno| blocked("map memory for DMA", errno))?;
-        let area = DmaArea { iova, memory };
+        self.areas += 1;
+        let pattern = pattern(self.areas, memory.bytes()).into();
+        let area = DmaArea { iova, memory, pattern };
+        area.refresh();
         self.stirred.mapped.push(area.clone());
         Ok(area)
     }
@@ -178,6 +190,12 @@ impl Bench {
         )
     }
 
+    /// Watches that nothing happens, for so long.
+    pub fn watch(&mut self, how_long: Duration) {
+        let what = format!("watch for {} ms", how_long.as_millis());
+        self.recorder.operation(what, || std::thread::sleep(how_long), |()| "watched".to_owned());
+    }
+
     /// Ends what the check has stirred up, on a device that is in RUNNING. Fails if the device goes on.
     pub(super) fn settle(&mut self) -> Result<(), ()> {
         let Stirred { working, dma, mapped, listening, logging } = std::mem::take(&mut self.stirred);
@@ -205,6 +223,31 @@ impl Bench {
         }
         self.stirred = Stirred::default();
         settled
+    }
+
+    /// Begins to log pages written by DMA, until the check is over at the latest.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    pub fn dma_logging_start(&mut self, start: &mut LoggingStart) -> Result<i32, Errno> {
+        let device = self.device.as_ref();
+        let claimed = start.claimed_ranges.map_or(start.ranges.len() as u64, u64::from);
+        let what = format!("SET DMA_LOGGING_START of {claimed} ranges in pages of {:#x}", start.page_size);
+        let answer = self.recorder.operation(what, || device.dma_logging_start(start), tell_return);
+        self.stirred.logging |= answer.is_ok();
+        answer
+    }
+
+    /// Asks which pages were written.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    pub fn dma_logging_report(&mut self, report: &mut LoggingReport) -> Result<i32, Errno> {
+        let device = self.device.as_ref();
+        let IovaRange { iova, length } = report.range;
+        let what =
+            format!("GET DMA_LOGGING_REPORT of {length:#x} bytes at {iova:#x} in pages of {:#x}", report.page_size);
+        self.recorder.operation(what, || device.dma_logging_report(report), tell_return)
     }
 
     /// Ends the log of pages written by DMA.
@@ -246,9 +289,20 @@ impl Interrupts {
     }
 }
 
-/// Bytes of which no page is like another one, and none is all zeroes or all ones.
-fn pattern(bytes: usize) -> Vec<u8> {
-    (0..bytes).map(|at| (at.wrapping_mul(31) ^ (at >> 8) ^ (at >> 12)) as u8 | 1).collect()
+/// Bytes of which no page is like another one, nor like one of another seed: what a device has read of one it may write
+/// to another.
+fn pattern(seed: u32, bytes: usize) -> Vec<u8> {
+    let mut state = u64::from(seed).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut all = Vec::with_capacity(bytes);
+    while all.len() < bytes {
+        // xorshift64
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        all.extend(state.to_le_bytes());
+    }
+    all.truncate(bytes);
+    all
 }
 
 /// A short number for the record.

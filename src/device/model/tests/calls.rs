@@ -136,12 +136,6 @@ fn the_data_fd_is_answered_even_if_it_is_none() {
 #[test]
 fn what_the_device_does_not_have_is_enotty() {
     let device = conforming(Capabilities::FULL);
-    let dma_logging = [Feature::DmaLoggingStart, Feature::DmaLoggingStop, Feature::DmaLoggingReport];
-    for feature in dma_logging {
-        for verb in [Verb::Probe, Verb::Get, Verb::Set] {
-            assert_eq!(call(&device, FeatureCall::new(feature, verb)), Err(Errno::ENOTTY));
-        }
-    }
     let unknown = FeatureCall { flags: 0xfff0 | Verb::Get.bits(), ..set_call(State::Stop) };
     assert_eq!(call(&device, unknown), Err(Errno::ENOTTY));
 }

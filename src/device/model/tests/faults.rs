@@ -1,16 +1,21 @@
 //! Every fault can be seen, and differs from what a conforming device does.
 
+use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::eventfd::{EfdFlags, EventFd};
+
 use super::*;
 use crate::device::model::Fault;
 use crate::device::model::machine::Machine;
-use crate::stimulus::Stimulus;
+use crate::stimulus::{DmaDirection, Stimulus};
+use crate::uapi::dma_logging::{IovaRange, LoggingReport, LoggingStart};
 use crate::uapi::feature::{Feature, FeatureCall, MigState, Placement, Verb};
+use crate::uapi::memory::{DmaMemory, ZeroPages};
 use crate::uapi::precopy::PrecopyInfoCall;
 use crate::uapi::stream::{Interest, Trigger};
 
@@ -223,6 +228,17 @@ fn observe(fault: Fault, device: &mut ModelDevice) -> String {
         }
         Fault::SmallReadsRepeat => show(drain_by(&*begin(device, StopCopy), 1).len()),
         Fault::StaleBytes => show(save(device) == save(device)),
+        Fault::EmptyReadTakesByte => {
+            let stream = begin(device, StopCopy);
+            show((stream.read(&mut []), drain(&*stream).len()))
+        }
+        Fault::NextSessionGoesOn => {
+            let first = begin(device, StopCopy);
+            assert_eq!(first.read(&mut [0; 100]), Ok(100));
+            walk(device, &[Stop]);
+            show(drain(&*begin(device, StopCopy)).len())
+        }
+        Fault::DataSizeTenfold => feature(device, get(Feature::MigDataSize)),
 
         Fault::SplitWritesRefused => show(begin(device, Resuming).write(b"V")),
         Fault::EmptyStreamAccepted => show(restore(device, &[])),
@@ -238,6 +254,138 @@ fn observe(fault: Fault, device: &mut ModelDevice) -> String {
             let saved = save(device);
             let stream = begin(device, Resuming);
             show((stream.write(&[0; 64]), stream.write(&saved), set(device, Stop).err()))
+        }
+
+        Fault::DmaWhileStopped => dma_in(device, Stop),
+        Fault::DmaInP2p => dma_in(device, RunningP2p),
+        Fault::PreCopyIdles => dma_in(device, PreCopy),
+        Fault::MovingDmaNotAwaited => {
+            let memory = begin_dma(device, Duration::ZERO);
+            walk(device, &[Stop]);
+            let last_page = || memory.read(memory.bytes() - 4096, 4096);
+            let at_entry = last_page();
+            thread::sleep(MOMENT * 10);
+            show(last_page() == at_entry)
+        }
+        Fault::PendingDmaDropped => {
+            let _memory = begin_dma(device, MOMENT);
+            walk(device, &[Stop, Running]);
+            show(device.stimulate(Stimulus::FinishDma).is_ok())
+        }
+        Fault::InterruptsWhileStopped => {
+            let event = interrupt_in(device, Stop);
+            thread::sleep(MOMENT * 4);
+            show(event.read().is_ok())
+        }
+        Fault::PendingInterruptDropped => {
+            let event = interrupt_in(device, Stop);
+            walk(device, &[Running]);
+            thread::sleep(MOMENT * 4);
+            show(event.read().is_ok())
+        }
+        Fault::StoppedDeviceDeaf => {
+            walk(device, &[Stop]);
+            show(device.set_irqs(0, &[]))
+        }
+        Fault::TouchedWhileStoppedWedges => {
+            walk(device, &[Stop]);
+            dirty(device);
+            show(device.reset())
+        }
+
+        Fault::LogWithoutRanges
+        | Fault::LogRangesUnchecked
+        | Fault::LogPageSizeUnchecked
+        | Fault::LogTooManyRangesAccepted
+        | Fault::LogFewRanges
+        | Fault::LogPageSizeNotAnswered
+        | Fault::LogStartsTwice
+        | Fault::LogStopIgnored
+        | Fault::LogStopAloneRefused
+        | Fault::LogSurvivesStop
+        | Fault::LogReportWithoutStart => starts_and_stops_of_logs(device),
+        Fault::LogClearsBits
+        | Fault::LogForgetsNothing
+        | Fault::LogForgetsAll
+        | Fault::LogFirstPageLost
+        | Fault::LogLastPageLost
+        | Fault::LogNeighbourReported
+        | Fault::LogBitsFromZero
+        | Fault::LogOnePageOfBitmap
+        | Fault::LogUnalignedBitmapLost
+        | Fault::LogTailLost
+        | Fault::LogLargePagesLost
+        | Fault::LogUnwritableIgnored
+        | Fault::LogReadsLogged
+        | Fault::LogOnlyInRunning
+        | Fault::LogEndsWithReset => reports_of_a_log(device),
+        Fault::PristinePagesNotRestored => {
+            let (before, saved) = (memory_of(device), save(device));
+            walk(device, &[Running]);
+            dirty(device);
+            show((restore(device, &saved), memory_of(device) == before))
+        }
+        Fault::EmptyWriteRefused => show(begin(device, Resuming).write(&[])),
+        Fault::ForeignStreamAccepted => {
+            let mut saved = save(device);
+            saved[0] ^= 1;
+            show(restore(device, &saved))
+        }
+        Fault::RefusedLoadLandsInStop => show((restore(device, &[]), state(device))),
+        Fault::CorruptStreamWedges => {
+            let mut saved = save(device);
+            saved[5000] ^= 1;
+            show((restore(device, &saved), device.reset(), state(device)))
+        }
+        Fault::HalfLoadSurvivesReset => {
+            let saved = save(device);
+            assert_eq!(begin(device, Resuming).write(&saved[..5000]), Ok(5000));
+            show((device.reset(), restore(device, &saved)))
+        }
+        Fault::HalfLoadSurvivesReopen => {
+            let saved = save(device);
+            assert_eq!(begin(device, Resuming).write(&saved[..5000]), Ok(5000));
+            device.reopen().unwrap();
+            show(restore(device, &saved))
+        }
+        Fault::SecondWriterWedges => {
+            let stream = begin(device, Resuming);
+            assert_eq!(stream.write(b"VC"), Ok(2));
+            elsewhere(|| assert_eq!(stream.write(b"MS"), Ok(2)));
+            show((device.reset(), state(device)))
+        }
+        Fault::HugeWriteTaken => {
+            let zeroes = ZeroPages::new(1 << 30).unwrap();
+            show(begin(device, Resuming).write(zeroes.bytes()))
+        }
+
+        Fault::SecondThreadWedges => {
+            walk(device, &[Stop]);
+            elsewhere(|| drop(walk(device, &[Running])));
+            show((device.reset(), state(device)))
+        }
+        Fault::GetSeesNoState => {
+            elsewhere(|| drop(walk(device, &[Stop])));
+            show(api(device).state().map(|answer| answer.device_state))
+        }
+        Fault::SecondOwner => {
+            elsewhere(|| drop(walk(device, &[StopCopy])));
+            show(set(device, StopCopy).map(|answer| answer.data_fd))
+        }
+        Fault::DescriptorsLeak | Fault::MemoryLeaks => {
+            let stream = begin(device, PreCopy);
+            walk(device, &[Running]);
+            drop(stream);
+            show((device.footprint(), device.open_descriptors()))
+        }
+        Fault::ResetLeaksReferences => {
+            drop(begin(device, PreCopy));
+            show((device.reset(), device.footprint()))
+        }
+        Fault::ModuleReferencesLeak => {
+            drop(begin(device, PreCopy));
+            device.reopen().unwrap();
+            show(device.footprint())
         }
 
         Fault::ResetKeepsState => {
@@ -328,6 +476,13 @@ fn use_stream(stream: &dyn Stream) {
     let _ = stream.precopy_info(&mut info());
 }
 
+/// Does something in a thread of its own.
+fn elsewhere(action: impl FnOnce() + Send) {
+    thread::scope(|scope| {
+        scope.spawn(action);
+    });
+}
+
 fn feature(device: &ModelDevice, mut call: FeatureCall) -> String {
     let answer = device.feature(&mut call);
     show((answer, call.payload))
@@ -357,6 +512,118 @@ fn dirty(device: &ModelDevice) {
 fn fail(device: &ModelDevice) {
     device.stimulate(Stimulus::EnterError).unwrap();
     assert!(set(device, State::Stop).is_err());
+}
+
+/// Memory that the device begins to write after a while.
+fn begin_dma(device: &ModelDevice, after: Duration) -> DmaMemory {
+    const IOVA: u64 = 0x10_0000;
+    // Enough for a while, on a busy machine too.
+    let memory = DmaMemory::new(1 << 19).unwrap();
+    device.map(IOVA, &memory).unwrap();
+    let bytes = memory.bytes() as u64;
+    device.stimulate(Stimulus::Dma { direction: DmaDirection::ToMemory, iova: IOVA, bytes, after }).unwrap();
+    memory
+}
+
+/// Whether a transfer that is pending when the state is entered moves there.
+fn dma_in(device: &ModelDevice, state: State) -> String {
+    let memory = begin_dma(device, MOMENT * 4);
+    let _session = enter(device, state);
+    thread::sleep(MOMENT * 8);
+    show(memory.read(0, 8) == [0; 8])
+}
+
+/// The event of an interrupt that is pending when the state is entered.
+fn interrupt_in(device: &ModelDevice, state: State) -> EventFd {
+    let event = EventFd::from_flags(EfdFlags::EFD_NONBLOCK).unwrap();
+    device.set_irqs(0, &[event.as_fd()]).unwrap();
+    device.stimulate(Stimulus::Interrupt { after: MOMENT }).unwrap();
+    enter(device, state);
+    event
+}
+
+/// A log from here on, of so many pages.
+fn log_of(iova: u64, pages: u64) -> LoggingStart {
+    LoggingStart::new(4096, vec![IovaRange { iova, length: 4096 * pages }])
+}
+
+fn report_of(iova: u64, pages: u64, page_size: u64) -> LoggingReport {
+    LoggingReport::new(IovaRange { iova, length: 4096 * pages }, page_size)
+}
+
+fn starts_and_stops_of_logs(device: &ModelDevice) -> String {
+    const IOVA: u64 = 0x10_0000;
+    let start = |mut start: LoggingStart| {
+        let answer = device.dma_logging_start(&mut start);
+        let seen = (answer, start.page_size);
+        (seen, api(device).dma_logging_stop())
+    };
+    let many = (0..256).map(|n| IovaRange { iova: IOVA + 8192 * n, length: 4096 }).collect();
+    let too_many = LoggingStart { claimed_ranges: Some(257), ..log_of(IOVA, 1) };
+    let alone = (api(device).dma_logging_stop(), device.dma_logging_report(&mut report_of(IOVA, 1, 4096)));
+    let starts = [
+        LoggingStart::new(4096, Vec::new()),
+        log_of(IOVA + 1, 1),
+        LoggingStart::new(4097, vec![IovaRange { iova: 0, length: 4096 * 4097 }]),
+        too_many,
+        LoggingStart::new(4096, many),
+        log_of(IOVA, 16),
+    ]
+    .map(start);
+    let _memory = begin_dma(device, Duration::ZERO);
+    let twice = [(); 2].map(|()| device.dma_logging_start(&mut log_of(IOVA, 16)));
+    let finished = device.stimulate(Stimulus::FinishDma);
+    let stopped = (api(device).dma_logging_stop(), device.dma_logging_start(&mut log_of(IOVA, 16)));
+    let mut left = report_of(IOVA, 16, 4096);
+    let reported = device.dma_logging_report(&mut left);
+    show((alone, starts, twice, finished, stopped, reported, left.bitmap))
+}
+
+fn reports_of_a_log(device: &ModelDevice) -> String {
+    // The memory lies where the second page of the bitmap begins, one page before the end of the log.
+    const MEMORY: u64 = 0x1000_0000;
+    const PAGES: u64 = 8 * 4096;
+    let begin = MEMORY - 4096 * (PAGES - 8);
+    let memory = DmaMemory::new(1).unwrap();
+    device.map(MEMORY, &memory).unwrap();
+    device.dma_logging_start(&mut log_of(MEMORY, 16)).unwrap();
+    let run = |direction, first: u64, bytes| {
+        let dma = Stimulus::Dma { direction, iova: MEMORY + 4096 * first, bytes, after: Duration::ZERO };
+        device.stimulate(dma).unwrap();
+        device.stimulate(Stimulus::FinishDma).unwrap();
+    };
+    let report = |mut report: LoggingReport| {
+        report.bitmap[0] |= 1 << 63;
+        let answer = device.dma_logging_report(&mut report);
+        let bits: Vec<(usize, u64)> =
+            report.bitmap.iter().copied().enumerate().filter(|(_, word)| *word != 0).collect();
+        format!("{answer:?} {bits:x?}\n")
+    };
+    let mut seen = String::new();
+    let again = || run(DmaDirection::ToMemory, 0, 16 * 4096);
+    again();
+    seen += &report(report_of(MEMORY + 3 * 4096, 3, 4096));
+    seen += &report(report_of(MEMORY, 16, 4096));
+    seen += &report(report_of(MEMORY, 16, 4096));
+    again();
+    seen += &report(report_of(begin, PAGES + 16, 4096));
+    again();
+    seen += &report(LoggingReport { misaligned_by: 8, ..report_of(MEMORY, 16, 4096) });
+    again();
+    seen += &report(report_of(MEMORY - 64 * 4096, 64 + 16, 4096));
+    again();
+    seen += &report(report_of(MEMORY, 16, 1 << 30));
+    again();
+    seen += &report(LoggingReport { writable: false, ..report_of(MEMORY, 16, 4096) });
+    seen += &report(report_of(MEMORY, 16, 4096));
+    run(DmaDirection::FromMemory, 0, 4096);
+    run(DmaDirection::ToMemory, 5, 4096);
+    seen += &report(report_of(MEMORY, 16, 4096));
+    again();
+    walk(device, &[State::Stop]);
+    seen += &report(report_of(MEMORY, 4, 4096));
+    device.reset().unwrap();
+    seen + &report(report_of(MEMORY, 16, 4096))
 }
 
 /// What each SET comes to, and where the device is then.

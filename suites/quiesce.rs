@@ -1,0 +1,327 @@
+//! Quiet states: something is in flight, the device goes quiet, and nothing happens until it may.
+
+use std::time::Duration;
+
+use vfio_bindings::bindings::vfio::{VFIO_DEVICE_FLAGS_PCI, VFIO_IRQ_INFO_EVENTFD, VFIO_PCI_CONFIG_REGION_INDEX};
+
+use crate::harness::bench::{Bench, DmaArea};
+use crate::harness::check::{Check, Interruption, Judgement, Skip};
+use crate::harness::session::Session;
+use crate::requirement::Requirement;
+use crate::requirement::quiesce::*;
+use crate::stimulus::{DmaDirection, Stimulus};
+use crate::uapi::state::State;
+
+use super::lower;
+
+/// The states in which a device is stopped.
+const STOPPED: [State; 3] = [State::Stop, State::StopCopy, State::Resuming];
+/// Those of them in which a user may look at it.
+const STOPPED_WITH_STATE: [State; 2] = [State::Stop, State::StopCopy];
+/// The states in which a device is P2P quiesced.
+const P2P_QUIESCED: [State; 2] = [State::RunningP2p, State::PreCopyP2p];
+/// The states in which it is fully operational.
+const OPERATIONAL_IN: [State; 2] = [State::Running, State::PreCopy];
+
+/// What is to be in flight when a state is entered comes so much later. The first of these that is long enough counts:
+/// how long a transition takes is the device's matter, and the machine's.
+const DELAYS: [Duration; 4] =
+    [Duration::from_millis(8), Duration::from_millis(40), Duration::from_millis(200), Duration::from_millis(800)];
+
+/// So much longer than the delay it is watched that nothing comes.
+const TAIL: Duration = Duration::from_millis(20);
+
+/// What a running device does by itself shows within this.
+const SHOWS_WITHIN: Duration = Duration::from_secs(2);
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+
+/// Anywhere below the addresses that machines reserve.
+const IOVA: u64 = 1 << 24;
+/// Enough pages that a transfer is caught while it moves.
+const TRANSFER_BYTES: usize = 64 << 10;
+
+pub(super) fn checks() -> Vec<Check> {
+    let mut checks = Vec::new();
+    for state in OPERATIONAL_IN {
+        checks.extend([
+            check("dma_works_in", state, &[&OPERATIONAL], dma_works),
+            check("interrupt_comes_in", state, &[&OPERATIONAL], interrupt_comes),
+            check("work_goes_on_in", state, &[&OPERATIONAL], work_goes_on),
+        ]);
+    }
+    for state in STOPPED {
+        checks.extend([
+            check("no_dma_in", state, &[&NO_DMA, &CONTINUES], no_dma),
+            check("waits_for_dma_before", state, &[&STOP_WAITS, &CONTINUES], waits_for_dma),
+            check("no_interrupt_in", state, &[&NO_INTERRUPT, &INTERRUPT_COMES], no_interrupt),
+        ]);
+    }
+    for state in STOPPED_WITH_STATE {
+        checks.extend([
+            check("frozen_in", state, &[&FROZEN, &CONTINUES], frozen),
+            check("answers_in", state, &[&ANSWERS], answers),
+            check("touched_in", state, &[&TOUCH_HARMLESS], touched),
+        ]);
+    }
+    for state in P2P_QUIESCED {
+        checks.extend([
+            check("no_dma_in", state, &[&P2P_NO_DMA, &CONTINUES], no_dma),
+            check("waits_for_dma_before", state, &[&P2P_WAITS, &CONTINUES], waits_for_dma),
+        ]);
+    }
+    checks
+}
+
+fn check(what: &str, state: State, judged: &[&'static Requirement], body: fn(&mut Bench, State) -> Judgement) -> Check {
+    Check::new(format!("quiesce::{what}_{}", lower(state)), judged, move |bench| body(bench, state))
+}
+
+fn dma_works(bench: &mut Bench, state: State) -> Judgement {
+    let area = bench.map_area(IOVA, TRANSFER_BYTES)?;
+    let _session = bench.bring_to(state)?;
+    for direction in [DmaDirection::ToMemory, DmaDirection::FromMemory] {
+        bench.begin_dma(direction, &area, TRANSFER_BYTES, Duration::ZERO)?;
+        let finished = bench.try_stimulus(Stimulus::FinishDma);
+        let asked = format!("{direction} memory by DMA in {state}");
+        let told = finished.as_ref().map_or_else(ToString::to_string, |()| "it completed".to_owned());
+        bench.judge(&OPERATIONAL, finished.is_ok(), asked, "the transfer to complete", told)?;
+    }
+    all_written(bench, &OPERATIONAL, &area, &format!("write memory by DMA in {state}"))
+}
+
+fn interrupt_comes(bench: &mut Bench, state: State) -> Judgement {
+    let interrupts = bench.listen()?;
+    let _session = bench.bring_to(state)?;
+    bench.stimulate(Stimulus::Interrupt { after: Duration::ZERO })?;
+    let came = bench.interrupted(&interrupts, interrupts.line().within);
+    bench.judge(&OPERATIONAL, came, format!("raise an interrupt in {state}"), "it to come", "none")
+}
+
+fn work_goes_on(bench: &mut Bench, state: State) -> Judgement {
+    let _session = bench.bring_to(state)?;
+    bench.stimulate(Stimulus::StartWork)?;
+    let moves = moves(bench)?;
+    bench.judge(&OPERATIONAL, moves, format!("start work in {state}"), "it to go on", "nothing moved")
+}
+
+/// A transfer is pending; in the quiet state it does not begin, and afterwards it completes.
+fn no_dma(bench: &mut Bench, state: State) -> Judgement {
+    let requirement = requirement_in(bench, state, &NO_DMA, &P2P_NO_DMA)?;
+    let area = bench.map_area(IOVA, TRANSFER_BYTES)?;
+    let (_session, delay) = enter_with_pending(
+        bench,
+        state,
+        |bench, delay| bench.begin_dma(DmaDirection::ToMemory, &area, TRANSFER_BYTES, delay),
+        |bench| {
+            let has_begun = area.pages_written() > 0;
+            if has_begun {
+                bench.stimulate(Stimulus::FinishDma)?;
+                area.refresh();
+            }
+            Ok(has_begun)
+        },
+    )?;
+    bench.watch(delay + TAIL);
+    let written = area.pages_written();
+    let asked = format!("enter {state} while a DMA write is pending");
+    bench.judge(requirement, written == 0, &asked, "no write", format!("{written} pages written"))?;
+    completes(bench, state, &area, &asked)
+}
+
+/// A transfer moves; once the quiet state is entered it moves no more, and afterwards it is complete.
+fn waits_for_dma(bench: &mut Bench, state: State) -> Judgement {
+    let requirement = requirement_in(bench, state, &STOP_WAITS, &P2P_WAITS)?;
+    if !bench.capabilities().has(state) {
+        return bench.bring_to(state).map(drop);
+    }
+    let area = bench.map_area(IOVA, TRANSFER_BYTES)?;
+    bench.begin_dma(DmaDirection::ToMemory, &area, TRANSFER_BYTES, Duration::ZERO)?;
+    let _session = bench.bring_to(state)?;
+    let at_entry = area.contents();
+    bench.watch(TAIL);
+    let asked = format!("enter {state} while a DMA write moves");
+    let is_still = area.contents() == at_entry;
+    bench.judge(requirement, is_still, &asked, "no write after the return", "more was written")?;
+    completes(bench, state, &area, &asked)
+}
+
+fn no_interrupt(bench: &mut Bench, state: State) -> Judgement {
+    let interrupts = bench.listen()?;
+    let (_session, delay) = enter_with_pending(
+        bench,
+        state,
+        |bench, after| bench.stimulate(Stimulus::Interrupt { after }),
+        |bench| Ok(bench.interrupted(&interrupts, Duration::ZERO)),
+    )?;
+    let came = bench.interrupted(&interrupts, delay + TAIL);
+    let asked = format!("enter {state} while an interrupt is pending");
+    bench.judge(&NO_INTERRUPT, !came, &asked, "no interrupt", "one came")?;
+    if state == State::Resuming {
+        // What leads out replaces the device's state, and the interrupt with it.
+        return Ok(());
+    }
+    bench.bring_back()?;
+    let came = bench.interrupted(&interrupts, interrupts.line().within);
+    bench.judge(&INTERRUPT_COMES, came, format!("{asked}, then go back to RUNNING"), "the interrupt to come", "none")
+}
+
+fn frozen(bench: &mut Bench, state: State) -> Judgement {
+    bench.stimulate(Stimulus::StartWork)?;
+    if !moves(bench)? {
+        return Err(Interruption::Blocked("work was started, but nothing moves in RUNNING".to_owned()));
+    }
+    let _session = bench.bring_to(state)?;
+    let before = look(bench)?;
+    bench.watch(TAIL);
+    let is_still = look(bench)? == before;
+    let asked = format!("enter {state} while the device works by itself");
+    bench.judge(&FROZEN, is_still, &asked, "internal state to stay as it is", "it has changed")?;
+    bench.bring_back()?;
+    let goes_on = moves(bench)?;
+    bench.judge(&CONTINUES, goes_on, format!("{asked}, then go back to RUNNING"), "work to go on", "nothing moved")
+}
+
+/// What a VMM asks of a device that is stopped: the same questions, the same answers.
+fn answers(bench: &mut Bench, state: State) -> Judgement {
+    let running = questions(bench);
+    let _session = bench.bring_to(state)?;
+    let stopped = questions(bench);
+    for ((asked, expected), (_, actual)) in running.into_iter().zip(stopped) {
+        bench.judge(
+            &ANSWERS,
+            actual == expected,
+            format!("{asked} in {state}"),
+            format!("{expected}, as in RUNNING"),
+            actual,
+        )?;
+    }
+    Ok(())
+}
+
+fn touched(bench: &mut Bench, state: State) -> Judgement {
+    let session = bench.bring_to(state)?;
+    // What the access answers is the device's matter; only a device that has no such access is none to judge.
+    if let Err(error @ crate::stimulus::StimulusError::Lacking(_)) = bench.try_stimulus(Stimulus::Dirty(4096)) {
+        return Err(Interruption::Skip(Skip::Lacking(error.to_string())));
+    }
+    let _ = bench.device_state();
+    drop(session);
+    let asked = format!("touch the device in {state}, then bring it back");
+    if bench.bring_back().is_err() {
+        // The state shows it.
+    }
+    bench.expect_state(&TOUCH_HARMLESS, &asked, State::Running)?;
+    bench.expect_reachable(&TOUCH_HARMLESS, &asked, state)
+}
+
+/// Enters a state with something pending that was begun before: with the first delay that is long enough for the
+/// transition. Returns the delay too.
+fn enter_with_pending(
+    bench: &mut Bench,
+    state: State,
+    begin: impl Fn(&mut Bench, Duration) -> Judgement,
+    has_come: impl Fn(&mut Bench) -> Judgement<bool>,
+) -> Judgement<(Option<Session>, Duration)> {
+    if !bench.capabilities().has(state) {
+        // Skips, once asking for it was seen to be refused.
+        return bench.bring_to(state).map(|session| (session, Duration::ZERO));
+    }
+    for delay in DELAYS {
+        begin(bench, delay)?;
+        let session = bench.bring_to(state)?;
+        if !has_come(bench)? {
+            return Ok((session, delay));
+        }
+        drop(session);
+        bench.bring_back()?;
+    }
+    let longest = DELAYS[DELAYS.len() - 1].as_millis();
+    Err(Interruption::Blocked(format!(
+        "nothing could be in flight in {state}: what was to come after {longest} ms came before the transition was over"
+    )))
+}
+
+/// The transfer is complete once the device is in RUNNING again.
+fn completes(bench: &mut Bench, state: State, area: &DmaArea, asked: &str) -> Judgement {
+    if state == State::Resuming {
+        // What leads out replaces the device's state, and the transfer with it.
+        return Ok(());
+    }
+    bench.bring_back()?;
+    let asked = format!("{asked}, then go back to RUNNING");
+    let finished = bench.try_stimulus(Stimulus::FinishDma);
+    let told = finished.as_ref().map_or_else(ToString::to_string, |()| "it completed".to_owned());
+    bench.judge(&CONTINUES, finished.is_ok(), &asked, "the transfer to complete", told)?;
+    all_written(bench, &CONTINUES, area, &asked)
+}
+
+fn all_written(bench: &mut Bench, requirement: &'static Requirement, area: &DmaArea, asked: &str) -> Judgement {
+    let (written, pages) = (area.pages_written(), TRANSFER_BYTES / 4096);
+    let expected = format!("all {pages} pages to be written");
+    bench.judge(requirement, written == pages, asked, expected, format!("{written} are written"))
+}
+
+/// Which requirement a state is about. A device that tells P2P apart may go on with other DMA, and no stimulus makes the
+/// P2P kind.
+fn requirement_in(
+    bench: &Bench,
+    state: State,
+    stopped: &'static Requirement,
+    p2p: &'static Requirement,
+) -> Judgement<&'static Requirement> {
+    if !P2P_QUIESCED.contains(&state) {
+        return Ok(stopped);
+    }
+    match bench.nature().distinguishes_p2p {
+        false => Ok(p2p),
+        true => Err(Interruption::Skip(Skip::Lacking(
+            "the device tells peer-to-peer from other DMA, and no stimulus makes the former".to_owned(),
+        ))),
+    }
+}
+
+/// Whether what moves by itself does move, within a bound.
+fn moves(bench: &mut Bench) -> Judgement<bool> {
+    let before = bench.progress()?;
+    for _ in 0..SHOWS_WITHIN.as_millis() / LOOK_EVERY.as_millis() {
+        if bench.progress()? != before {
+            return Ok(true);
+        }
+        bench.watch(LOOK_EVERY);
+    }
+    Ok(false)
+}
+
+/// All of a device's internal state that can be seen.
+fn look(bench: &mut Bench) -> Judgement<(Vec<u8>, Vec<u8>)> {
+    let state = match bench.device_state() {
+        Err(Interruption::Skip(_)) => Vec::new(),
+        state => state?,
+    };
+    Ok((bench.progress()?, state))
+}
+
+/// What a VMM asks of a device that is stopped, with the answers.
+fn questions(bench: &mut Bench) -> Vec<(String, String)> {
+    let info = bench.info();
+    let mut all = vec![("GET_INFO".to_owned(), format!("{info:?}"))];
+    let Ok(info) = info else {
+        return all;
+    };
+    for index in 0..info.regions {
+        all.push((format!("GET_REGION_INFO {index}"), format!("{:?}", bench.region_info(index))));
+    }
+    for index in 0..info.irqs {
+        let irq = bench.irq_info(index);
+        all.push((format!("GET_IRQ_INFO {index}"), format!("{irq:?}")));
+        if irq.is_ok_and(|irq| irq.count > 0 && irq.flags & VFIO_IRQ_INFO_EVENTFD != 0) {
+            all.push((format!("SET_IRQS {index}"), format!("{:?}", bench.try_irq(index))));
+        }
+    }
+    if info.flags & VFIO_DEVICE_FLAGS_PCI != 0 {
+        let mut ids = [0; 4];
+        let read = bench.region_read(VFIO_PCI_CONFIG_REGION_INDEX, &mut ids);
+        all.push(("read the PCI ids".to_owned(), format!("{read:?} {ids:02x?}")));
+    }
+    all
+}

@@ -1,5 +1,6 @@
 //! The checks, a file a chapter. A check reads as: bring the device there, do one thing, judge.
 
+mod concurrency;
 mod discover;
 mod dma_logging;
 mod fsm;
@@ -7,7 +8,10 @@ mod health;
 mod precopy;
 mod quiesce;
 mod reset;
+mod resume;
 mod session;
+mod stop_copy;
+mod wear;
 
 use crate::harness::bench::{Bench, Drained};
 use crate::harness::check::{Check, Interruption, Judgement};
@@ -23,9 +27,13 @@ pub fn all() -> Vec<Check> {
         fsm::checks(),
         session::checks(),
         precopy::checks(),
+        stop_copy::checks(),
+        resume::checks(),
         reset::checks(),
         quiesce::checks(),
         dma_logging::checks(),
+        concurrency::checks(),
+        wear::checks(),
         health::checks(),
     ]
     .into_iter()

@@ -19,7 +19,8 @@ use vfio_conform::harness::outcome::Outcome;
 use vfio_conform::harness::verdict::{Exit, Verdict};
 use vfio_conform::report::{JOURNAL, Run};
 use vfio_conform::requirement::{
-    self, Requirement, discover, dma_logging, fsm, health, precopy, quiesce, reset, session,
+    self, Requirement, concurrency, discover, dma_logging, fsm, health, precopy, quiesce, reset, resume, session,
+    stop_copy, wear,
 };
 use vfio_conform::suites;
 use vfio_conform::uapi::state::Capabilities;
@@ -116,6 +117,40 @@ fn found(fault: Fault) -> Found {
         Fault::LogReadsLogged => Breaks(vec![&dma_logging::READS]),
         Fault::LogOnlyInRunning => Breaks(vec![&dma_logging::ANY_STATE]),
         Fault::LogEndsWithReset => Breaks(vec![&dma_logging::ACROSS_RESET]),
+        Fault::DataSizeNeedsSession => Breaks(vec![&stop_copy::SIZE_ANY_STATE]),
+        Fault::DataSizeAbsurd => Breaks(vec![&stop_copy::SIZE_SANE, &stop_copy::SIZE_ESTIMATE]),
+        Fault::DataSizeTenfold => Breaks(vec![&stop_copy::SIZE_ESTIMATE]),
+        Fault::EndOfStopCopyIsEnomsg => Breaks(vec![&stop_copy::NO_ENOMSG]),
+        Fault::EndOfStopCopyIsOnce => Breaks(vec![&stop_copy::END_PERMANENT]),
+        Fault::UnreadableAtEndOfStopCopy => Breaks(vec![&stop_copy::END_READABLE]),
+        Fault::LastPageLost | Fault::DirtyPageLost => Breaks(vec![&stop_copy::COMPLETE, &precopy::LEAVE]),
+        Fault::SmallReadsRepeat => Breaks(vec![&stop_copy::ANY_READ]),
+        Fault::EmptyReadTakesByte => Breaks(vec![&stop_copy::EMPTY_READ]),
+        Fault::NextSessionGoesOn => Breaks(vec![&stop_copy::AGAIN]),
+        Fault::StaleBytes => Breaks(vec![&stop_copy::SAME_BYTES]),
+
+        Fault::SplitWritesRefused => Breaks(vec![&resume::ANY_WRITE]),
+        Fault::EmptyWriteRefused => Breaks(vec![&resume::EMPTY_WRITE]),
+        Fault::EmptyStreamAccepted => Breaks(vec![&resume::EMPTY]),
+        Fault::TruncatedStreamAccepted => Breaks(vec![&resume::TRUNCATED]),
+        Fault::ForeignStreamAccepted => Breaks(vec![&resume::FOREIGN]),
+        Fault::TrailingDataAccepted => Breaks(vec![&resume::TRAILING]),
+        Fault::FailedWriteForgotten => Breaks(vec![&resume::FAILURE_STICKS]),
+        Fault::RegistersNotRestored => Breaks(vec![&resume::RESTORES, &stop_copy::COMPLETE, &precopy::LEAVE]),
+        Fault::PristinePagesNotRestored => Breaks(vec![&resume::REPLACES]),
+        Fault::RefusedLoadLandsInStop => Breaks(vec![&resume::REFUSED_LANDS]),
+        Fault::CorruptStreamWedges => Breaks(vec![&resume::FLIPS]),
+        Fault::HalfLoadSurvivesReset => Breaks(vec![&resume::ABORT_RESET]),
+        Fault::HalfLoadSurvivesReopen => Breaks(vec![&resume::ABORT_REOPEN]),
+        Fault::SecondWriterWedges => Breaks(vec![&resume::TWO_WRITERS]),
+        Fault::HugeWriteTaken => Breaks(vec![&resume::HUGE_WRITE]),
+
+        Fault::SecondThreadWedges => Breaks(vec![&concurrency::COME_BACK]),
+        Fault::GetSeesNoState => Breaks(vec![&concurrency::REAL_STATE]),
+        Fault::SecondOwner => Breaks(vec![&concurrency::ONE_OWNER]),
+        Fault::DescriptorsLeak => Breaks(vec![&wear::DESCRIPTORS]),
+        Fault::MemoryLeaks => Breaks(vec![&wear::MEMORY]),
+        Fault::ModuleReferencesLeak | Fault::ResetLeaksReferences => Breaks(vec![&wear::MODULE]),
 
         Fault::ResetKeepsState => Breaks(vec![&reset::RUNNING]),
         Fault::ResetKeepsSession => Breaks(vec![&reset::ENDS_SESSION]),
@@ -125,7 +160,6 @@ fn found(fault: Fault) -> Found {
         Fault::ResetInStopDooms => Breaks(vec![&reset::WORKS_AFTERWARDS]),
         Fault::ReopenKeepsState => Breaks(vec![&fsm::OPENS_RUNNING]),
 
-        Fault::DataSizeNeedsSession | Fault::DataSizeAbsurd => Later("stop_copy: the estimate of MIG_DATA_SIZE"),
         Fault::PrecopyInfoV2WithoutPreCopy => Breaks(vec![&precopy::V2_NEEDS_PRE_COPY]),
         Fault::EndOfPreCopyReadsZero => Breaks(vec![&precopy::EOS_ENOMSG]),
         Fault::EndOfPreCopyIsFinal => Breaks(vec![&precopy::EOS_TEMPORARY]),
@@ -162,7 +196,6 @@ fn found(fault: Fault) -> Found {
             Breaks(vec![&precopy::POLL_WAKES_ON_DATA, &precopy::POLL_WAKES_ON_STOP_COPY, &session::WAKES_POLLER])
         }
         Fault::NonblockingReadsZero => Breaks(vec![&precopy::NONBLOCK]),
-        Fault::LastPageLost | Fault::DirtyPageLost | Fault::RegistersNotRestored => Breaks(vec![&precopy::LEAVE]),
         Fault::EarlyLeaveTruncates => Breaks(vec![&precopy::LEAVE]),
         Fault::PreCopyLeaksDescriptor => Breaks(vec![&precopy::CANCEL]),
         Fault::LostDescriptorStaysOpen => Breaks(vec![&session::LOST_LEAVES_NOTHING]),
@@ -174,16 +207,6 @@ fn found(fault: Fault) -> Found {
         Fault::SessionEndWakesNobody | Fault::CloseWakesNobody => Breaks(vec![&session::WAKES_POLLER]),
         Fault::ResetWakesNobody => Breaks(vec![&reset::WAKES]),
         Fault::ResetDuringTransitionDooms => Breaks(vec![&reset::DURING_TRANSITION]),
-        Fault::EndOfStopCopyIsEnomsg
-        | Fault::EndOfStopCopyIsOnce
-        | Fault::UnreadableAtEndOfStopCopy
-        | Fault::SmallReadsRepeat
-        | Fault::StaleBytes => Later("stop_copy"),
-        Fault::SplitWritesRefused
-        | Fault::EmptyStreamAccepted
-        | Fault::TruncatedStreamAccepted
-        | Fault::TrailingDataAccepted
-        | Fault::FailedWriteForgotten => Later("resuming"),
         Fault::ReopenKeepsSession => Breaks(vec![&session::DEVICE_CLOSED]),
     }
 }
@@ -287,13 +310,20 @@ fn asks_for_a_blocked_arc(check: &str, _: &Outcome) -> bool {
     check.starts_with("fsm::stop_copy_to_pre_copy")
 }
 
-/// Three checks ask with a call of their own, whose target the record of operations does not show.
+/// Checks that ask with calls of their own, whose target or success the record of operations does not show.
+const ASKING_OTHERWISE: [&str; 5] = [
+    "concurrency::one_owner_of_resuming",
+    "concurrency::resets_while_loading",
+    "fsm::lost_answer_of_resuming",
+    "session::none_free_resuming",
+    "session::not_handed_over_resuming",
+];
+
 fn asks_for_resuming(check: &str, outcome: &Outcome) -> bool {
     let mut operations = outcome.evidence.operations.iter();
     let succeeds = |result: &Option<String>| result.as_ref().is_some_and(|result| result.starts_with("success"));
     operations.any(|operation| operation.what == "SET RESUMING" && succeeds(&operation.result))
-        || ["fsm::lost_answer_of_resuming", "session::not_handed_over_resuming", "session::none_free_resuming"]
-            .contains(&check)
+        || ASKING_OTHERWISE.contains(&check)
 }
 
 /// Runs all checks in their order on one device, as an executor does.

@@ -10,6 +10,7 @@ pub mod model;
 mod name;
 
 use std::fmt;
+use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -130,6 +131,9 @@ pub trait Device: Send + Sync {
     /// Why it could not be opened again; the device is closed then, and every call answers EBADF.
     fn reopen(&mut self) -> Result<(), OpenError>;
 
+    /// What it and its sessions hold on to just now.
+    fn footprint(&self) -> Footprint;
+
     /// Makes the device do something.
     ///
     /// # Errors
@@ -162,6 +166,18 @@ pub trait Stream: Send + Sync {
     /// # Errors
     /// The errno as it came.
     fn write(&self, bytes: &[u8]) -> Result<usize, Errno>;
+
+    /// `readv`.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    fn readv(&self, buffers: &mut [IoSliceMut<'_>]) -> Result<usize, Errno>;
+
+    /// `writev`.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    fn writev(&self, buffers: &[IoSlice<'_>]) -> Result<usize, Errno>;
 
     /// `pread` from the beginning.
     ///
@@ -222,6 +238,15 @@ pub trait Stream: Send + Sync {
     /// # Errors
     /// The errno as it came.
     fn is_close_on_exec(&self) -> Result<bool, Errno>;
+}
+
+/// What a device and its sessions hold on to in the kernel, beside descriptors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Footprint {
+    /// References to the driver's module; `None` where sysfs does not say.
+    pub module_references: Option<u64>,
+    /// Memory that the kernel uses for itself, on the whole machine; `None` where it does not say.
+    pub kernel_bytes: Option<u64>,
 }
 
 /// An epoll set with the data_fd of one session in it. Dropping it closes the set.

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub mod concurrency;
 pub mod discover;
 pub mod dma_logging;
 pub mod fsm;
@@ -12,7 +13,10 @@ pub mod health;
 pub mod precopy;
 pub mod quiesce;
 pub mod reset;
+pub mod resume;
 pub mod session;
+pub mod stop_copy;
+pub mod wear;
 
 /// How much a requirement binds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
@@ -60,10 +64,23 @@ impl Requirement {
 
 /// Every requirement, chapter by chapter.
 pub fn all() -> impl Iterator<Item = &'static Requirement> {
-    [discover::ALL, fsm::ALL, session::ALL, precopy::ALL, reset::ALL, quiesce::ALL, dma_logging::ALL, health::ALL]
-        .into_iter()
-        .flatten()
-        .copied()
+    [
+        discover::ALL,
+        fsm::ALL,
+        session::ALL,
+        precopy::ALL,
+        stop_copy::ALL,
+        resume::ALL,
+        reset::ALL,
+        quiesce::ALL,
+        dma_logging::ALL,
+        concurrency::ALL,
+        wear::ALL,
+        health::ALL,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
 }
 
 /// The requirement of that id.

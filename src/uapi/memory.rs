@@ -1,4 +1,4 @@
-//! Memory that the kernel may not touch as it would like: what a check needs to see EFAULT.
+//! Memory of special kinds: what the kernel may not touch as it would like, what a device may reach, huge zeroes.
 #![allow(unsafe_code)]
 
 use std::num::NonZeroUsize;
@@ -135,6 +135,42 @@ impl DmaMemory {
         let all = unsafe { std::slice::from_raw_parts(self.0.base.as_ptr().cast::<AtomicU8>(), self.0.bytes) };
         let start = offset.min(all.len());
         &all[start..start.saturating_add(bytes).min(all.len())]
+    }
+}
+
+/// Zeroes that take up no memory, however many they are: what a call of a huge length needs.
+#[derive(Debug)]
+pub struct ZeroPages {
+    base: NonNull<std::ffi::c_void>,
+    bytes: usize,
+}
+
+impl ZeroPages {
+    /// Maps that many, at least one.
+    ///
+    /// # Errors
+    /// The errno of the mapping.
+    pub fn new(bytes: usize) -> Result<ZeroPages, Errno> {
+        let length = NonZeroUsize::new(bytes).ok_or(Errno::EINVAL)?;
+        let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE;
+        // SAFETY: a new private anonymous mapping at an address of the kernel's choice overlaps nothing.
+        let base = unsafe { mmap_anonymous(None, length, ProtFlags::PROT_READ, flags)? };
+        Ok(ZeroPages { base, bytes })
+    }
+
+    /// All of them.
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: the mapping is of this length, lives as long as `self`, and is readable; since it is private and
+        // cannot be written, it never changes.
+        unsafe { std::slice::from_raw_parts(self.base.as_ptr().cast(), self.bytes) }
+    }
+}
+
+impl Drop for ZeroPages {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours, of this length, and nothing refers to it any more. A failure would leave it
+        // mapped, which harms nobody.
+        let _ = unsafe { munmap(self.base, self.bytes) };
     }
 }
 

@@ -1,5 +1,6 @@
 //! The data_fd of a data transfer session.
 
+use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
@@ -104,6 +105,22 @@ impl DataFd {
     /// The errno as it came.
     pub fn write(&self, bytes: &[u8]) -> Result<usize, Errno> {
         nix::unistd::write(&self.0, bytes)
+    }
+
+    /// Reads from the session into several buffers.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    pub fn readv(&self, buffers: &mut [IoSliceMut<'_>]) -> Result<usize, Errno> {
+        nix::sys::uio::readv(&self.0, buffers)
+    }
+
+    /// Writes to the session from several buffers.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    pub fn writev(&self, buffers: &[IoSlice<'_>]) -> Result<usize, Errno> {
+        nix::sys::uio::writev(&self.0, buffers)
     }
 
     /// Waits until the session is ready for that, at most this long.

@@ -1,8 +1,10 @@
 //! Devices of the kernel: found in sysfs, opened through group and container or through cdev and iommufd.
 
+mod footprint;
 mod open;
 mod sysfs;
 
+use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
@@ -19,7 +21,7 @@ use crate::uapi::stream::{self, DataFd, Interest, Readiness, Trigger};
 use crate::uapi::vfio_device::{DeviceInfo, IrqInfo, RegionInfo, VfioDevice};
 
 use super::name::KernelName;
-use super::{Device, EpollSet, Identity, OpenError, Stream, Via};
+use super::{Device, EpollSet, Footprint, Identity, OpenError, Stream, Via};
 use open::Way;
 use sysfs::Found;
 
@@ -139,6 +141,10 @@ impl Device for KernelDevice {
         Ok(())
     }
 
+    fn footprint(&self) -> Footprint {
+        footprint::footprint(&self.found)
+    }
+
     fn stimulate(&self, stimulus: Stimulus) -> Result<(), StimulusError> {
         let player = self.player().ok_or_else(|| StimulusError::Lacking(stimulus.to_string()))?;
         player.stimulate(stimulus)
@@ -183,6 +189,14 @@ impl Stream for DataFd {
 
     fn write(&self, bytes: &[u8]) -> Result<usize, Errno> {
         DataFd::write(self, bytes)
+    }
+
+    fn readv(&self, buffers: &mut [IoSliceMut<'_>]) -> Result<usize, Errno> {
+        DataFd::readv(self, buffers)
+    }
+
+    fn writev(&self, buffers: &[IoSlice<'_>]) -> Result<usize, Errno> {
+        DataFd::writev(self, buffers)
     }
 
     fn pread(&self, buffer: &mut [u8]) -> Result<usize, Errno> {

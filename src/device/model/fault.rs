@@ -227,6 +227,12 @@ faults! {
     SmallReadsRepeat = "small-reads-repeat",
     /// A part of the stream that has no meaning differs from one session to the next.
     StaleBytes = "stale-bytes",
+    /// A read of no bytes takes a byte out of the stream.
+    EmptyReadTakesByte = "empty-read-takes-byte",
+    /// A session that begins in STOP_COPY goes on where the last one was left.
+    NextSessionGoesOn = "next-session-goes-on",
+    /// MIG_DATA_SIZE answers ten times what there is.
+    DataSizeTenfold = "data-size-tenfold",
 
     // Restoring.
     /// A write that does not end where a part of the stream ends is refused.
@@ -241,6 +247,24 @@ faults! {
     FailedWriteForgotten = "failed-write-forgotten",
     /// The registers are not restored.
     RegistersNotRestored = "registers-not-restored",
+    /// Pages that are in the stream as they are after a reset are not restored.
+    PristinePagesNotRestored = "pristine-pages-not-restored",
+    /// A write of no bytes is refused.
+    EmptyWriteRefused = "empty-write-refused",
+    /// The magic and the version of a stream are not looked at.
+    ForeignStreamAccepted = "foreign-stream-accepted",
+    /// A RESUMING -> STOP that is refused leads to STOP all the same.
+    RefusedLoadLandsInStop = "refused-load-lands-in-stop",
+    /// Once there was a wrong byte in a stream, a reset leads to ERROR.
+    CorruptStreamWedges = "corrupt-stream-wedges",
+    /// What was written before a reset comes before what is written after it.
+    HalfLoadSurvivesReset = "half-load-survives-reset",
+    /// What was written before the device was closed comes before what is written after it was opened again.
+    HalfLoadSurvivesReopen = "half-load-survives-reopen",
+    /// Once two threads have written to one session, a reset leads to ERROR.
+    SecondWriterWedges = "second-writer-wedges",
+    /// A write that is longer than any stream is taken for a whole one.
+    HugeWriteTaken = "huge-write-taken",
 
     // Quiet states.
     /// DMA goes on in states in which the device is stopped.
@@ -335,6 +359,22 @@ faults! {
     ReopenKeepsState = "reopen-keeps-state",
     /// Closing and opening does not end the session.
     ReopenKeepsSession = "reopen-keeps-session",
+
+    // Several threads, and wear.
+    /// Once two threads have asked for states, a reset leads to ERROR.
+    SecondThreadWedges = "second-thread-wedges",
+    /// GET answers a number that is no state if another thread asked for the state last.
+    GetSeesNoState = "get-sees-no-state",
+    /// SET of the state that the device is in answers a data_fd if another thread has brought it there.
+    SecondOwner = "second-owner",
+    /// A data_fd that is closed after its session has ended keeps its descriptor.
+    DescriptorsLeak = "descriptors-leak",
+    /// A session keeps its memory.
+    MemoryLeaks = "memory-leaks",
+    /// A session that goes on when the device is closed keeps a reference to the driver.
+    ModuleReferencesLeak = "module-references-leak",
+    /// A session that goes on when the device is reset keeps a reference to the driver.
+    ResetLeaksReferences = "reset-leaks-references",
 }
 
 impl Fault {

@@ -8,6 +8,9 @@ use crate::uapi::feature::{Feature, FeatureCall, HEADER_BYTES, MigState, Placeme
 /// A bit of the MIGRATION flags that nobody has given a meaning.
 const UNDEFINED_FLAG: u64 = 1 << 8;
 
+/// The number of no state.
+const NO_STATE: u32 = 8;
+
 impl Machine {
     /// Answers a call, whatever it holds.
     ///
@@ -141,14 +144,21 @@ impl Machine {
         if self.has(Fault::DataSizeNeedsSession) && self.sessions.alive().next().is_none() {
             return Err(Errno::EINVAL);
         }
-        let bytes = if self.has(Fault::DataSizeAbsurd) { u64::MAX } else { self.data_size() };
+        let bytes = match self.spec.fault {
+            Some(Fault::DataSizeAbsurd) => u64::MAX,
+            Some(Fault::DataSizeTenfold) => 10 * self.data_size(),
+            _ => self.data_size(),
+        };
         self.copy_to_user(call, &bytes.to_ne_bytes())?;
         Ok(if self.has(Fault::DataSizePositiveReturn) { size_of::<u64>() as i32 } else { 0 })
     }
 
     fn get_device_state(&mut self, call: &mut FeatureCall) -> Result<i32, Errno> {
         self.copy_from_user(call)?;
-        let device_state = self.look_at_state().number();
+        let device_state = match self.has(Fault::GetSeesNoState) && self.is_another_thread() {
+            true => NO_STATE,
+            false => self.look_at_state().number(),
+        };
         let data_fd = if self.has(Fault::GetReturnsFd) { self.begin_needlessly() } else { NO_FD };
         let answer = MigState { device_state, data_fd };
         self.copy_to_user(call, &answer.to_bytes())

@@ -1,7 +1,7 @@
 //! Everything that changes in the model: state, memory, sessions. Calls come in one at a time.
 
 use std::os::fd::OwnedFd;
-use std::thread;
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use super::arcs;
@@ -13,6 +13,7 @@ use super::resuming::Resuming;
 use super::saving::Saving;
 use super::session::{Sessions, Transfer};
 use super::spec::ModelSpec;
+use crate::device::Footprint;
 use crate::stimulus::{Observation, Stimulus};
 use crate::uapi::Errno;
 use crate::uapi::dma_logging::{LoggingReport, LoggingStart};
@@ -28,6 +29,8 @@ const LOOKS_UNTIL_DRIFT: u32 = 3;
 /// With [`Fault::MovingDmaNotAwaited`], transfers end so much late, so that they are caught on a busy machine too.
 const LINGERS: Duration = Duration::from_millis(15);
 
+/// What a session leaks with [`Fault::MemoryLeaks`].
+const LEAK_BYTES: u64 = 1 << 20;
 /// How often a device that works by itself does so.
 const WORK_PACE: Duration = Duration::from_millis(1);
 
@@ -55,6 +58,16 @@ pub(super) struct Machine {
     looks: u32,
     /// How many saving sessions there were.
     saves: u32,
+    /// How far the session was read that was left in STOP_COPY just now.
+    left_at: usize,
+    /// What the faults of half loads do not forget.
+    left_over: Vec<u8>,
+    /// The thread that asked for a state last.
+    asker: Option<ThreadId>,
+    /// What is never given back.
+    leaked_bytes: u64,
+    /// References to the driver that are never given back.
+    leaked_references: u64,
     mappings: Mappings,
     engine: Engine,
     log: DmaLog,
@@ -96,6 +109,11 @@ impl Machine {
             just_reset: false,
             looks: 0,
             saves: 0,
+            left_at: 0,
+            left_over: Vec::new(),
+            asker: None,
+            leaked_bytes: 0,
+            leaked_references: 0,
         }
     }
 
@@ -140,7 +158,13 @@ impl Machine {
         if self.wrongly_accepts(number) {
             return Ok(NO_FD);
         }
+        let is_another = self.is_another_thread();
+        self.wedged |= is_another && self.has(Fault::SecondThreadWedges);
+        self.asker = Some(thread::current().id());
         match self.judge(number) {
+            Some(target) if target == self.state && is_another && self.has(Fault::SecondOwner) => {
+                Ok(self.begin_needlessly())
+            }
             Some(target) if target == self.state => Ok(self.stay()),
             Some(target) => self.go_to(target),
             None => {
@@ -148,6 +172,11 @@ impl Machine {
                 Err(Errno::EINVAL)
             }
         }
+    }
+
+    /// Whether another thread than this one asked for a state last.
+    pub(super) fn is_another_thread(&self) -> bool {
+        self.asker.is_some_and(|asker| asker != thread::current().id())
     }
 
     /// The state of that number, if the device may be asked to go there.
@@ -245,14 +274,16 @@ impl Machine {
         }
         self.looks = 0;
         self.just_reset = false;
+        let left_at = std::mem::take(&mut self.left_at);
         self.quiesce_for(next);
         let data_fd = match (self.state, next) {
             (Running, PreCopy) | (RunningP2p, PreCopyP2p) => self.begin_pre_copy(),
-            (Stop, StopCopy) => self.begin_stop_copy(),
+            (Stop, StopCopy) => self.begin_stop_copy(left_at),
             (Stop, Resuming) => self.begin_resuming(),
             (PreCopy | PreCopyP2p, StopCopy | PreCopy | PreCopyP2p) => self.go_on_saving(next),
             (Resuming, Stop) => self.finish_resuming()?,
-            (PreCopy | PreCopyP2p | StopCopy, _) => self.end_session(),
+            (StopCopy, _) => self.leave_stop_copy(),
+            (PreCopy | PreCopyP2p, _) => self.end_session(),
             _ => NO_FD,
         };
         self.state = next;
@@ -265,6 +296,9 @@ impl Machine {
     }
 
     fn begin_session(&mut self, transfer: Transfer) -> i32 {
+        if self.has(Fault::MemoryLeaks) {
+            self.leaked_bytes += LEAK_BYTES;
+        }
         let dies = self.has(Fault::NewSessionDiesOfOldFd) && self.sessions.is_any_open();
         let data_fd = self.sessions.begin(transfer);
         if dies {
@@ -277,6 +311,9 @@ impl Machine {
     pub(super) fn close(&mut self, number: i32) {
         if self.has(Fault::EarlyCloseFails) && self.sessions.is_last_of_alive(number) {
             self.doomed = true;
+        }
+        if self.has(Fault::DescriptorsLeak) && !self.sessions.is_last_of_alive(number) {
+            self.sessions.leak();
         }
         self.sessions.close(number);
         if self.has(Fault::DuplicateDies) && self.sessions.get(number).is_some() {
@@ -297,14 +334,17 @@ impl Machine {
         data_fd
     }
 
-    fn begin_stop_copy(&mut self) -> i32 {
+    fn begin_stop_copy(&mut self, left_at: usize) -> i32 {
         let mut saving = self.new_saving();
         saving.complete(&self.memory);
+        saving.skip(left_at);
         self.begin_session(Transfer::Saving(saving))
     }
 
     fn begin_resuming(&mut self) -> i32 {
-        let data_fd = self.begin_session(Transfer::Resuming(Resuming::new(self.spec)));
+        let mut resuming = Resuming::new(self.spec);
+        resuming.begin_with(std::mem::take(&mut self.left_over));
+        let data_fd = self.begin_session(Transfer::Resuming(resuming));
         if self.has(Fault::NoFdOnResuming) {
             self.sessions.close(data_fd);
             return NO_FD;
@@ -336,7 +376,8 @@ impl Machine {
 
     /// The only arc whose success depends on what the user has done: the memory becomes what was written.
     fn finish_resuming(&mut self) -> Result<i32, Errno> {
-        let finished = self.sessions.resuming().ok_or(Errno::EINVAL).and_then(Resuming::finish);
+        let resuming = self.sessions.resuming().ok_or(Errno::EINVAL);
+        let finished = resuming.and_then(|resuming| resuming.finish(&self.memory));
         match finished {
             Ok(memory) => {
                 self.memory = memory;
@@ -346,9 +387,19 @@ impl Machine {
                 // The text leaves it open whether the device stays in RESUMING or goes to ERROR. From RESUMING no
                 // way out would work either, since the data is bad for good, so ERROR says what helps: a reset.
                 self.fail();
+                if self.has(Fault::RefusedLoadLandsInStop) {
+                    self.state = State::Stop;
+                }
                 Err(errno)
             }
         }
+    }
+
+    fn leave_stop_copy(&mut self) -> i32 {
+        if self.has(Fault::NextSessionGoesOn) {
+            self.left_at = self.sessions.saving().map_or(0, Saving::left_at);
+        }
+        self.end_session()
     }
 
     fn end_session(&mut self) -> i32 {
@@ -382,6 +433,10 @@ impl Machine {
         if self.just_reset && self.has(Fault::SecondResetRefused) {
             return Err(Errno::EBUSY);
         }
+        if self.has(Fault::HalfLoadSurvivesReset) {
+            self.keep_half_load();
+        }
+        self.leak_reference(Fault::ResetLeaksReferences);
         let dooms = self.has(Fault::ResetInStopDooms) && self.state == State::Stop;
         let keeps_error = self.has(Fault::ResetKeepsError) && self.state == State::Error;
         if !self.has(Fault::ResetKeepsState) && !keeps_error {
@@ -402,8 +457,23 @@ impl Machine {
         Ok(())
     }
 
+    /// The place of the faults that forget a session that goes on.
+    fn leak_reference(&mut self, fault: Fault) {
+        if self.has(fault) && self.sessions.alive().next().is_some() {
+            self.leaked_references += 1;
+        }
+    }
+
+    fn keep_half_load(&mut self) {
+        self.left_over = self.sessions.resuming().map_or_else(Vec::new, |resuming| resuming.pending().to_vec());
+    }
+
     /// The user closes the device and opens it again, which resets its memory too.
     pub(super) fn reopen(&mut self) {
+        if self.has(Fault::HalfLoadSurvivesReopen) {
+            self.keep_half_load();
+        }
+        self.leak_reference(Fault::ModuleReferencesLeak);
         self.interrupt_event = None;
         self.wedged = false;
         self.log.clear();
@@ -427,6 +497,18 @@ impl Machine {
         self.doomed = false;
         self.just_reset = false;
         self.looks = 0;
+        self.left_at = 0;
+        self.asker = None;
+    }
+
+    /// From here on no reset helps.
+    pub(super) fn wedge(&mut self) {
+        self.wedged = true;
+    }
+
+    /// What is in use.
+    pub(super) fn footprint(&self) -> Footprint {
+        Footprint { module_references: Some(self.leaked_references), kernel_bytes: Some(self.leaked_bytes) }
     }
 
     /// Lets the device reach memory.

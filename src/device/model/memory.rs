@@ -58,6 +58,14 @@ impl Memory {
         Memory(image)
     }
 
+    /// The place of the fault that does not restore what it takes for untouched.
+    pub(super) fn keep_where_pristine(&mut self, before: &Memory) {
+        let pristine = Memory::after_reset();
+        for page in (0..PAGES).filter(|page| self.page(*page) == pristine.page(*page)).collect::<Vec<_>>() {
+            self.0[page * PAGE_BYTES..(page + 1) * PAGE_BYTES].copy_from_slice(before.page(page));
+        }
+    }
+
     /// One page.
     pub(super) fn page(&self, page: usize) -> &[u8] {
         &self.0[page * PAGE_BYTES..(page + 1) * PAGE_BYTES]

@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 
 use vfio_bindings::bindings::vfio as raw;
 
-use super::{Device, Identity, OpenError, Stream};
+use super::{Device, Footprint, Identity, OpenError, Stream};
 use crate::stimulus::nature::{InterruptLine, Nature};
 use crate::stimulus::{Observation, Stimulus, StimulusError};
 use crate::uapi::Errno;
@@ -178,6 +178,10 @@ impl Device for ModelDevice {
     fn reopen(&mut self) -> Result<(), OpenError> {
         self.shared.change(Machine::reopen);
         Ok(())
+    }
+
+    fn footprint(&self) -> Footprint {
+        self.shared.lock().footprint()
     }
 
     fn stimulate(&self, stimulus: Stimulus) -> Result<(), StimulusError> {

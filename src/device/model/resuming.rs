@@ -8,6 +8,9 @@ use super::record::{self, Kind, Record};
 use super::spec::ModelSpec;
 use crate::uapi::Errno;
 
+/// No stream is longer, and nobody has to hold what is.
+const LONGEST_WRITE_BYTES: usize = 64 << 20;
+
 /// The stream of one resuming session. The device's memory changes only once all of it was found good.
 #[derive(Debug, Clone)]
 pub(super) struct Resuming {
@@ -17,6 +20,7 @@ pub(super) struct Resuming {
     image: Vec<u8>,
     missing: BTreeSet<usize>,
     progress: Progress,
+    broken_inside: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +44,7 @@ impl Resuming {
             image: vec![0; MEMORY_BYTES],
             missing: (0..PAGES).collect(),
             progress: Progress::Empty,
+            broken_inside: false,
         }
     }
 
@@ -51,19 +56,26 @@ impl Resuming {
         if self.progress == Progress::Failed {
             return Err(Errno::EINVAL);
         }
+        if bytes.is_empty() && self.has(Fault::EmptyWriteRefused) {
+            return Err(Errno::EINVAL);
+        }
+        if bytes.len() > LONGEST_WRITE_BYTES {
+            return self.take_huge(bytes.len());
+        }
         self.pending.extend(bytes);
         let taken = self.take_records();
+        self.broken_inside = taken.is_err() && self.progress == Progress::Begun;
         if taken.is_err() && !self.has(Fault::FailedWriteForgotten) {
             self.progress = Progress::Failed;
         }
         taken.map(|()| bytes.len())
     }
 
-    /// The memory that the stream has brought.
+    /// The memory that the stream has brought, whatever was there before.
     ///
     /// # Errors
     /// EINVAL if the stream was not good or is not whole.
-    pub(super) fn finish(&self) -> Result<Memory, Errno> {
+    pub(super) fn finish(&self, before: &Memory) -> Result<Memory, Errno> {
         let good = match self.progress {
             Progress::Empty if self.pending.is_empty() => self.has(Fault::EmptyStreamAccepted),
             Progress::Empty | Progress::Begun => self.has(Fault::TruncatedStreamAccepted),
@@ -77,11 +89,43 @@ impl Resuming {
         if self.has(Fault::RegistersNotRestored) {
             image[..PAGE_BYTES].fill(0);
         }
-        Ok(Memory::from_image(image))
+        let mut memory = Memory::from_image(image);
+        if self.has(Fault::PristinePagesNotRestored) {
+            memory.keep_where_pristine(before);
+        }
+        Ok(memory)
+    }
+
+    /// A write that is longer than any stream.
+    fn take_huge(&mut self, bytes: usize) -> Result<usize, Errno> {
+        if !self.has(Fault::HugeWriteTaken) {
+            self.progress = Progress::Failed;
+            return Err(Errno::EINVAL);
+        }
+        self.progress = Progress::Ended;
+        Ok(bytes)
+    }
+
+    /// What was written and is not part of a whole record yet.
+    pub(super) fn pending(&self) -> &[u8] {
+        &self.pending
+    }
+
+    /// The place of the faults that do not forget what another session was given.
+    pub(super) fn begin_with(&mut self, left_over: Vec<u8>) {
+        self.pending = left_over;
+    }
+
+    /// Whether a write was refused for what stands between the beginning of a stream and its end.
+    pub(super) fn is_broken_inside(&self) -> bool {
+        self.broken_inside
     }
 
     fn take_records(&mut self) -> Result<(), Errno> {
-        let pending = std::mem::take(&mut self.pending);
+        let mut pending = std::mem::take(&mut self.pending);
+        if self.progress == Progress::Empty && self.has(Fault::ForeignStreamAccepted) {
+            record::make_ours(&mut pending);
+        }
         let mut rest = pending.as_slice();
         while self.progress != Progress::Ended
             && let Some(record) = record::decode(rest)?
@@ -176,7 +220,7 @@ mod tests {
         for segment in segments {
             assert_eq!(resuming.write(segment)?, segment.len());
         }
-        resuming.finish()
+        resuming.finish(&Memory::after_reset())
     }
 
     #[test]
@@ -216,6 +260,6 @@ mod tests {
         assert_eq!(resuming.write(&[0; 20]), Err(Errno::EINVAL));
         assert_eq!(resuming.write(&stream), Err(Errno::EINVAL));
         assert_eq!(resuming.write(&[]), Err(Errno::EINVAL));
-        assert_eq!(resuming.finish(), Err(Errno::EINVAL));
+        assert_eq!(resuming.finish(&Memory::after_reset()), Err(Errno::EINVAL));
     }
 }

@@ -37,6 +37,8 @@ pub(super) struct Saving {
     ends_met: u32,
     /// How many small reads there were.
     small_reads: u32,
+    /// How many bytes were handed over.
+    handed_over: usize,
     /// How often the estimates were asked for.
     asked: u64,
     /// How many pages were marked dirty in all.
@@ -63,6 +65,7 @@ impl Saving {
             complete: false,
             ends_met: 0,
             small_reads: 0,
+            handed_over: 0,
             asked: 0,
             marked: 0,
         };
@@ -143,11 +146,23 @@ impl Saving {
             return self.meet_the_end();
         }
         buffer[..bytes].copy_from_slice(&self.queue.make_contiguous()[..bytes]);
+        self.handed_over += bytes;
         if !self.repeats(bytes) {
             self.queue.drain(..bytes);
             self.initial = self.initial.saturating_sub(bytes);
         }
         Ok(bytes)
+    }
+
+    /// The place of the fault that goes on where another session was left.
+    pub(super) fn skip(&mut self, bytes: usize) {
+        self.queue.drain(..bytes.min(self.queue.len()));
+        self.initial = self.initial.saturating_sub(bytes);
+    }
+
+    /// How much was handed over, unless it was everything.
+    pub(super) fn left_at(&self) -> usize {
+        if self.queue.is_empty() { 0 } else { self.handed_over }
     }
 
     fn refill(&mut self, wanted: usize, memory: &Memory) {

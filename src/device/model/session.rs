@@ -1,6 +1,7 @@
 //! The table of data_fds and the sessions behind them.
 
 use std::collections::BTreeMap;
+use std::thread::{self, ThreadId};
 
 use super::fault::Fault;
 use super::resuming::Resuming;
@@ -21,18 +22,26 @@ pub(super) struct Session {
     descriptors: usize,
     /// Whether a stream was made of the first one.
     taken: bool,
+    /// The thread that has written to it first.
+    writer: Option<ThreadId>,
     /// O_NONBLOCK.
     pub(super) nonblocking: bool,
 }
 
 impl Session {
     fn new(transfer: Transfer, alive: bool) -> Session {
-        Session { transfer, alive, descriptors: 1, taken: false, nonblocking: false }
+        Session { transfer, alive, descriptors: 1, taken: false, writer: None, nonblocking: false }
     }
 
     /// Whether the session behind the descriptor is over.
     pub(super) fn is_dead(&self, spec: ModelSpec) -> bool {
         !self.alive && !spec.has(Fault::OldFdSurvives)
+    }
+
+    /// Somebody writes: whether somebody else did before.
+    pub(super) fn is_second_writer(&mut self) -> bool {
+        let this = thread::current().id();
+        *self.writer.get_or_insert(this) != this
     }
 }
 
@@ -51,6 +60,8 @@ pub(super) enum Transfer {
 pub(super) struct Sessions {
     table: BTreeMap<i32, Session>,
     next: i32,
+    /// Descriptors that were closed and are still there.
+    leaked: usize,
     /// Whether no descriptor is to be had.
     pub(super) is_full: bool,
     /// How often those who wait were woken.
@@ -62,7 +73,7 @@ pub(super) struct Sessions {
 impl Sessions {
     /// None yet.
     pub(super) fn new() -> Sessions {
-        Sessions { table: BTreeMap::new(), next: FIRST_NUMBER, is_full: false, wakes: 0, turns: 0 }
+        Sessions { table: BTreeMap::new(), next: FIRST_NUMBER, leaked: 0, is_full: false, wakes: 0, turns: 0 }
     }
 
     /// Begins a session. Says its data_fd.
@@ -96,7 +107,7 @@ impl Sessions {
 
     /// How many descriptors the user holds.
     pub(super) fn descriptors(&self) -> usize {
-        self.table.values().map(|session| session.descriptors).sum()
+        self.table.values().map(|session| session.descriptors).sum::<usize>() + self.leaked
     }
 
     /// Wakes those who wait for a data_fd.
@@ -171,6 +182,11 @@ impl Sessions {
     /// Drops what neither goes on nor is open.
     fn forget(&mut self) {
         self.table.retain(|_, session| session.alive || session.descriptors > 0);
+    }
+
+    /// A descriptor stays behind.
+    pub(super) fn leak(&mut self) {
+        self.leaked += 1;
     }
 
     /// How many are open or go on.

@@ -1,5 +1,6 @@
 //! A data_fd of the model.
 
+use std::io::{IoSlice, IoSliceMut};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -87,6 +88,15 @@ impl Stream for ModelStream {
         self.with(|machine| machine.write(self.session, bytes))
     }
 
+    // Part for part, and on to the next one only if a part was full, as the kernel does for a driver without vectors.
+    fn readv(&self, buffers: &mut [IoSliceMut<'_>]) -> Result<usize, Errno> {
+        in_parts(buffers.iter_mut().map(|buffer| (buffer.len(), self.read(buffer))))
+    }
+
+    fn writev(&self, buffers: &[IoSlice<'_>]) -> Result<usize, Errno> {
+        in_parts(buffers.iter().map(|bytes| (bytes.len(), self.write(bytes))))
+    }
+
     // A stream has no place to go to, so nothing is looked at but the descriptor.
     fn pread(&self, _buffer: &mut [u8]) -> Result<usize, Errno> {
         self.look(|machine| machine.spec.refuse_unless(Fault::PositionedCalls, Errno::ESPIPE).map(|()| 0))
@@ -171,6 +181,22 @@ impl EpollSet for ModelEpollSet {
     }
 }
 
+/// What a call answers that was made in parts, each with what was asked for and what came.
+fn in_parts(parts: impl Iterator<Item = (usize, Result<usize, Errno>)>) -> Result<usize, Errno> {
+    let mut done = 0;
+    for (asked, answer) in parts {
+        match answer {
+            Err(errno) if done == 0 => return Err(errno),
+            Err(_) => break,
+            Ok(count) => done += count,
+        }
+        if answer != Ok(asked) {
+            break;
+        }
+    }
+    Ok(done)
+}
+
 /// The calls on a data_fd.
 impl Machine {
     fn read(&mut self, number: i32, buffer: &mut [u8]) -> Result<usize, Errno> {
@@ -186,6 +212,7 @@ impl Machine {
             return Ok(0);
         }
         if buffer.is_empty() {
+            saving.skip(usize::from(spec.has(Fault::EmptyReadTakesByte)));
             return Ok(0);
         }
         match saving.read(buffer, &self.memory) {
@@ -205,7 +232,15 @@ impl Machine {
         if is_dead {
             return Err(Errno::ENODEV);
         }
-        resuming.write(bytes)
+        let written = resuming.write(bytes);
+        let is_corrupt = resuming.is_broken_inside();
+        let is_second = session.is_second_writer();
+        let wedges =
+            is_second && spec.has(Fault::SecondWriterWedges) || is_corrupt && spec.has(Fault::CorruptStreamWedges);
+        if wedges {
+            self.wedge();
+        }
+        written
     }
 
     /// What poll says at once; all false if it has to wait.

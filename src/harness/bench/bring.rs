@@ -5,7 +5,6 @@ use super::tell::{errno_name, tell_return, tell_size, tell_state};
 use crate::fsm::{Route, route};
 use crate::harness::check::{Interruption, Judgement, Skip};
 use crate::harness::session::Session;
-use crate::harness::stream::StreamEnd;
 use crate::stimulus::Stimulus;
 use crate::uapi::state::State;
 
@@ -78,6 +77,22 @@ impl Bench {
         }
     }
 
+    /// Makes a transition that other checks judge.
+    ///
+    /// # Errors
+    /// That it did not lead there.
+    pub fn move_to(&mut self, from: State, to: State) -> Judgement {
+        let requested = self.request(from, to.number());
+        if let Err(errno) = requested.answer {
+            let why = format!("{} answered {}", requested.asked, errno_name(errno));
+            return Err(Interruption::Blocked(why));
+        }
+        match self.get_state() {
+            Ok(answer) if answer.device_state == to.number() => Ok(()),
+            answer => Err(Interruption::Blocked(format!("{} led to {}", requested.asked, tell_state(&answer)))),
+        }
+    }
+
     /// Gives a resuming session a whole stream.
     ///
     /// # Errors
@@ -108,21 +123,6 @@ impl Bench {
     /// # Errors
     /// What stood in the way.
     pub fn saved_stream(&mut self) -> Judgement<Vec<u8>> {
-        if let Some(saved) = &self.saved {
-            return Ok(saved.clone());
-        }
-        let session = self.bring_to_session(State::StopCopy)?;
-        let drained = self.drain(&session);
-        if drained.end != StreamEnd::Permanent {
-            let why = format!("the device could not be saved: the stream ended with {}", drained.end);
-            return Err(Interruption::Blocked(why));
-        }
-        let requested = self.request(State::StopCopy, State::Running.number());
-        if let Err(errno) = requested.answer {
-            let why = format!("{} answered {}", requested.asked, errno_name(errno));
-            return Err(Interruption::Blocked(why));
-        }
-        self.saved = Some(drained.bytes.clone());
-        Ok(drained.bytes)
+        Ok(self.saved_device()?.stream.clone())
     }
 }

@@ -1,6 +1,6 @@
 //! Judging. Each names the requirement, so that what passes proves it and what fails accuses it.
 
-use super::tell::{errno_name, names_of, tell_return, tell_size, tell_state, tell_transition};
+use super::tell::{errno_name, names_of, tell_readiness, tell_return, tell_size, tell_state, tell_transition};
 use super::{Bench, Requested};
 use crate::fsm::Route;
 use crate::harness::check::{Interruption, Judgement};
@@ -207,6 +207,19 @@ impl Bench {
         self.judge(dead, answer.is_err(), &asked, "an error", tell_size(&answer))?;
         let kept = answer == Err(Errno::ENODEV);
         self.judge(customary, kept, asked, "ENODEV", tell_size(&answer))
+    }
+
+    /// poll says at once that the session can be read, and goes on to say so.
+    ///
+    /// # Errors
+    /// That it does not.
+    pub fn expect_readable(&mut self, requirement: &'static Requirement, asked: &str, session: &Session) -> Judgement {
+        for _ in 0..2 {
+            let answer = self.poll(session);
+            let kept = matches!(answer, Ok(readiness) if readiness.readable);
+            self.judge(requirement, kept, asked, "readable", tell_readiness(&answer))?;
+        }
+        Ok(())
     }
 
     /// The data_fd of this session goes away on exec.

@@ -5,14 +5,17 @@
 //! The bench writes down all that is done, and puts the device back when the check is over.
 
 mod bring;
+mod crowd;
 mod data_fd;
 mod expect;
 mod kernel_version;
 mod operations;
 mod stimuli;
 mod tell;
+mod transfer;
 mod waiting;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::device::migration::Transition;
@@ -28,12 +31,14 @@ use super::record::Recorder;
 use super::session::{Direction, Session};
 use super::trace::{Step, Tracer};
 use super::verdict::{Verdict, verdict_of};
+pub use crowd::{Act, Seen};
 pub use data_fd::Estimates;
 pub use kernel_version::{Host, KernelVersion};
 pub use operations::Drained;
 use stimuli::Stirred;
 pub use stimuli::{DmaArea, Interrupts};
 pub use tell::{errno_name, names_of, tell_readiness, tell_return, tell_size, tell_state, tell_transition};
+pub use transfer::{Saved, Segmentation, tell_difference};
 pub use waiting::{Raced, Wait, WaitEnd, Waited};
 
 /// How long the repetitions of one check may take.
@@ -51,7 +56,7 @@ pub struct Bench {
     broken: Vec<Broken>,
     paths: Vec<ObservedPath>,
     notes: Vec<String>,
-    saved: Option<Vec<u8>>,
+    saved: Option<Arc<Saved>>,
     stirred: Stirred,
     /// How many areas were mapped for DMA.
     areas: u32,

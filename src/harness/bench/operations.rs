@@ -6,6 +6,7 @@ use nix::sys::eventfd::EventFd;
 
 use super::tell::{errno_name, placement_name, tell_return, tell_size, tell_transition};
 use super::{Bench, Migration, Requested};
+use crate::device::Footprint;
 use crate::device::migration::StateAnswer;
 use crate::fsm::route;
 use crate::harness::outcome::ObservedPath;
@@ -19,7 +20,7 @@ use crate::uapi::vfio_device::{DeviceInfo, IrqInfo, RegionInfo};
 
 /// More bytes than any stream of a sane device; reading stops there, so that a stream without an end is a finding
 /// and not a full memory.
-const STREAM_LIMIT_BYTES: u64 = 1 << 30;
+pub(super) const STREAM_LIMIT_BYTES: u64 = 1 << 30;
 
 /// What came out of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -275,14 +276,49 @@ impl Bench {
         )
     }
 
+    /// Writes once to a session.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    pub fn write(&mut self, session: &Session, bytes: &[u8]) -> Result<usize, Errno> {
+        let what = format!("write {} to data_fd {}", bytes.len(), session.stream().number());
+        self.recorder.operation(what, || session.stream().write(bytes), tell_size)
+    }
+
+    /// Asks for the estimate of what STOP_COPY will stream.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    pub fn data_size(&mut self) -> Result<u64, Errno> {
+        let device = self.device.as_ref();
+        self.recorder.operation(
+            "GET MIG_DATA_SIZE".into(),
+            || device.mig_data_size(),
+            |answer| match answer {
+                Ok(bytes) => format!("{bytes} bytes"),
+                Err(errno) => errno_name(*errno),
+            },
+        )
+    }
+
+    /// What the device and its sessions hold on to just now.
+    pub fn footprint(&mut self) -> Footprint {
+        let device = self.device.as_ref();
+        let what = "look at what is in use".to_owned();
+        self.recorder.operation(what, || device.footprint(), |footprint| format!("{footprint:?}"))
+    }
+
     /// Closes the data_fd of a session.
     pub fn close(&mut self, session: Session) {
         let what = format!("close data_fd {}", session.stream().number());
         self.recorder.operation(what, || drop(session), |()| "ok".to_owned());
     }
 
-    /// Leaves a remark in the outcome.
+    /// Leaves a remark in the outcome, once.
     pub fn note(&mut self, note: impl Into<String>) {
-        self.notes.push(note.into());
+        let note = note.into();
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
     }
 }

@@ -3,13 +3,17 @@
 //!
 //! A table of its own, a file a chapter, so that a rule stays a few lines in the chapter's file.
 
+mod concurrency;
 mod discover;
 mod dma_logging;
 mod fsm;
 mod health;
 mod quiesce;
 mod reset;
+mod resume;
 mod session;
+mod stop_copy;
+mod wear;
 
 use std::fmt;
 
@@ -76,9 +80,21 @@ impl fmt::Display for Need {
 }
 
 fn all() -> impl Iterator<Item = &'static Guide> {
-    [discover::ALL, fsm::ALL, session::ALL, reset::ALL, quiesce::ALL, dma_logging::ALL, health::ALL]
-        .into_iter()
-        .flatten()
+    [
+        discover::ALL,
+        fsm::ALL,
+        session::ALL,
+        stop_copy::ALL,
+        resume::ALL,
+        reset::ALL,
+        quiesce::ALL,
+        dma_logging::ALL,
+        concurrency::ALL,
+        wear::ALL,
+        health::ALL,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// The guide to a requirement; `None` where nobody has written it yet.

@@ -15,7 +15,7 @@ use crate::device::model::machine::Machine;
 use crate::stimulus::{DmaDirection, Stimulus};
 use crate::uapi::dma_logging::{IovaRange, LoggingReport, LoggingStart};
 use crate::uapi::feature::{Feature, FeatureCall, MigState, Placement, Verb};
-use crate::uapi::memory::DmaMemory;
+use crate::uapi::memory::{DmaMemory, ZeroPages};
 use crate::uapi::precopy::PrecopyInfoCall;
 use crate::uapi::stream::{Interest, Trigger};
 
@@ -228,6 +228,17 @@ fn observe(fault: Fault, device: &mut ModelDevice) -> String {
         }
         Fault::SmallReadsRepeat => show(drain_by(&*begin(device, StopCopy), 1).len()),
         Fault::StaleBytes => show(save(device) == save(device)),
+        Fault::EmptyReadTakesByte => {
+            let stream = begin(device, StopCopy);
+            show((stream.read(&mut []), drain(&*stream).len()))
+        }
+        Fault::NextSessionGoesOn => {
+            let first = begin(device, StopCopy);
+            assert_eq!(first.read(&mut [0; 100]), Ok(100));
+            walk(device, &[Stop]);
+            show(drain(&*begin(device, StopCopy)).len())
+        }
+        Fault::DataSizeTenfold => feature(device, get(Feature::MigDataSize)),
 
         Fault::SplitWritesRefused => show(begin(device, Resuming).write(b"V")),
         Fault::EmptyStreamAccepted => show(restore(device, &[])),
@@ -308,6 +319,74 @@ fn observe(fault: Fault, device: &mut ModelDevice) -> String {
         | Fault::LogReadsLogged
         | Fault::LogOnlyInRunning
         | Fault::LogEndsWithReset => reports_of_a_log(device),
+        Fault::PristinePagesNotRestored => {
+            let (before, saved) = (memory_of(device), save(device));
+            walk(device, &[Running]);
+            dirty(device);
+            show((restore(device, &saved), memory_of(device) == before))
+        }
+        Fault::EmptyWriteRefused => show(begin(device, Resuming).write(&[])),
+        Fault::ForeignStreamAccepted => {
+            let mut saved = save(device);
+            saved[0] ^= 1;
+            show(restore(device, &saved))
+        }
+        Fault::RefusedLoadLandsInStop => show((restore(device, &[]), state(device))),
+        Fault::CorruptStreamWedges => {
+            let mut saved = save(device);
+            saved[5000] ^= 1;
+            show((restore(device, &saved), device.reset(), state(device)))
+        }
+        Fault::HalfLoadSurvivesReset => {
+            let saved = save(device);
+            assert_eq!(begin(device, Resuming).write(&saved[..5000]), Ok(5000));
+            show((device.reset(), restore(device, &saved)))
+        }
+        Fault::HalfLoadSurvivesReopen => {
+            let saved = save(device);
+            assert_eq!(begin(device, Resuming).write(&saved[..5000]), Ok(5000));
+            device.reopen().unwrap();
+            show(restore(device, &saved))
+        }
+        Fault::SecondWriterWedges => {
+            let stream = begin(device, Resuming);
+            assert_eq!(stream.write(b"VC"), Ok(2));
+            elsewhere(|| assert_eq!(stream.write(b"MS"), Ok(2)));
+            show((device.reset(), state(device)))
+        }
+        Fault::HugeWriteTaken => {
+            let zeroes = ZeroPages::new(1 << 30).unwrap();
+            show(begin(device, Resuming).write(zeroes.bytes()))
+        }
+
+        Fault::SecondThreadWedges => {
+            walk(device, &[Stop]);
+            elsewhere(|| drop(walk(device, &[Running])));
+            show((device.reset(), state(device)))
+        }
+        Fault::GetSeesNoState => {
+            elsewhere(|| drop(walk(device, &[Stop])));
+            show(api(device).state().map(|answer| answer.device_state))
+        }
+        Fault::SecondOwner => {
+            elsewhere(|| drop(walk(device, &[StopCopy])));
+            show(set(device, StopCopy).map(|answer| answer.data_fd))
+        }
+        Fault::DescriptorsLeak | Fault::MemoryLeaks => {
+            let stream = begin(device, PreCopy);
+            walk(device, &[Running]);
+            drop(stream);
+            show((device.footprint(), device.open_descriptors()))
+        }
+        Fault::ResetLeaksReferences => {
+            drop(begin(device, PreCopy));
+            show((device.reset(), device.footprint()))
+        }
+        Fault::ModuleReferencesLeak => {
+            drop(begin(device, PreCopy));
+            device.reopen().unwrap();
+            show(device.footprint())
+        }
 
         Fault::ResetKeepsState => {
             walk(device, &[Stop]);
@@ -395,6 +474,13 @@ fn use_stream(stream: &dyn Stream) {
     let _ = stream.write(b"VCMS");
     let _ = stream.poll(Interest::Read, Duration::ZERO);
     let _ = stream.precopy_info(&mut info());
+}
+
+/// Does something in a thread of its own.
+fn elsewhere(action: impl FnOnce() + Send) {
+    thread::scope(|scope| {
+        scope.spawn(action);
+    });
 }
 
 fn feature(device: &ModelDevice, mut call: FeatureCall) -> String {

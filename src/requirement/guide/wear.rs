@@ -1,0 +1,20 @@
+use super::Guide;
+use crate::requirement::wear::*;
+
+pub(super) static ALL: &[Guide] = &[
+    Guide::new(
+        &DESCRIPTORS,
+        "A VMM that migrates often runs out of descriptors, and then fails somewhere else altogether.",
+        "A file is installed in the table of the process on a path that never tells the user its number.",
+    ),
+    Guide::new(
+        &MEMORY,
+        "A host lives for years and migrates daily. What each migration leaves behind adds up.",
+        "The buffer of a session is freed when the session ends in the ordinary way, and forgotten when it is left early.",
+    ),
+    Guide::new(
+        &MODULE,
+        "A driver that cannot be unloaded cannot be replaced without a reboot of the host.",
+        "The file of a session holds a reference that closing the device should have given back.",
+    ),
+];

@@ -1,0 +1,43 @@
+//! Wear: what is left of many sessions, and of opening the device many times.
+
+use super::Level::Must;
+use super::Requirement;
+
+const CUSTOM: &str = "rules of the kernel for every driver; the text says nothing of resources";
+
+/// No descriptor is left.
+pub static DESCRIPTORS: Requirement = Requirement {
+    id: "wear.descriptors.none_left",
+    level: Must,
+    statement: "sessions that have ended and were closed, and devices that were closed, leave no file descriptor",
+    source: "VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE",
+    ruling: Some("The text makes the user close each data_fd, which only works for those that the user is told of."),
+};
+
+/// No memory is left.
+pub static MEMORY: Requirement = Requirement {
+    id: "wear.memory.none_left",
+    level: Must,
+    statement: "sessions that have ended, and devices that were closed, leave no kernel memory",
+    source: CUSTOM,
+    ruling: Some(
+        "Other things on the machine take and give memory too. So only a steady growth is judged: by 64 KiB or more for \
+         each session, in each of three batches.",
+    ),
+};
+
+/// No reference is left.
+pub static MODULE: Requirement = Requirement {
+    id: "wear.module.none_left",
+    level: Must,
+    statement: "sessions that have ended and were closed, and devices that were closed, leave no reference to the driver's \
+                module",
+    source: CUSTOM,
+    ruling: Some(
+        "A module that is referred to for ever cannot be unloaded until the machine is rebooted. Other devices of the \
+         driver come and go meanwhile, so what is judged is one reference or more for each session, in each of three \
+         batches.",
+    ),
+};
+
+pub(super) static ALL: &[&Requirement] = &[&DESCRIPTORS, &MEMORY, &MODULE];

@@ -83,10 +83,10 @@ fn try_one<'a>(
 ) -> Result<Vec<(&'a Check, Outcome)>, String> {
     lane.enter(fault, watch).map_err(|error| error.to_string())?;
     let mut outcomes = Vec::new();
-    for check in checks {
+    for (left, check) in (0..checks.len()).rev().zip(checks) {
         let done = lane.run(check.name());
         outcomes.push((*check, done.outcome));
-        if done.lost.is_some() {
+        if done.lost.is_some() && left > 0 {
             lane.recover(watch).map_err(|error| error.to_string())?;
         }
     }

@@ -13,12 +13,17 @@ mod session;
 mod stop_copy;
 mod wear;
 
+use std::time::Duration;
+
 use crate::harness::bench::{Bench, Drained};
 use crate::harness::check::{Check, Interruption, Judgement};
 use crate::harness::stream::StreamEnd;
 use crate::uapi::Errno;
 use crate::uapi::feature::{Feature, FeatureCall, MigState, Placement, Verb};
 use crate::uapi::state::State;
+
+/// Long enough for a device that works to change all of its state, whose size nobody but its profile knows.
+const WORKS_FOR: Duration = Duration::from_millis(300);
 
 /// Every check, chapter by chapter, in the order in which they run.
 pub fn all() -> Vec<Check> {

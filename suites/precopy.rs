@@ -17,7 +17,7 @@ use crate::uapi::feature::{Feature, FeatureCall, Placement, Verb};
 use crate::uapi::precopy::{PRECOPY_INFO_BYTES, PRECOPY_INFO_REINIT, PrecopyInfoCall};
 use crate::uapi::state::State;
 
-use super::{lower, require_permanent_end};
+use super::{WORKS_FOR, lower, require_permanent_end};
 
 const PRE_COPY_STATES: [State; 2] = [State::PreCopy, State::PreCopyP2p];
 
@@ -119,6 +119,8 @@ pub(super) fn checks() -> Vec<Check> {
     checks.extend([
         check("no_wakeup_is_lost", &[&POLL_RACE], no_wakeup_is_lost),
         check("nonblocking", &[&NONBLOCK], nonblocking),
+        check("left_half_way_while_it_works", &[&LEAVE], |bench| left_while_it_works(bench, 2)),
+        check("left_at_the_end_while_it_works", &[&LEAVE], |bench| left_while_it_works(bench, 1)),
         check("cancelled", &[&CANCEL], cancelled),
         check("v2_without_pre_copy", &[&V2_NEEDS_PRE_COPY], v2_without_pre_copy),
         check("v2_opt_in", &[&V2_OPT_IN], v2_opt_in),
@@ -446,22 +448,15 @@ fn wakes_on_stop_copy(bench: &mut Bench, requirement: &'static Requirement, wait
 fn no_wakeup_is_lost(bench: &mut Bench) -> Judgement {
     let session = bench.bring_to_temporary_end(State::PreCopy)?;
     let raced = bench.race_with_poller(&session, RACE_ROUNDS)?;
-    let actual = match &raced {
-        Raced::AllSeen(rounds) => {
-            if *rounds < RACE_ROUNDS {
-                bench.note(format!("there was time for {rounds} rounds"));
-            }
-            String::new()
-        }
+    match &raced {
+        Raced::AllSeen(rounds) if *rounds < RACE_ROUNDS => bench.note(format!("there was time for {rounds} rounds")),
+        Raced::AllSeen(_) | Raced::Lost(_) => {}
+        Raced::Unstreamed(_) => return Err(unstreamed()),
         Raced::Stopped(why) => return Err(Interruption::Blocked(format!("the user could not go on: {why}"))),
-        Raced::Lost(rounds) => {
-            require_data(bench, &session)?;
-            format!("{rounds} changes that did, then one that did not")
-        }
-    };
+    }
     let asked = "change device state while another thread polls and reads";
     let kept = matches!(raced, Raced::AllSeen(_));
-    bench.judge(&POLL_RACE, kept, asked, "each change to wake the poll, or to be seen by it", actual)
+    bench.judge(&POLL_RACE, kept, asked, "each change to be seen", raced.to_string())
 }
 
 fn nonblocking(bench: &mut Bench) -> Judgement {
@@ -474,15 +469,31 @@ fn nonblocking(bench: &mut Bench) -> Judgement {
     bench.judge(&NONBLOCK, kept, asked, names_of(&allowed), tell_size(&answer))
 }
 
-/// Leaves PRE_COPY for STOP_COPY, reads the rest, and loads all of it.
+/// Leaves PRE_COPY at some point.
 fn left(bench: &mut Bench, read: Read) -> Judgement {
     let session = bench.bring_to_session(State::PreCopy)?;
-    let mut stream = read_so_far(bench, &session, read)?;
+    let stream = read_so_far(bench, &session, read)?;
+    restores(bench, &session, stream, &read.name().replace('_', " "))
+}
+
+/// Leaves PRE_COPY when a part of it was read. The device changes its state by itself, everywhere, before and after that.
+fn left_while_it_works(bench: &mut Bench, part: u64) -> Judgement {
+    let session = bench.bring_to_session(State::PreCopy)?;
+    bench.stimulate(Stimulus::StartWork)?;
+    bench.watch(WORKS_FOR);
+    let bytes = bench.estimates(&session)?.initial_bytes / part;
+    let stream = read_up_to(bench, &session, bytes as usize)?;
+    bench.watch(WORKS_FOR);
+    restores(bench, &session, stream, "while the device works by itself")
+}
+
+/// Leaves PRE_COPY for STOP_COPY, reads the rest, and loads all of it.
+fn restores(bench: &mut Bench, session: &Session, mut stream: Vec<u8>, when: &str) -> Judgement {
     go(bench, State::PreCopy, State::StopCopy)?;
     // A device that cannot show its state shows at least whether it takes the stream.
     let saved = bench.device_state().ok();
-    let drained = bench.drain(&session);
-    let asked = format!("leave PRE_COPY for STOP_COPY {}", read.name().replace('_', " "));
+    let drained = bench.drain(session);
+    let asked = format!("leave PRE_COPY for STOP_COPY {when}");
     require_permanent_end(&drained)?;
     stream.extend(drained.bytes);
     bench.bring_back()?;
@@ -678,8 +689,12 @@ fn change(bench: &mut Bench, session: &Session) -> Judgement<Estimates> {
 fn require_data(bench: &mut Bench, session: &Session) -> Judgement {
     match bench.read(session, &mut [0u8]) {
         Ok(1..) => Ok(()),
-        _ => Err(lacking("the device leaves changes to STOP_COPY, so there is nothing to wake for")),
+        _ => Err(unstreamed()),
     }
+}
+
+fn unstreamed() -> Interruption {
+    lacking("the device leaves changes to STOP_COPY, so there is nothing to wake for")
 }
 
 fn opt_in(bench: &mut Bench) -> Result<i32, Errno> {

@@ -54,6 +54,7 @@ pub(super) fn checks() -> Vec<Check> {
             check("no_dma_in", state, &[&NO_DMA, &CONTINUES], no_dma),
             check("waits_for_dma_before", state, &[&STOP_WAITS, &CONTINUES], waits_for_dma),
             check("no_interrupt_in", state, &[&NO_INTERRUPT, &INTERRUPT_COMES], no_interrupt),
+            check("work_goes_on_after_a_reset_in", state, &[&OPERATIONAL], work_goes_on_after_a_reset),
         ]);
     }
     for state in STOPPED_WITH_STATE {
@@ -102,6 +103,19 @@ fn work_goes_on(bench: &mut Bench, state: State) -> Judgement {
     bench.stimulate(Stimulus::StartWork)?;
     let moves = moves(bench)?;
     bench.judge(&OPERATIONAL, moves, format!("start work in {state}"), "it to go on", "nothing moved")
+}
+
+/// RUNNING means that the device runs, whatever it was reset from.
+fn work_goes_on_after_a_reset(bench: &mut Bench, state: State) -> Judgement {
+    drop(bench.bring_to(state)?);
+    // What it answers shows in the state.
+    let _ = bench.reset();
+    if !matches!(bench.get_state(), Ok(answer) if answer.device_state == State::Running.number()) {
+        return Err(Interruption::Blocked("the reset did not lead to RUNNING".to_owned()));
+    }
+    bench.stimulate(Stimulus::StartWork)?;
+    let moves = moves(bench)?;
+    bench.judge(&OPERATIONAL, moves, format!("RESET in {state}, then start work"), "it to go on", "nothing moved")
 }
 
 /// A transfer is pending; in the quiet state it does not begin, and afterwards it completes.

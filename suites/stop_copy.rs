@@ -5,10 +5,11 @@ use crate::harness::check::{Check, Interruption, Judgement, Skip};
 use crate::harness::session::Session;
 use crate::harness::stream::StreamEnd;
 use crate::requirement::stop_copy::*;
+use crate::stimulus::Stimulus;
 use crate::uapi::Errno;
 use crate::uapi::state::State;
 
-use super::lower;
+use super::{WORKS_FOR, lower};
 
 /// Reads behind the end: of nothing, of little and of more than a stream has.
 const READS_AT_END: [usize; 4] = [1, 0, 4096, 1 << 20];
@@ -22,6 +23,7 @@ pub(super) fn checks() -> Vec<Check> {
         Check::new("stop_copy::end_after_pre_copy", &[&NO_ENOMSG, &END_PERMANENT, &END_READABLE], end_after_pre_copy),
         Check::new("stop_copy::round_trip", &[&COMPLETE], round_trip),
         Check::new("stop_copy::round_trip_from_pre_copy", &[&COMPLETE], round_trip_from_pre_copy),
+        Check::new("stop_copy::round_trip_after_work", &[&COMPLETE], round_trip_after_work),
         Check::new("stop_copy::size_of_reads", &[&ANY_READ], size_of_reads),
         Check::new("stop_copy::reads_of_nothing", &[&EMPTY_READ], reads_of_nothing),
         Check::new("stop_copy::again", &[&AGAIN, &SAME_BYTES], again),
@@ -84,6 +86,18 @@ fn round_trip(bench: &mut Bench) -> Judgement {
     let stream = bench.save(&session)?;
     bench.close(session);
     restores_after_reset(bench, "save in STOP_COPY, RESET", &Saved { stream, state })
+}
+
+/// The device has changed its state by itself, everywhere.
+fn round_trip_after_work(bench: &mut Bench) -> Judgement {
+    bench.stimulate(Stimulus::StartWork)?;
+    bench.watch(WORKS_FOR);
+    bench.stimulate(Stimulus::StopWork)?;
+    let state = bench.observe_state()?;
+    let session = bench.bring_to_session(State::StopCopy)?;
+    let stream = bench.save(&session)?;
+    bench.close(session);
+    restores_after_reset(bench, "work, save in STOP_COPY, RESET", &Saved { stream, state })
 }
 
 /// One session through all of the saving group. The state changes when most of the stream was read.

@@ -18,6 +18,8 @@ pub struct Finding {
     pub missed: Vec<String>,
     /// Accusations without cause: the requirement, or the verdict that came, and the check.
     pub blamed: BTreeMap<String, String>,
+    /// What each check said, whose words explain what was missed.
+    pub said: BTreeMap<String, String>,
 }
 
 /// How a fault was caught.
@@ -51,7 +53,11 @@ pub fn judge(fault: &Fault, outcomes: &[(&Check, Outcome)]) -> Finding {
         }
     }
     let missed = fault.breaks.iter().filter(|requirement| !caught.contains_key(*requirement)).cloned().collect();
-    Finding { caught, missed, blamed }
+    let said = outcomes.iter().map(|(check, outcome)| {
+        let words = format!("{} {}", outcome.verdict, outcome.message);
+        (check.name().to_owned(), words.trim_end().to_owned())
+    });
+    Finding { caught, missed, blamed, said: said.collect() }
 }
 
 /// What an outcome accuses, with what it says. A check that did not come to its end, as this fault would have it, stands

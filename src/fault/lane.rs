@@ -11,6 +11,7 @@ use crate::harness::verdict::Verdict;
 use crate::harness::wire::{Done, Parameter};
 use crate::lab::qemu::{CORE_HAS_FAULTS, QemuLab};
 use crate::lab::{Lab, LabError, Watch, local, pci};
+use crate::requirement::health;
 
 /// How long a check may take on the model, which waits for nothing.
 const MODEL_DEADLINE: Duration = Duration::from_secs(1);
@@ -86,26 +87,37 @@ impl Drop for ModelLane {
 /// as leave it alive.
 pub struct GuestLane {
     lab: QemuLab,
-    is_up: bool,
+    guest: Guest,
     parameters: Vec<Parameter>,
+}
+
+/// What can be said of the guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Guest {
+    /// There was none yet.
+    None,
+    /// It is as good as new.
+    Good,
+    /// It lost its device, or its kernel has complained, which it does about some things once only.
+    Spent,
 }
 
 impl GuestLane {
     /// A lane with the faults of this lab.
     pub fn new(lab: QemuLab) -> GuestLane {
-        GuestLane { lab, is_up: false, parameters: Vec::new() }
+        GuestLane { lab, guest: Guest::None, parameters: Vec::new() }
     }
 
     /// Has an open device with the fault, in the guest that runs or else in a new one.
     fn switch(&mut self, watch: &mut dyn Watch) -> Result<(), LabError> {
-        if self.is_up && self.lab.set_parameters(self.parameters.clone()).is_ok() {
+        if self.guest == Guest::Good && self.lab.set_parameters(self.parameters.clone()).is_ok() {
             return Ok(());
         }
-        match self.is_up {
-            true => self.lab.recover(watch)?,
-            false => self.lab.start(watch)?,
+        match self.guest {
+            Guest::None => self.lab.start(watch)?,
+            Guest::Good | Guest::Spent => self.lab.recover(watch)?,
         };
-        self.is_up = true;
+        self.guest = Guest::Good;
         self.lab.set_parameters(self.parameters.clone()).map(drop)
     }
 }
@@ -117,7 +129,13 @@ impl Lane for GuestLane {
     }
 
     fn run(&mut self, check: &str) -> Done {
-        self.lab.run(check)
+        let done = self.lab.run(check);
+        let is_health = |id: &str| [health::LOG.id, health::TAINT.id].contains(&id);
+        let complained = done.outcome.broken.iter().any(|broken| is_health(&broken.requirement));
+        if done.lost.is_some() || complained {
+            self.guest = Guest::Spent;
+        }
+        done
     }
 
     fn recover(&mut self, watch: &mut dyn Watch) -> Result<(), LabError> {

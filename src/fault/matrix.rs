@@ -97,6 +97,9 @@ fn line(tried: &Tried) -> String {
         for (requirement, check) in &finding.blamed {
             let _ = writeln!(text, "             blamed without cause: {requirement}, by {check}");
         }
+        for (check, words) in finding.said.iter().filter(|_| !finding.is_right()) {
+            let _ = writeln!(text, "             {check} said: {words}");
+        }
     }
     text
 }

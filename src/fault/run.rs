@@ -83,10 +83,10 @@ fn try_one<'a>(
 ) -> Result<Vec<(&'a Check, Outcome)>, String> {
     lane.enter(fault, watch).map_err(|error| error.to_string())?;
     let mut outcomes = Vec::new();
-    for check in checks {
+    for (left, check) in (0..checks.len()).rev().zip(checks) {
         let done = lane.run(check.name());
         outcomes.push((*check, done.outcome));
-        if done.lost.is_some() {
+        if done.lost.is_some() && left > 0 {
             lane.recover(watch).map_err(|error| error.to_string())?;
         }
     }
@@ -104,29 +104,51 @@ impl Watch for Forecast {
 /// Tells which fault is tried, and about how long the rest will take.
 pub struct Forecast {
     progress: Progress,
-    began: Instant,
-    done: usize,
+    began: Option<Instant>,
+    // How long each took, in seconds.
+    took: Vec<f64>,
     all: usize,
 }
 
 impl Forecast {
     /// A forecast for so many faults.
     pub fn new(all: usize) -> Forecast {
-        Forecast { progress: Progress::new(), began: Instant::now(), done: 0, all }
+        Forecast { progress: Progress::new(), began: None, took: Vec::new(), all }
     }
 
     fn begin(&mut self, fault: &Fault) {
-        let so_far = self.began.elapsed().as_secs_f64();
-        let left = match self.done {
-            0 => String::new(),
-            done => format!(", about {:.0} s left", so_far / done as f64 * (self.all - done) as f64),
-        };
-        self.done += 1;
-        self.progress.step(&format!("{} of {}: {}{left}", self.done, self.all, fault.id()));
+        let before = self.began.replace(Instant::now());
+        self.took.extend(before.map(|before| before.elapsed().as_secs_f64()));
+        let done = self.took.len();
+        let left = self.left().map(|seconds| format!(", about {seconds:.0} s left")).unwrap_or_default();
+        self.progress.step(&format!("{} of {}: {}{left}", done + 1, self.all, fault.id()));
+    }
+
+    /// How many seconds the rest may take. The slowest one waited for its guest, which is not needed again for each.
+    fn left(&self) -> Option<f64> {
+        let slowest = self.took.iter().copied().max_by(f64::total_cmp)?;
+        let others = self.took.len().checked_sub(1).filter(|others| *others > 0)?;
+        let mean = (self.took.iter().sum::<f64>() - slowest) / others as f64;
+        Some(mean * self.all.saturating_sub(self.took.len()) as f64)
     }
 
     /// Says what else is being done.
     pub fn progress(&self) -> &Progress {
         &self.progress
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_guest_does_not_spoil_the_forecast() {
+        let mut forecast = Forecast::new(12);
+        assert_eq!(forecast.left(), None);
+        forecast.took = vec![60.0];
+        assert_eq!(forecast.left(), None);
+        forecast.took = vec![60.0, 0.5];
+        assert_eq!(forecast.left(), Some(5.0));
     }
 }

@@ -1,0 +1,50 @@
+//! Faults of the bundled PCI target's driver and hardware, in a real guest: one of each kind.
+//!
+//! All of them are tried by `vfio-conform faults run`, which takes a quarter of an hour. Like the tests in `emulated.rs` these
+//! need the environment of the qemu lab; `./ci/test` runs them. `VFIO_CONFORM` names the program to test, which is
+//! otherwise the one that cargo has just built.
+
+use std::error::Error;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::Value;
+
+/// One of each kind, and what is special about it.
+const SELECTION: [(&str, &str); 13] = [
+    ("driver.one-arc-only", "the state machine"),
+    ("driver.reset-keeps-session", "reset"),
+    ("driver.old-file-survives", "sessions"),
+    ("driver.records-not-counted", "PRE_COPY, and a requirement that is advice"),
+    ("driver.temporary-end-waits", "a hang whose process can be killed"),
+    ("driver.last-page-not-saved", "STOP_COPY"),
+    ("driver.end-not-needed", "RESUMING"),
+    ("driver.refusal-keeps-the-lock", "a hang that only a reboot ends"),
+    ("driver.stopped-write-warns", "a WARN"),
+    ("driver.size-of-no-session", "an oops"),
+    ("device.worker-runs-while-stopped", "hardware that does not stop"),
+    ("device.dma-in-p2p", "hardware that does DMA when it may not"),
+    ("device.save-changes-scratch", "hardware that saves wrongly"),
+];
+
+#[test]
+#[ignore = "needs the environment of the qemu lab"]
+fn one_fault_of_each_kind_is_caught_and_nothing_else_accused() -> Result<(), Box<dyn Error>> {
+    let built = std::env::var_os("VFIO_CONFORM");
+    let built = built.map_or_else(|| env!("CARGO_BIN_EXE_vfio-conform").into(), PathBuf::from);
+    let folder = tempfile::tempdir()?;
+    let mut command = Command::new(built);
+    command.args(["faults", "run", "--out"]).arg(folder.path());
+    command.args(SELECTION.iter().flat_map(|(fault, _)| ["--only", fault]));
+    let output = command.output()?;
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    let results: Value = serde_json::from_slice(&fs::read(folder.path().join("faults.json"))?)?;
+    let tried: Vec<&str> =
+        results["faults"].as_array().into_iter().flatten().filter_map(|f| f["fault"].as_str()).collect();
+    for (fault, _) in SELECTION {
+        assert!(tried.contains(&fault), "{fault} was not tried:\n{said}");
+    }
+    Ok(())
+}

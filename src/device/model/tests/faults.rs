@@ -261,28 +261,28 @@ fn observe(fault: Fault, device: &mut ModelDevice) -> String {
         Fault::DmaInP2p => dma_in(device, RunningP2p),
         Fault::PreCopyIdles => dma_in(device, PreCopy),
         Fault::MovingDmaNotAwaited => {
-            let memory = begin_dma(device, Duration::ZERO);
+            // Enough for a while, on a busy machine too.
+            let memory = begin_dma(device, 4 << 20, Duration::ZERO);
             walk(device, &[Stop]);
+            // So much later that all of it has moved, if it goes on.
             let last_page = || memory.read(memory.bytes() - 4096, 4096);
             let at_entry = last_page();
-            thread::sleep(MOMENT * 10);
+            thread::sleep(MOMENT * 50);
             show(last_page() == at_entry)
         }
         Fault::PendingDmaDropped => {
-            let _memory = begin_dma(device, MOMENT);
+            let _memory = begin_dma(device, 1, MOMENT);
             walk(device, &[Stop, Running]);
             show(device.stimulate(Stimulus::FinishDma).is_ok())
         }
         Fault::InterruptsWhileStopped => {
             let event = interrupt_in(device, Stop);
-            thread::sleep(MOMENT * 4);
-            show(event.read().is_ok())
+            show(comes(&event))
         }
         Fault::PendingInterruptDropped => {
             let event = interrupt_in(device, Stop);
             walk(device, &[Running]);
-            thread::sleep(MOMENT * 4);
-            show(event.read().is_ok())
+            show(comes(&event))
         }
         Fault::StoppedDeviceDeaf => {
             walk(device, &[Stop]);
@@ -516,10 +516,9 @@ fn fail(device: &ModelDevice) {
 }
 
 /// Memory that the device begins to write after a while.
-fn begin_dma(device: &ModelDevice, after: Duration) -> DmaMemory {
+fn begin_dma(device: &ModelDevice, bytes: usize, after: Duration) -> DmaMemory {
     const IOVA: u64 = 0x10_0000;
-    // Enough for a while, on a busy machine too.
-    let memory = DmaMemory::new(1 << 19).unwrap();
+    let memory = DmaMemory::new(bytes).unwrap();
     device.map(IOVA, &memory).unwrap();
     let bytes = memory.bytes() as u64;
     device.stimulate(Stimulus::Dma { direction: DmaDirection::ToMemory, iova: IOVA, bytes, after }).unwrap();
@@ -528,7 +527,7 @@ fn begin_dma(device: &ModelDevice, after: Duration) -> DmaMemory {
 
 /// Whether a transfer that is pending when the state is entered moves there.
 fn dma_in(device: &ModelDevice, state: State) -> String {
-    let memory = begin_dma(device, MOMENT * 4);
+    let memory = begin_dma(device, 1, MOMENT * 4);
     let _session = enter(device, state);
     thread::sleep(MOMENT * 8);
     show(memory.read(0, 8) == [0; 8])
@@ -538,9 +537,21 @@ fn dma_in(device: &ModelDevice, state: State) -> String {
 fn interrupt_in(device: &ModelDevice, state: State) -> EventFd {
     let event = EventFd::from_flags(EfdFlags::EFD_NONBLOCK).unwrap();
     device.set_irqs(0, &[event.as_fd()]).unwrap();
-    device.stimulate(Stimulus::Interrupt { after: MOMENT }).unwrap();
+    device.stimulate(Stimulus::Interrupt { after: MOMENT * 4 }).unwrap();
     enter(device, state);
     event
+}
+
+/// Whether an event is signalled within the patience of a busy machine.
+fn comes(event: &EventFd) -> bool {
+    let began = Instant::now();
+    while began.elapsed() < PATIENCE {
+        if event.read().is_ok() {
+            return true;
+        }
+        thread::sleep(MOMENT / 15);
+    }
+    false
 }
 
 /// A log from here on, of so many pages.
@@ -571,7 +582,7 @@ fn starts_and_stops_of_logs(device: &ModelDevice) -> String {
         log_of(IOVA, 16),
     ]
     .map(start);
-    let _memory = begin_dma(device, Duration::ZERO);
+    let _memory = begin_dma(device, 1, Duration::ZERO);
     let twice = [(); 2].map(|()| device.dma_logging_start(&mut log_of(IOVA, 16)));
     let finished = device.stimulate(Stimulus::FinishDma);
     let stopped = (api(device).dma_logging_stop(), device.dma_logging_start(&mut log_of(IOVA, 16)));

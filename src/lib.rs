@@ -17,3 +17,4 @@ pub mod stimulus;
 #[path = "../suites/mod.rs"]
 pub mod suites;
 pub mod uapi;
+pub mod walk;

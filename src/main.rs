@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -12,18 +12,20 @@ use vfio_conform::device::{DeviceName, Via};
 use vfio_conform::fault::command::FaultsCommand;
 use vfio_conform::harness::executor::{self, ExecutorArguments};
 use vfio_conform::harness::keeper::ExecutorSpec;
-use vfio_conform::harness::supervisor::{self, RunFolder, RunOptions};
+use vfio_conform::harness::supervisor::{self, Length, RunFolder, RunOptions, Walk};
 use vfio_conform::harness::verdict::Exit;
-use vfio_conform::lab::guest;
 use vfio_conform::lab::local::LocalLab;
 use vfio_conform::lab::pci::SUBCOMMAND;
 use vfio_conform::lab::qemu::{QemuLab, QemuOptions};
+use vfio_conform::lab::{Lab, guest};
 use vfio_conform::probe::{Probe, ProbeArguments};
 use vfio_conform::report::console::terminal_width;
 use vfio_conform::requirement::Level;
 use vfio_conform::stimulus::profile::Profile;
+use vfio_conform::suites::walk;
 use vfio_conform::uapi::process::end_with_reader;
 use vfio_conform::uapi::state::Capabilities;
+use vfio_conform::walk::WalkList;
 use vfio_conform::{fsm, probe, report};
 
 /// Tells whether a VFIO variant driver keeps the Linux VFIO migration protocol (v2, with PRE_COPY).
@@ -42,6 +44,12 @@ enum Command {
     /// Boot a guest with an emulated device and run the checks on it.
     #[command(after_help = QEMU_EXAMPLES)]
     Qemu(QemuCommand),
+    /// Do random operations on a device, judge each, and shorten what fails.
+    #[command(after_help = WALK_EXAMPLES)]
+    Walk(WalkCommand),
+    /// Run the operations again that a walk has saved, or that somebody wrote down.
+    #[command(after_help = REPLAY_EXAMPLES)]
+    Replay(ReplayCommand),
     /// List the requirements and the checks; needs no device.
     #[command(after_help = LIST_EXAMPLES)]
     List(ListCommand),
@@ -86,7 +94,21 @@ Examples:
   vfio-conform qemu --target pci --caps stop_copy+p2p      our own PCI device, with one capability set
   vfio-conform qemu --kernel 6.12.107 -- reset::           one chapter on another kernel
   vfio-conform qemu --kernel ~/linux                       a kernel tree that you have built
+  vfio-conform qemu --target pci --walk --for 1m           a random walk
   vfio-conform qemu --kernel 7.3 --bare                    boot and power off: the floor of run times";
+
+const WALK_EXAMPLES: &str = "\
+Examples:
+  vfio-conform walk model                                  20,000 steps with a seed that is printed
+  vfio-conform walk model:fault=reset-keeps-session --seed 7
+  sudo vfio-conform walk 0000:65:00.1 --for 10m            ten minutes on a function
+  ./ci/emulated --target pci --walk --seed 7               in a guest, on the emulated device";
+
+const REPLAY_EXAMPLES: &str = "\
+Examples:
+  vfio-conform replay reports/out/latest/walk.txt          on the device that it failed on
+  sudo vfio-conform replay walk.txt 0000:65:00.1           on another one
+  ./ci/emulated --target pci --replay walk.txt             in a guest, on the emulated device";
 
 const LIST_EXAMPLES: &str = "\
 Examples:
@@ -146,6 +168,14 @@ struct QemuCommand {
     /// Boot and power off at once, and say how long it took
     #[arg(long)]
     bare: bool,
+    /// Do random operations instead of the checks
+    #[arg(long, conflicts_with = "bare")]
+    walk: bool,
+    #[command(flatten)]
+    steps: StepsOptions,
+    /// Run the operations of this file instead of the checks
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["bare", "walk"])]
+    replay: Option<PathBuf>,
     /// Run no checks but a probe of the bundled PCI target, and print what it saw as JSON
     #[arg(long, hide = true, value_enum)]
     probe: Option<Probe>,
@@ -167,6 +197,66 @@ struct Common {
     /// Options of libtest: filters, --exact, --skip, --list, --format pretty|terse|json (-- --help lists them)
     #[arg(last = true, value_name = "LIBTEST OPTIONS")]
     libtest: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct WalkCommand {
+    /// PCI address, mdev UUID, group number, vfioN, or model[:CAPABILITIES[,fault=NAME]]
+    device: DeviceName,
+    #[command(flatten)]
+    steps: StepsOptions,
+    #[command(flatten)]
+    opening: Opening,
+}
+
+#[derive(Debug, Args)]
+struct StepsOptions {
+    /// What the walk follows from [default: another one each time, which is printed]
+    #[arg(long, value_name = "NUMBER")]
+    seed: Option<u64>,
+    /// How many steps
+    #[arg(long, default_value_t = 20_000, value_name = "NUMBER")]
+    steps: u64,
+    /// For how long instead: 30s, 10m, 2h
+    #[arg(long = "for", value_name = "TIME", value_parser = span, conflicts_with = "steps")]
+    time: Option<Duration>,
+}
+
+impl StepsOptions {
+    fn walk(&self) -> Walk {
+        let length = self.time.map_or(Length::Steps(self.steps), Length::For);
+        let now = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        // Short enough to be typed.
+        let seed = self.seed.unwrap_or_else(|| u64::from(now().subsec_nanos()) / 1000);
+        Walk { seed, length }
+    }
+}
+
+#[derive(Debug, Args)]
+struct ReplayCommand {
+    /// The file
+    file: PathBuf,
+    /// The device [default: that on which it failed, as the file says]
+    device: Option<DeviceName>,
+    #[command(flatten)]
+    opening: Opening,
+}
+
+/// How a device of this host is opened for a walk.
+#[derive(Debug, Args)]
+struct Opening {
+    /// The way to open it [default: cdev where the host has it, else group]
+    #[arg(long)]
+    via: Option<Via>,
+    /// How to stimulate the device [default: the bundled profile that fits it]
+    #[arg(long, value_name = "FILE")]
+    profile: Option<PathBuf>,
+    /// Seconds that a thousand steps, or a replay, may take
+    #[arg(long, default_value_t = walk::DEADLINE.as_secs_f64(), value_parser = seconds)]
+    deadline: f64,
+    /// Folder of the reports [default: a new one in reports/out, which reports/out/latest points at]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -229,6 +319,19 @@ fn seconds(text: &str) -> Result<f64, String> {
     }
 }
 
+fn span(text: &str) -> Result<Duration, String> {
+    let wrong = || "it is no time like 30s, 10m or 2h".to_owned();
+    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(wrong)?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err(wrong()),
+    };
+    let number: u32 = number.parse().map_err(|_| wrong())?;
+    Ok(Duration::from_secs(u64::from(number) * seconds))
+}
+
 fn main() -> ExitCode {
     if std::process::id() == 1 {
         // The kernel of a guest started us as its init.
@@ -238,6 +341,8 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Run(command) => run(command),
         Command::Qemu(command) => qemu(command),
+        Command::Walk(command) => walk_locally(command),
+        Command::Replay(command) => replay_locally(command),
         Command::List(command) => list(command),
         Command::Explain(command) => explain(&command),
         Command::Fsm(command) => Ok(print_fsm(&command)),
@@ -292,10 +397,91 @@ fn run(command: RunCommand) -> Outcome {
     Ok(supervisor::run(&options, &folder, arguments, Box::new(lab))?)
 }
 
+fn walk_locally(command: WalkCommand) -> Outcome {
+    let walk = command.steps.walk();
+    let reproduce = format!("vfio-conform walk {} --seed {}", command.device, walk.seed);
+    let (options, folder, lab) = open_for_walk(&command.device, command.opening, reproduce)?;
+    Ok(supervisor::walk(&options, &folder, walk, lab)?)
+}
+
+fn replay_locally(command: ReplayCommand) -> Outcome {
+    let list = WalkList::read(&command.file)?;
+    let device = match (command.device, list.device) {
+        (Some(device), _) => device,
+        (None, Some(device)) => device.parse()?,
+        (None, None) => return Err("failed to replay: the file names no device\n    name one behind it".into()),
+    };
+    let reproduce = format!("vfio-conform replay {} {device}", command.file.display());
+    let (options, folder, lab) = open_for_walk(&device, command.opening, reproduce)?;
+    Ok(supervisor::replay(&options, &folder, list.operations, lab)?)
+}
+
+/// What a walk on a device of this host is run with.
+type Walking = (RunOptions, RunFolder, Box<dyn Lab>);
+
+fn open_for_walk(
+    device: &DeviceName,
+    opening: Opening,
+    reproduce: String,
+) -> Result<Walking, Box<dyn std::error::Error>> {
+    let options = RunOptions {
+        device: device.to_string(),
+        lab: "local",
+        target: None,
+        kernel: None,
+        strict: false,
+        durable: !matches!(device, DeviceName::Model(_)),
+        reproduce,
+    };
+    let folder = RunFolder::create(opening.out.as_deref())?;
+    let lab = LocalLab::new(
+        ExecutorSpec {
+            device: device.to_string(),
+            via: opening.via,
+            profile: opening.profile,
+            may_hang: false,
+            deadline: Duration::from_secs_f64(opening.deadline),
+            open_deadline: Duration::from_secs(60),
+        },
+        &folder.console(),
+    )?;
+    Ok((options, folder, Box::new(lab)))
+}
+
+/// A walk, or a replay of one, in a guest.
+fn walk_in_guest(command: QemuCommand) -> Outcome {
+    let QemuCommand { mut options, steps, replay, common, .. } = command;
+    let list = replay.as_deref().map(WalkList::read).transpose()?;
+    let walk = steps.walk();
+    options.deadline = options.deadline.max(walk::DEADLINE.as_secs_f64());
+    let words = match &replay {
+        Some(file) => format!("--replay {}", file.display()),
+        None => format!("--walk --seed {}", walk.seed),
+    };
+    let run = RunOptions {
+        device: options.device(),
+        lab: "qemu",
+        target: Some(options.target.to_string()),
+        kernel: Some(options.kernel.clone()),
+        strict: common.strict,
+        durable: false,
+        reproduce: options.reproduce().replace("-- --exact {check}", &words),
+    };
+    let folder = RunFolder::create(common.out.as_deref())?;
+    let lab = Box::new(QemuLab::new(options, folder.console()));
+    Ok(match list {
+        Some(list) => supervisor::replay(&run, &folder, list.operations, lab)?,
+        None => supervisor::walk(&run, &folder, walk, lab)?,
+    })
+}
+
 fn qemu(command: QemuCommand) -> Outcome {
     command.options.check()?;
     if command.bare {
         return bare(&command.options);
+    }
+    if command.walk || command.replay.is_some() {
+        return walk_in_guest(command);
     }
     if let Some(probe) = command.probe {
         println!("{}", vfio_conform::lab::qemu::probe(&command.options, probe, command.plain_read.as_deref())?);

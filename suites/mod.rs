@@ -11,6 +11,7 @@ mod reset;
 mod resume;
 mod session;
 mod stop_copy;
+pub mod walk;
 mod wear;
 
 use std::time::Duration;
@@ -40,6 +41,7 @@ pub fn all() -> Vec<Check> {
         concurrency::checks(),
         wear::checks(),
         health::checks(),
+        walk::checks(),
     ]
     .into_iter()
     .flatten()

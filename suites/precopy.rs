@@ -7,6 +7,7 @@ use crate::harness::bench::{
     tell_size,
 };
 use crate::harness::check::{Check, Interruption, Judgement, Skip};
+use crate::harness::measure::Sample;
 use crate::harness::session::Session;
 use crate::harness::stream::StreamEnd;
 use crate::requirement::Requirement;
@@ -320,6 +321,7 @@ fn promise(bench: &mut Bench, read: Read) -> Judgement {
     let drained = bench.drain(&session);
     let came = drained.bytes.len() as u64;
     require_temporary_end(&drained)?;
+    bench.measured(Sample::Precopy { estimated: promised, read: came });
     let asked = format!("read what PRECOPY_INFO promises, {}", read.name().replace('_', " "));
     let actual = format!("{came} bytes, then {}", drained.end);
     bench.judge(&PROMISE, came >= promised, &asked, format!("at least {promised} bytes"), &actual)?;

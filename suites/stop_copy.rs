@@ -2,6 +2,7 @@
 
 use crate::harness::bench::{Bench, Drained, Saved, Segmentation, tell_difference, tell_size};
 use crate::harness::check::{Check, Interruption, Judgement, Skip};
+use crate::harness::measure::Sample;
 use crate::harness::session::Session;
 use crate::harness::stream::StreamEnd;
 use crate::requirement::stop_copy::*;
@@ -223,6 +224,7 @@ fn size_estimate(bench: &mut Bench) -> Judgement {
     let Ok(begun) = begun else {
         return Err(Interruption::Blocked(figures));
     };
+    bench.measured(Sample::DataSize { estimated: begun, streamed: bytes });
     let kept = begun >= bytes / 2 && begun / 2 <= bytes;
     let expected = format!("between {} and {} bytes", bytes / 2, bytes * 2);
     bench.judge(&SIZE_ESTIMATE, kept, "GET MIG_DATA_SIZE in STOP_COPY, then read to the end", expected, &figures)?;

@@ -49,6 +49,11 @@ fn say(folder: &Path, arguments: &[&str]) -> Said {
     Said::by(command)
 }
 
+/// How many checks have this in their names.
+fn checks_of(part: &str) -> usize {
+    suites::all().iter().filter(|check| check.name().contains(part)).count()
+}
+
 fn folder() -> TempDir {
     TempDir::new().expect("a temporary folder")
 }
@@ -65,7 +70,7 @@ fn folder_with_run() -> (TempDir, Vec<u8>) {
 fn help_of_every_command() {
     let folder = folder();
     insta::assert_snapshot!("help", say(folder.path(), &["--help"]).whole());
-    for command in ["run", "qemu", "list", "explain", "fsm", "report"] {
+    for command in ["run", "qemu", "walk", "replay", "list", "explain", "fsm", "report"] {
         insta::assert_snapshot!(format!("help_{command}"), say(folder.path(), &[command, "--help"]).whole());
     }
 }
@@ -87,6 +92,9 @@ fn refusals_say_what_is_wrong_and_what_to_do() {
     write(&path.join("garbage"), b"no journal\n");
     write(&path.join("doubled"), &[&journal[..], &journal[..]].concat());
     fs::write(path.join("file"), "").expect("writable");
+    fs::write(path.join("walk_garbled"), "GET\nSET RUNING\n").expect("writable");
+    fs::write(path.join("walk_of_nothing"), "# nothing\n").expect("writable");
+    fs::write(path.join("walk_without_device"), "GET\n").expect("writable");
     let refused = [
         &["run", "modle"][..],
         &["run", "0000:ff:1f.7"],
@@ -103,6 +111,11 @@ fn refusals_say_what_is_wrong_and_what_to_do() {
         &["qemu", "--target", "mtty", "--devices", "2"],
         &["qemu", "--devices", "0"],
         &["fsm", "--caps", "p2p"],
+        &["walk", "model", "--for", "soon"],
+        &["replay", "nowhere"],
+        &["replay", "walk_garbled"],
+        &["replay", "walk_of_nothing"],
+        &["replay", "walk_without_device"],
         &["list", "--chapter", "sessions"],
         &["list", "nosuchword"],
         &["explain", "session.end.death"],
@@ -151,6 +164,42 @@ fn the_catalogue_answers_without_a_device() {
         text += &format!("$ vfio-conform {}\n{}\n", question.join(" "), said.out);
     }
     insta::assert_snapshot!(text);
+}
+
+#[test]
+fn a_walk_that_fails_is_shortened_and_can_be_had_again() {
+    let folder = folder();
+    let walk = |device: &str, out: &str| say(folder.path(), &["walk", device, "--seed", "7", "--out", out]);
+    let good = walk("model", "good");
+    assert_eq!(good.code, 0, "{}", good.whole());
+    assert!(good.error.contains("seed 7") && good.error.contains("20000 steps"), "{}", good.whole());
+
+    let bad = walk("model:fault=reset-keeps-session", "bad");
+    assert_eq!(bad.code, Exit::Findings as i32, "{}", bad.whole());
+    assert!(bad.out.contains("reset.ends_session") && bad.out.contains("replay bad/walk.txt"), "{}", bad.whole());
+    let list = fs::read_to_string(folder.path().join("bad/walk.txt")).expect("the walk was saved");
+    let operations: Vec<&str> = list.lines().filter(|line| !line.starts_with('#')).collect();
+    assert!(operations.len() <= 4 && operations.contains(&"RESET"), "{list}");
+
+    let again = say(folder.path(), &["replay", "bad/walk.txt", "--out", "again"]);
+    assert_eq!(again.code, Exit::Findings as i32, "{}", again.whole());
+    assert!(again.out.contains("reset.ends_session"), "{}", again.whole());
+    let elsewhere = say(folder.path(), &["replay", "bad/walk.txt", "model", "--out", "elsewhere"]);
+    assert_eq!(elsewhere.code, 0, "{}", elsewhere.whole());
+}
+
+#[test]
+fn a_walk_that_kills_is_shortened_too() {
+    let folder = folder();
+    for (fault, exit) in [("crash", "SET RESUMING"), ("blocked-arc-hangs", "SET PRE_COPY")] {
+        let device = format!("model:fault={fault}");
+        let said = say(folder.path(), &["walk", &device, "--seed", "7", "--deadline", "1", "--out", fault]);
+        assert_eq!(said.code, Exit::Unfinished as i32, "{}", said.whole());
+        let list = fs::read_to_string(folder.path().join(fault).join("walk.txt")).expect("the walk was saved");
+        let operations: Vec<&str> = list.lines().filter(|line| !line.starts_with('#')).collect();
+        let last = operations.last().expect("an operation");
+        assert!(operations.len() <= 2 && last.starts_with(exit), "{list}");
+    }
 }
 
 #[test]
@@ -224,13 +273,17 @@ fn a_filter_without_a_match_tests_nothing_and_says_so() {
 fn formats_are_those_of_libtest() {
     let folder = folder();
     let terse = say(folder.path(), &["run", "model", "--out", "terse", "--", "--format", "terse", "reset::from_"]);
-    assert!(terse.out.contains("\n........\n"), "{}", terse.whole());
+    let dots = ".".repeat(checks_of("reset::from_"));
+    assert!(terse.out.contains(&format!("\n{dots}\n")), "{}", terse.whole());
     assert!(terse.out.contains("verdict      conforms"), "{}", terse.whole());
 
     let json = say(folder.path(), &["run", "model", "--out", "json", "--", "--format", "json", "reset::from_"]);
     let events: Vec<serde_json::Value> =
         json.out.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect();
-    assert_eq!(events.iter().filter(|event| event["event"] == "ok" && event["type"] == "test").count(), 8);
+    assert_eq!(
+        events.iter().filter(|event| event["event"] == "ok" && event["type"] == "test").count(),
+        checks_of("reset::from_")
+    );
     assert!(json.error.contains("verdict      conforms"), "people read the other stream: {}", json.whole());
 }
 
@@ -313,7 +366,7 @@ fn a_reader_that_goes_away_ends_a_list_and_no_run() {
     assert_eq!(code, Some(0), "{error}");
     assert!(error.contains("the checks run on, and out will have the reports"), "{error}");
     let run = read(&folder.path().join("out"));
-    assert!(run.checks.len() == 8 && !run.cut_off, "{:?}", run.counts());
+    assert!(run.checks.len() == checks_of("reset::from_") && !run.cut_off, "{:?}", run.counts());
     assert!(run.checks.iter().all(|check| check.outcome.verdict == Verdict::Pass));
 }
 

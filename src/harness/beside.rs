@@ -60,6 +60,8 @@ impl Keepers {
         if others.is_empty() {
             return first.keeper.run(check);
         }
+        // What stands in the way is met again by the check, which says so.
+        others.iter_mut().for_each(|kept| drop(kept.keeper.ensure_executor()));
         let results: Vec<(&str, Done)> = thread::scope(|scope| {
             let others: Vec<_> =
                 others.iter_mut().map(|kept| (&*kept.device, scope.spawn(|| kept.keeper.run(check)))).collect();

@@ -71,7 +71,8 @@ pub fn serve(arguments: &ExecutorArguments) -> Result<(), WireError> {
             Ok(Request::End) | Err(WireError::Closed) => return Ok(()),
             Err(error) => return Err(error),
         };
-        let ran = run(&mut bench, checks.get(&name));
+        let on_demand = suites::walk::on_demand(&name);
+        let ran = run(&mut bench, checks.get(&name).or(on_demand.as_ref()));
         let done = Done { outcome: ran.outcome, lost: ran.lost };
         send(stdout(), &Reply::Done(Box::new(done)))?;
     }

@@ -138,10 +138,27 @@ impl Keeper {
         format!("/proc/{}/fd/{}", std::process::id(), self.record.as_raw_fd()).into()
     }
 
+    /// Has an executor again where the last one is gone. It goes away with the thread that starts it, so whoever runs
+    /// checks in a thread for each asks for this before.
+    ///
+    /// # Errors
+    /// Why the device could not be opened.
+    pub fn ensure_executor(&mut self) -> Result<(), String> {
+        if self.executor.is_none() {
+            self.executor = Some(self.spawn()?.0);
+        }
+        Ok(())
+    }
+
+    fn take_executor(&mut self) -> Result<Executor, String> {
+        self.ensure_executor()?;
+        self.executor.take().ok_or_else(|| "there is no executor".to_owned())
+    }
+
     /// Runs one check, whatever becomes of the executor.
     pub fn run(&mut self, check: &str) -> Done {
         let began = Instant::now();
-        let mut executor = match self.executor.take().map_or_else(|| self.spawn().map(|(executor, _)| executor), Ok) {
+        let mut executor = match self.take_executor() {
             Ok(executor) => executor,
             Err(why) => return Done::lost(Verdict::Blocked, format!("the device could not be opened again: {why}")),
         };

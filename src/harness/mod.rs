@@ -7,6 +7,7 @@ pub mod executor;
 pub mod journal;
 pub mod keeper;
 pub mod kernel_log;
+pub mod measure;
 pub mod outcome;
 pub mod record;
 pub mod session;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::measure::Sample;
 use super::verdict::Verdict;
 use crate::requirement::{Level, Requirement};
 use crate::uapi::state::State;
@@ -21,6 +22,9 @@ pub struct Outcome {
     pub broken: Vec<Broken>,
     /// What was seen on the way.
     pub evidence: Evidence,
+    /// What was measured on the way.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub samples: Vec<Sample>,
 }
 
 /// A requirement that a device broke, in words for someone who does not know the code.
@@ -85,6 +89,7 @@ impl Outcome {
             proven: Vec::new(),
             broken: Vec::new(),
             evidence: Evidence::default(),
+            samples: Vec::new(),
         }
     }
 

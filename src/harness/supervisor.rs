@@ -1,6 +1,8 @@
 //! The supervisor: the libtest-mimic program. It lists, filters and orders trials, and each trial is a request to the
 //! lab. It holds no device; what it holds is the journal.
 
+mod walk;
+
 use std::fs;
 use std::io::Write;
 use std::panic::{self, AssertUnwindSafe};
@@ -17,10 +19,11 @@ use crate::report;
 use crate::suites;
 
 use super::check::Check;
-use super::journal::{Event, FORMAT, Journal, PlannedCheck, RunStarted, Stage};
+use super::journal::{Event, FORMAT, Journal, LabReady, PlannedCheck, RunStarted, Stage};
 use super::outcome::Outcome;
 use super::verdict::{Exit, Verdict, judge_run};
 use super::wire::Done;
+pub use walk::{Length, Walk, replay, walk};
 
 /// What a run is asked to do.
 #[derive(Debug, Clone)]
@@ -305,13 +308,13 @@ impl Watch for Told<'_> {
 }
 
 impl Supervisor {
-    fn start(&mut self) -> Result<(), LabError> {
+    fn start(&mut self) -> Result<LabReady, LabError> {
         let mut told = Told { journal: &mut self.journal, broken: &mut self.broken, progress: Progress::new() };
         let ready = self.lab.start(&mut told);
         drop(told);
         let ready = ready?;
-        self.write(Event::LabReady(Box::new(ready)));
-        Ok(())
+        self.write(Event::LabReady(Box::new(ready.clone())));
+        Ok(ready)
     }
 
     fn run(&mut self, check: &str) -> Outcome {
@@ -321,6 +324,13 @@ impl Supervisor {
         }
         self.recover();
         self.write(Event::CheckStarted { check: check.to_owned() });
+        let outcome = self.attempt(check);
+        self.conclude(check, &outcome);
+        outcome
+    }
+
+    /// Has the lab run a check, if there still is one.
+    fn attempt(&mut self, check: &str) -> Outcome {
         let done = match &self.lost {
             Some(Lost::ForGood(why)) => {
                 let outcome = Outcome::without_judgement(Verdict::Blocked, why.clone());
@@ -331,10 +341,12 @@ impl Supervisor {
         if let Some(why) = done.lost {
             self.lost = Some(Lost::Recoverable(why));
         }
-        let outcome = done.outcome;
+        done.outcome
+    }
+
+    fn conclude(&mut self, check: &str, outcome: &Outcome) {
         self.verdicts.push(outcome.verdict);
         self.write(Event::CheckFinished { check: check.to_owned(), outcome: Box::new(outcome.clone()) });
-        outcome
     }
 
     /// Runs the checks that are left when nobody can be told of each any more.

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::block::{Block, STRONG, colour, paint};
 use super::finding::{self, Alike, LABELS};
+use super::measure::Figures;
 use super::run::{CheckRun, Run};
 use super::text::{WIDTH, clean, one_line, plural, span, wrap};
 use super::write::{JOURNAL, JSON, JUNIT};
@@ -107,6 +108,7 @@ fn summary(run: &Run, folder: &Path, width: usize) -> String {
     block.paragraphs("blocked", &reasons(run, Verdict::Blocked));
     block.paragraphs("skip", &reasons(run, Verdict::Skip));
     block.paragraphs("note", &notes(run));
+    block.rows("measured", &Figures::of(run).rows());
     block.paragraph("time", &time(run));
     block.lines("reports", &[folder.display().to_string()]);
     block.paragraph("", &format!("{JUNIT}, {JSON}, {JOURNAL}"));

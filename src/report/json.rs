@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::measure::Figures;
 use super::run::{CheckRun, Counts, Restart, Run, Timeline};
 use crate::device::Identity;
 use crate::harness::outcome::{Broken, Evidence};
@@ -59,6 +60,8 @@ pub struct Report<'a> {
     pub restarts: &'a [Restart],
     /// How many checks came to which verdict.
     pub counts: Counts,
+    /// What the device takes for what it does.
+    pub figures: Figures,
     /// Remarks about the journal itself.
     pub notes: &'a [String],
     /// Every planned check, in the planned order.
@@ -141,6 +144,7 @@ impl<'a> Report<'a> {
             timeline: &run.timeline,
             restarts: &run.restarts,
             counts: run.counts(),
+            figures: Figures::of(run),
             notes: &run.notes,
             checks: run.checks.iter().map(|check| Check::of(run, check)).collect(),
         }

@@ -13,6 +13,7 @@ mod evidence;
 mod finding;
 mod fold;
 mod journal_error;
+mod measure;
 mod run;
 pub(crate) mod text;
 mod write;
@@ -24,5 +25,6 @@ mod tests;
 
 pub use finding::finding_text;
 pub use journal_error::{Contradiction, JournalError, JournalFault};
+pub use measure::Figures;
 pub use run::{CheckRun, Counts, Restart, Run, Timeline};
 pub use write::{JOURNAL, JSON, JUNIT, ReportError, write_all};

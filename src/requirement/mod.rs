@@ -16,6 +16,7 @@ pub mod reset;
 pub mod resume;
 pub mod session;
 pub mod stop_copy;
+pub mod walk;
 pub mod wear;
 
 /// How much a requirement binds.
@@ -77,6 +78,7 @@ pub fn all() -> impl Iterator<Item = &'static Requirement> {
         concurrency::ALL,
         wear::ALL,
         health::ALL,
+        walk::ALL,
     ]
     .into_iter()
     .flatten()

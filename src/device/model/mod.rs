@@ -22,6 +22,7 @@ mod stream;
 mod tests;
 
 use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -210,11 +211,13 @@ fn require_memory_region(index: u32) -> Result<(), Errno> {
 struct Shared {
     machine: Mutex<Machine>,
     changed: Condvar,
+    /// How many wait for that. To wake nobody is a system call, which is most of what a call of the model takes.
+    waiting: AtomicUsize,
 }
 
 impl Shared {
     fn new(spec: ModelSpec) -> Shared {
-        Shared { machine: Mutex::new(Machine::new(spec)), changed: Condvar::new() }
+        Shared { machine: Mutex::new(Machine::new(spec)), changed: Condvar::new(), waiting: AtomicUsize::new(0) }
     }
 
     /// A check that panics in one thread must not hide what the device does in the others.
@@ -229,8 +232,15 @@ impl Shared {
         let result = action(&mut machine);
         self.wind_clock(&mut machine);
         drop(machine);
-        self.changed.notify_all();
+        self.wake();
         result
+    }
+
+    /// Whoever waits counts itself while it holds the machine, so it has seen the change or is counted here.
+    fn wake(&self) {
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            self.changed.notify_all();
+        }
     }
 
     /// Has somebody look at the time, as long as there is reason to and the device is there.
@@ -246,7 +256,7 @@ impl Shared {
                 machine.has_clock = machine.needs_clock();
                 let goes_on = machine.has_clock;
                 drop(machine);
-                shared.changed.notify_all();
+                shared.wake();
                 if !goes_on {
                     return;
                 }
@@ -260,16 +270,27 @@ impl Shared {
 
     fn finish_dma(&self) -> Result<(), StimulusError> {
         let waiting = |machine: &mut Machine| machine.dma_outcome().is_none();
-        let waited = self.changed.wait_timeout_while(self.lock(), DMA_LIMIT, waiting);
-        let (machine, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let machine = self.sleep_while(self.lock(), DMA_LIMIT, waiting);
         let outcome = machine.dma_outcome().unwrap_or_else(|| Err(format!("it is not over after {DMA_LIMIT:?}")));
         outcome.map_err(|why| StimulusError::Failed { what: Stimulus::FinishDma.to_string(), why })
     }
 
+    /// Sleeps as long as this is so, at most this long.
+    fn sleep_while<'a>(
+        &'a self,
+        machine: MutexGuard<'a, Machine>,
+        timeout: Duration,
+        condition: impl FnMut(&mut Machine) -> bool,
+    ) -> MutexGuard<'a, Machine> {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        let waited = self.changed.wait_timeout_while(machine, timeout, condition);
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
     /// Waits until something has come about, at most this long.
     fn wait_until(&self, timeout: Duration, arrived: impl Fn(&Machine) -> bool) {
-        let waited = self.changed.wait_timeout_while(self.lock(), timeout, |machine| !arrived(machine));
-        drop(waited.unwrap_or_else(PoisonError::into_inner));
+        drop(self.sleep_while(self.lock(), timeout, |machine| !arrived(machine)));
     }
 
     /// As the kernel does it: looks, sleeps until the driver wakes those who wait, looks again; and looks once more
@@ -300,8 +321,7 @@ impl Shared {
             Some(Fault::OneWaiterWoken) => machine.sessions.wakes() == seen || !machine.sessions.take_turn(),
             _ => machine.sessions.wakes() == seen,
         };
-        let waited = self.changed.wait_timeout_while(machine, timeout, sleeps_on);
-        drop(waited.unwrap_or_else(PoisonError::into_inner));
+        drop(self.sleep_while(machine, timeout, sleeps_on));
     }
 
     /// The place of the fault that has a gap between looking and sleeping.

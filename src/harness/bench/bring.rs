@@ -4,6 +4,7 @@ use super::Bench;
 use super::tell::{errno_name, tell_return, tell_size, tell_state};
 use crate::fsm::{Route, route};
 use crate::harness::check::{Interruption, Judgement, Skip};
+use crate::harness::measure::Sample;
 use crate::harness::session::Session;
 use crate::stimulus::Stimulus;
 use crate::uapi::state::State;
@@ -100,6 +101,7 @@ impl Bench {
     pub fn load(&mut self, session: &Session, stream: &[u8]) -> Judgement {
         let written = self.write_all(session, stream);
         if written == Ok(stream.len()) {
+            self.measure(|micros| Sample::Load { bytes: stream.len() as u64, micros });
             return Ok(());
         }
         let why = format!("the device could not be loaded: write answered {}", tell_size(&written));

@@ -14,6 +14,7 @@ mod stimuli;
 mod tell;
 mod transfer;
 mod waiting;
+mod walk;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,6 +27,7 @@ use crate::uapi::Errno;
 use crate::uapi::state::{Capabilities, State};
 
 use super::check::{Check, Interruption, Judgement, Needs, Skip};
+use super::measure::Sample;
 use super::outcome::{Broken, Evidence, ObservedPath, Outcome};
 use super::record::Recorder;
 use super::session::{Direction, Session};
@@ -40,6 +42,7 @@ pub use stimuli::{DmaArea, Interrupts};
 pub use tell::{errno_name, names_of, tell_readiness, tell_return, tell_size, tell_state, tell_transition};
 pub use transfer::{Saved, Segmentation, tell_difference};
 pub use waiting::{Raced, Wait, WaitEnd, Waited};
+pub use walk::{Detail, Walked};
 
 /// How long the repetitions of one check may take.
 const REPETITION_LIMIT: Duration = Duration::from_millis(1500);
@@ -56,6 +59,7 @@ pub struct Bench {
     broken: Vec<Broken>,
     paths: Vec<ObservedPath>,
     notes: Vec<String>,
+    samples: Vec<Sample>,
     saved: Option<Arc<Saved>>,
     stirred: Stirred,
     /// How many areas were mapped for DMA.
@@ -125,6 +129,7 @@ impl Bench {
             broken: Vec::new(),
             paths: Vec::new(),
             notes: Vec::new(),
+            samples: Vec::new(),
             saved: None,
             stirred: Stirred::default(),
             areas: 0,
@@ -189,6 +194,7 @@ impl Bench {
         self.broken.clear();
         self.paths.clear();
         self.notes.clear();
+        self.samples.clear();
     }
 
     fn applies(&self, check: &Check) -> Judgement {
@@ -231,6 +237,7 @@ impl Bench {
                 kernel_log: Vec::new(),
                 notes: std::mem::take(&mut self.notes),
             },
+            samples: std::mem::take(&mut self.samples),
         }
     }
 

@@ -9,6 +9,7 @@ use super::{Bench, Migration, Requested};
 use crate::device::Footprint;
 use crate::device::migration::StateAnswer;
 use crate::fsm::route;
+use crate::harness::measure::Sample;
 use crate::harness::outcome::ObservedPath;
 use crate::harness::session::Session;
 use crate::harness::stream::{Moved, StreamEnd, drain_into};
@@ -51,6 +52,12 @@ impl Bench {
         self.drain_trace();
         let device = self.device.as_ref();
         let answer = self.recorder.operation(format!("SET {}", name_of(to)), || device.set_state(to), tell_transition);
+        if let (Ok(transition), Some(state)) = (&answer, State::from_number(to))
+            && transition.returned == 0
+            && route.is_direct()
+        {
+            self.measure(|micros| Sample::Arc { from, to: state, micros });
+        }
         Requested { asked: format!("SET {} in {from}", name_of(to)), route, answer }
     }
 
@@ -239,7 +246,7 @@ impl Bench {
     pub fn drain(&mut self, session: &Session) -> Drained {
         let stream = session.stream();
         let what = format!("read data_fd {} to its end", stream.number());
-        self.recorder.operation(
+        let drained = self.recorder.operation(
             what,
             || {
                 let mut bytes = Vec::new();
@@ -250,7 +257,11 @@ impl Bench {
                 }
             },
             |drained| format!("{} bytes, then {}", drained.bytes.len(), drained.end),
-        )
+        );
+        if drained.end == StreamEnd::Permanent && !drained.bytes.is_empty() {
+            self.measure(|micros| Sample::Save { bytes: drained.bytes.len() as u64, micros });
+        }
+        drained
     }
 
     /// Writes all bytes to a session, in as few calls as the device takes.
@@ -312,6 +323,16 @@ impl Bench {
     pub fn close(&mut self, session: Session) {
         let what = format!("close data_fd {}", session.stream().number());
         self.recorder.operation(what, || drop(session), |()| "ok".to_owned());
+    }
+
+    /// Keeps how long the last operation took.
+    pub(super) fn measure(&mut self, sample: impl FnOnce(f64) -> Sample) {
+        self.samples.extend(self.recorder.last_micros().map(sample));
+    }
+
+    /// Keeps a figure for the report.
+    pub fn measured(&mut self, sample: Sample) {
+        self.samples.push(sample);
     }
 
     /// Leaves a remark in the outcome, once.

@@ -1,0 +1,94 @@
+//! Random walks on the device of the bench.
+
+use super::{Bench, KernelVersion};
+use crate::harness::check::{Interruption, Judgement};
+use crate::uapi::state::{State, name_of};
+use crate::walk::{Operation, Step, Violation, World};
+
+/// Before this kernel the VFIO core itself spins for ever on a forbidden arc. Some stable kernels have the fix.
+const BLOCKED_ARCS_RETURN: KernelVersion = KernelVersion { major: 7, minor: 2 };
+
+/// What came of a walk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Walked {
+    /// How many steps were taken, the last one included.
+    pub steps: usize,
+    /// What the last step broke, if it did.
+    pub violation: Option<Violation>,
+}
+
+/// What came of a step, in words.
+fn tell(operation: Operation, step: &Step) -> String {
+    match (&step.violation, &step.look) {
+        (Some(violation), _) => violation.actual.clone(),
+        (None, Some(Ok(answer))) if operation != Operation::Get => {
+            format!("{}; then {}", step.answer, name_of(answer.device_state))
+        }
+        _ => step.answer.to_string(),
+    }
+}
+
+/// How much of a walk is written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// What each step was, for whoever finds us dead.
+    Begun,
+    /// What each step was and what came of it, with its time.
+    Everything,
+}
+
+impl Bench {
+    /// Does these operations, one after the other, beginning with a device that was just reset. It ends where one of
+    /// them broke something.
+    ///
+    /// # Errors
+    /// That the device could not be brought to where walks begin.
+    pub fn walk(&mut self, operations: &[Operation], detail: Detail) -> Judgement<Walked> {
+        let good = match operations.iter().any(|operation| operation.needs_stream()) {
+            // A device that cannot be saved is for others to judge, and there is enough to do without a stream.
+            true => self.saved_stream().unwrap_or_default(),
+            false => Vec::new(),
+        };
+        self.start_afresh()?;
+        let may_ask_blocked = self.kernel() >= BLOCKED_ARCS_RETURN;
+        let capabilities = self.capabilities();
+        let mut world = World::new(self.device.as_mut(), capabilities, may_ask_blocked, &good);
+        for (index, operation) in operations.iter().enumerate() {
+            let step = match detail {
+                Detail::Begun => {
+                    self.recorder.begun(operation);
+                    world.step(*operation)
+                }
+                Detail::Everything => self.recorder.operation(
+                    operation.to_string(),
+                    || world.step(*operation),
+                    |step| tell(*operation, step),
+                ),
+            };
+            if let Some(violation) = step.violation {
+                return Ok(Walked { steps: index + 1, violation: Some(*violation) });
+            }
+        }
+        Ok(Walked { steps: operations.len(), violation: None })
+    }
+
+    /// Leaves out of the record what was done so far.
+    pub fn forget_operations(&mut self) {
+        self.recorder.take();
+    }
+
+    /// Open again and reset, so that nothing of before matters, the opt-in to PRECOPY_INFOv2 included.
+    fn start_afresh(&mut self) -> Judgement {
+        let reopened = self.device.reopen();
+        let reset = self.device.reset();
+        let answer = self.device.state();
+        if matches!(answer, Ok(answer) if answer.device_state == State::Running.number()) {
+            return Ok(());
+        }
+        Err(Interruption::Blocked(format!(
+            "the device could not be brought to RUNNING, where walks begin: opening it again {}, then reset answered {}",
+            reopened.map_or_else(|error| error.to_string(), |()| "worked".to_owned()),
+            super::tell_return(&reset),
+        )))
+    }
+}

@@ -1,0 +1,200 @@
+//! Long random walks, and walks that were saved: one planned check that the lab runs in many portions.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use libtest_mimic::Arguments;
+
+use super::{Lost, RunError, RunFolder, RunOptions, Supervisor, begin, say, summarize};
+use crate::harness::journal::{Event, PlannedCheck};
+use crate::harness::outcome::Outcome;
+use crate::harness::verdict::{Exit, Verdict};
+use crate::lab::Lab;
+use crate::report;
+use crate::requirement::walk::ALLOWED;
+use crate::suites::walk::Order;
+use crate::uapi::state::Capabilities;
+use crate::walk::{Operation, SEGMENT, Tried, WalkList, plan, shorten};
+
+/// The file in a run's folder that a walk which failed is saved to.
+const LIST: &str = "walk.txt";
+/// How long a walk that ends in a hang or a crash is shortened, restarts included.
+const BOUND: Duration = Duration::from_secs(120);
+/// How often people are told how far it is.
+const TELL: Duration = Duration::from_secs(10);
+
+/// A walk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Walk {
+    /// What it follows from.
+    pub seed: u64,
+    /// How long it is.
+    pub length: Length,
+}
+
+/// How long a walk is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Length {
+    /// So many steps.
+    Steps(u64),
+    /// As many as there are in this time.
+    For(Duration),
+}
+
+impl Length {
+    /// How many steps the next segment has; `None` if the walk is over.
+    fn next(self, taken: u64, began: Instant) -> Option<usize> {
+        match self {
+            Length::Steps(steps) if taken < steps => Some(SEGMENT.min((steps - taken) as usize)),
+            Length::For(time) if began.elapsed() < time => Some(SEGMENT),
+            Length::Steps(_) | Length::For(_) => None,
+        }
+    }
+}
+
+/// Walks until something is found or the walk is over, and makes the reports.
+///
+/// # Errors
+/// Why the run could not begin, or its reports not be made.
+pub fn walk(options: &RunOptions, folder: &RunFolder, walk: Walk, lab: Box<dyn Lab>) -> Result<Exit, RunError> {
+    say(&format!("a random walk with seed {}", walk.seed));
+    run_one(options, folder, &format!("walk::seed_{}", walk.seed), lab, |supervisor, capabilities| {
+        let mut walker = Walker { supervisor, capabilities, seed: walk.seed, folder, device: &options.device };
+        walker.go(walk.length)
+    })
+}
+
+/// Runs a list of operations once, and makes the reports.
+///
+/// # Errors
+/// Why the run could not begin, or its reports not be made.
+pub fn replay(
+    options: &RunOptions,
+    folder: &RunFolder,
+    operations: Vec<Operation>,
+    lab: Box<dyn Lab>,
+) -> Result<Exit, RunError> {
+    run_one(options, folder, "walk::replay", lab, |supervisor, _| {
+        supervisor.attempt(&Order::Replay(operations).to_string())
+    })
+}
+
+/// A run with one planned check that is not one of the suites'.
+fn run_one(
+    options: &RunOptions,
+    folder: &RunFolder,
+    name: &str,
+    lab: Box<dyn Lab>,
+    go: impl FnOnce(&mut Supervisor, Option<Capabilities>) -> Outcome,
+) -> Result<Exit, RunError> {
+    let planned = [PlannedCheck { name: name.to_owned(), requirements: vec![ALLOWED.id.to_owned()] }];
+    let journal = begin(options, folder, &planned)?;
+    let mut supervisor = Supervisor { lab, journal, lost: None, verdicts: Vec::new(), broken: None };
+    let ready = supervisor.start()?;
+    supervisor.write(Event::CheckStarted { check: name.to_owned() });
+    let outcome = go(&mut supervisor, ready.capabilities);
+    supervisor.conclude(name, &outcome);
+    let exit = supervisor.finish(options.strict);
+    if let Some(error) = supervisor.broken.take() {
+        return Err(RunError::Folder { path: folder.journal(), why: error });
+    }
+    let run = report::write_all(folder.path())?;
+    summarize(&run, folder, &Arguments::default());
+    Ok(exit)
+}
+
+struct Walker<'a> {
+    supervisor: &'a mut Supervisor,
+    capabilities: Option<Capabilities>,
+    seed: u64,
+    folder: &'a RunFolder,
+    device: &'a str,
+}
+
+impl Walker<'_> {
+    fn go(&mut self, length: Length) -> Outcome {
+        let began = Instant::now();
+        let (mut taken, mut segment, mut told) = (0, 0, Instant::now());
+        while let Some(steps) = length.next(taken, began) {
+            let order = Order::Segment { seed: self.seed, segment, steps };
+            let outcome = self.supervisor.attempt(&order.to_string());
+            match outcome.verdict {
+                Verdict::Pass => {}
+                Verdict::Hang | Verdict::Crash => return self.shorten(outcome, segment, steps),
+                Verdict::Fail | Verdict::Warn => return self.save(outcome, None),
+                Verdict::Skip | Verdict::Blocked => return outcome,
+            }
+            taken += steps as u64;
+            segment += 1;
+            if told.elapsed() > TELL {
+                told = Instant::now();
+                say(&format!("{taken} steps in {:.0} s, nothing found", began.elapsed().as_secs_f64()));
+            }
+        }
+        let seconds = began.elapsed().as_secs_f64();
+        let mut outcome = Outcome::without_judgement(Verdict::Pass, "");
+        outcome.seconds = seconds;
+        outcome.proven.push(ALLOWED.id.to_owned());
+        let speed = taken as f64 / seconds;
+        let note =
+            format!("{taken} steps with seed {} in {seconds:.2} s ({speed:.0} a second), nothing found", self.seed);
+        say(&note);
+        outcome.evidence.notes.push(note);
+        outcome
+    }
+
+    /// Shortens a walk that killed what walked. What it was doing is known from the seed, and how far it came from the
+    /// record, unless that died too.
+    fn shorten(&mut self, outcome: Outcome, segment: u64, steps: usize) -> Outcome {
+        let Some(capabilities) = self.capabilities else {
+            return outcome;
+        };
+        say(&format!("{}: {}; shortening the walk", outcome.verdict, outcome.message));
+        let mut operations = plan(capabilities, self.seed, segment);
+        let begun = outcome.evidence.operations.len();
+        operations.truncate(if begun == 0 { steps } else { begun.min(steps) });
+        let (whole, end) = (operations.len(), Instant::now() + BOUND);
+        let shortened = shorten(operations, |operations| self.try_once(operations, outcome.verdict, end));
+        self.supervisor.recover();
+        let mut found = shortened.finding.unwrap_or(outcome);
+        let notes = &mut found.evidence.notes;
+        notes.push(format!("found by a random walk, seed {}, segment {segment}", self.seed));
+        let left = shortened.operations.len();
+        notes.push(format!("{left} of its {whole} steps matter ({} tries)", shortened.tries));
+        if !shortened.fails_always {
+            notes.push("it does not fail each time".to_owned());
+        }
+        self.save(found, Some(shortened.operations))
+    }
+
+    fn try_once(&mut self, operations: &[Operation], verdict: Verdict, end: Instant) -> Tried<Outcome> {
+        self.supervisor.recover();
+        if Instant::now() >= end || matches!(self.supervisor.lost, Some(Lost::ForGood(_))) {
+            return Tried::NotTried;
+        }
+        let outcome = self.supervisor.attempt(&Order::Replay(operations.to_vec()).to_string());
+        match outcome.verdict == verdict {
+            true => Tried::Fails { step: operations.len() - 1, finding: outcome },
+            false => Tried::Passes,
+        }
+    }
+
+    /// Saves the operations that matter, which are those of the evidence unless they are given.
+    fn save(&mut self, mut outcome: Outcome, operations: Option<Vec<Operation>>) -> Outcome {
+        let recorded = outcome.evidence.operations.iter().filter_map(|operation| operation.what.parse().ok());
+        let operations = operations.unwrap_or_else(|| recorded.collect());
+        let mut remarks = vec![format!("{}: {}", outcome.verdict, outcome.message)];
+        remarks.extend(outcome.broken.iter().map(|broken| format!("breaks {}", broken.requirement)));
+        remarks.extend(outcome.evidence.notes.iter().cloned());
+        remarks.push("vfio-conform replay FILE [DEVICE] runs it again".to_owned());
+        let list = WalkList { device: Some(self.device.to_owned()), remarks, operations };
+        let path: PathBuf = self.folder.path().join(LIST);
+        let note = match fs::write(&path, list.to_string()) {
+            Ok(()) => format!("saved as {0}; `vfio-conform replay {0}` runs it again", path.display()),
+            Err(error) => format!("failed to save the walk as {}: {error}", path.display()),
+        };
+        outcome.evidence.notes.push(note);
+        outcome
+    }
+}

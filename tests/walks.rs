@@ -1,0 +1,147 @@
+//! Random walks prove themselves on the model: nothing on a device that conforms, and the faults that a walk can meet,
+//! each found as what it is and brought down to a few steps.
+//!
+//! ```text
+//! cargo test --release --test walks -- --nocapture      a million steps on each capability set, with their speed
+//! ```
+
+mod in_process;
+
+use std::time::Instant;
+
+use vfio_conform::device::model::{Fault, ModelSpec};
+use vfio_conform::harness::bench::{Bench, Detail};
+use vfio_conform::uapi::state::Capabilities;
+use vfio_conform::walk::{Operation, Shortened, Tried, Violation, plan, shorten};
+
+/// A million steps in a release build, fewer where each costs ten times as much.
+const SEGMENTS: u64 = if cfg!(debug_assertions) { 20 } else { 1000 };
+/// Within so many thousand steps each of the faults is to be found.
+const SEGMENTS_TO_A_FAULT: u64 = 4;
+/// More steps than that are no explanation.
+const FEW: usize = 6;
+
+/// The faults that a walk can see, and how the requirements may be called that it accuses.
+const SEEN: [(Fault, &[&str]); 52] = [
+    (Fault::ArgszUnchecked, &["discover.header.argsz_small"]),
+    (Fault::RefusedCallActs, &["discover.refusal.changes_nothing"]),
+    (Fault::DataSizePositiveReturn, &["discover.success.zero"]),
+    (Fault::UnknownFlagsAccepted, &["discover.header.unknown_flags"]),
+    (Fault::WrongDirectionAccepted, &["discover.header.wrong_direction"]),
+    (Fault::GetAndSetAccepted, &["discover.header.get_and_set", "discover.header.wrong_direction"]),
+    (Fault::UnknownFeatureAccepted, &["discover.feature.unknown"]),
+    (Fault::ProbeActs, &["discover.probe.changes_nothing"]),
+    (Fault::EfaultIgnored, &["session.fd.not_handed_over", "discover.memory.efault"]),
+    (Fault::DataSizeNeedsSession, &["stop_copy."]),
+    (Fault::DataSizeAbsurd, &["stop_copy."]),
+    (Fault::ErrorIsATarget, &["fsm.refuse.error_as_target"]),
+    (Fault::UnadvertisedAccepted, &["fsm.refuse.not_advertised"]),
+    (Fault::OutOfRangeAccepted, &["fsm.refuse.out_of_range"]),
+    (Fault::BlockedArcAllowed, &["fsm.refuse.blocked_arc"]),
+    (Fault::ArcStopsShort, &["fsm.combination.ends_there"]),
+    (Fault::StateUnchangedBySuccess, &["fsm.combination.ends_there", "fsm.arc.ends_there"]),
+    (Fault::GetChangesState, &["fsm.get.only_looks"]),
+    (Fault::StateDrifts, &["fsm.get.only_looks", "fsm.state.steady"]),
+    (Fault::RefusalMovesToError, &["fsm.refuse.keeps_state"]),
+    (Fault::ErrorLeavesBySet, &["fsm.refuse.from_error"]),
+    (Fault::PositiveReturn, &["fsm.combination.ends_there", "fsm.arc.ends_there", "fsm.same_state.no_effect"]),
+    (Fault::GetReturnsFd, &["fsm.get.only_looks"]),
+    (Fault::NoFdOnPreCopy, &["session.fd.comes"]),
+    (Fault::NoFdOnResuming, &["session.fd.comes"]),
+    (Fault::FdInsideSavingGroup, &["session.fd.absent"]),
+    (Fault::FdOnSameState, &["fsm.same_state.no_effect"]),
+    (Fault::OldFdSurvives, &["session.end.", "reset.ends_session"]),
+    (Fault::OldFdAnswersEof, &["session.end.", "reset.ends_session"]),
+    (Fault::SessionDiesInsideSavingGroup, &["session.saving_group.same"]),
+    (Fault::SameStateEndsSession, &["fsm.same_state.no_effect"]),
+    (Fault::RefusalEndsSession, &["fsm.refuse.keeps_session"]),
+    (Fault::NewSessionDiesOfOldFd, &["session.new.works"]),
+    (Fault::EarlyCloseFails, &["session.close.early"]),
+    (Fault::EndOfPreCopyReadsZero, &["precopy."]),
+    (Fault::PrecopyInfoRefusedInP2p, &["precopy."]),
+    (Fault::PrecopyInfoInStopCopy, &["precopy."]),
+    (Fault::PrecopyInfoArgszUnchecked, &["precopy."]),
+    (Fault::PrecopyInfoPositiveReturn, &["precopy."]),
+    (Fault::InitialBytesZero, &["precopy."]),
+    (Fault::InitialBytesGrow, &["precopy."]),
+    (Fault::PromisedDataIsMissing, &["precopy."]),
+    (Fault::EndOfStopCopyIsEnomsg, &["stop_copy."]),
+    (Fault::UnreadableAtEndOfStopCopy, &["stop_copy."]),
+    (Fault::SplitWritesRefused, &["resume."]),
+    (Fault::TruncatedStreamAccepted, &["resume."]),
+    (Fault::ResetKeepsState, &["reset.leads_to_running"]),
+    (Fault::ResetKeepsSession, &["reset.ends_session"]),
+    (Fault::ResetKeepsError, &["reset.leads_to_running"]),
+    (Fault::ResetInStopDooms, &["reset.works_afterwards"]),
+    (Fault::ReopenKeepsState, &["fsm.open.running"]),
+    (Fault::ReopenKeepsSession, &["session.end.device_closed"]),
+];
+
+/// Walks until something is found, segment by segment. Returns the operations of the last segment and what they broke.
+fn walk(bench: &mut Bench, seed: u64, segments: u64) -> Option<(Vec<Operation>, Violation)> {
+    for segment in 0..segments {
+        let mut operations = plan(bench.capabilities(), seed, segment);
+        let walked = bench.walk(&operations, Detail::Begun).expect("the model begins in RUNNING");
+        if let Some(violation) = walked.violation {
+            operations.truncate(walked.steps);
+            return Some((operations, violation));
+        }
+    }
+    None
+}
+
+fn shortest(bench: &mut Bench, operations: Vec<Operation>, violation: &Violation) -> Shortened<Violation> {
+    shorten(operations, |operations| {
+        let Ok(walked) = bench.walk(operations, Detail::Begun) else {
+            return Tried::Passes;
+        };
+        match walked.violation.filter(|found| found.symptom == violation.symptom) {
+            Some(finding) => Tried::Fails { step: walked.steps - 1, finding },
+            None => Tried::Passes,
+        }
+    })
+}
+
+fn words(operations: &[Operation]) -> String {
+    let words: Vec<String> = operations.iter().map(ToString::to_string).collect();
+    words.join("; ")
+}
+
+#[test]
+fn a_device_that_conforms_is_never_accused() {
+    for set in Capabilities::ALL {
+        let mut bench = in_process::bench(ModelSpec::conforming(set));
+        let began = Instant::now();
+        let found = walk(&mut bench, 1, SEGMENTS);
+        let seconds = began.elapsed().as_secs_f64();
+        if let Some((operations, violation)) = found {
+            let shortened = shortest(&mut bench, operations, &violation);
+            panic!("{set}: {violation:#?}\n{}", words(&shortened.operations));
+        }
+        let steps = SEGMENTS as f64 * 1000.0;
+        println!("{set}: {steps} steps in {seconds:.2} s, {:.0} a second", steps / seconds);
+    }
+}
+
+#[test]
+fn faults_are_found_as_what_they_are_and_explained_in_a_few_steps() {
+    let mut wrong = String::new();
+    for (fault, requirements) in SEEN {
+        let mut bench = in_process::bench(ModelSpec::faulty(fault));
+        let Some((operations, violation)) = walk(&mut bench, 1, SEGMENTS_TO_A_FAULT) else {
+            wrong += &format!("{} was not found\n", fault.name());
+            continue;
+        };
+        let steps = operations.len();
+        let shortened = shortest(&mut bench, operations, &violation);
+        let found = shortened.finding.unwrap_or(violation);
+        let id = found.requirement.id;
+        let told = format!("{} at step {steps}: {id}: {}\n", fault.name(), words(&shortened.operations));
+        print!("{told}");
+        let is_named_rightly = requirements.iter().any(|name| id.starts_with(name));
+        if !is_named_rightly || shortened.operations.len() > FEW || !shortened.fails_always {
+            wrong += &told;
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}

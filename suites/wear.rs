@@ -8,7 +8,7 @@ use crate::requirement::Requirement;
 use crate::requirement::wear::*;
 use crate::uapi::state::State;
 
-use super::{lower, stream_for};
+use super::{lower, set_unanswerable, stream_for};
 
 /// Others on the machine take and give too, so growth counts only if it is there in so many batches in a row.
 const BATCHES: usize = 3;
@@ -32,6 +32,7 @@ pub(super) fn checks() -> Vec<Check> {
         Check::new("wear::reset_in_a_session", &[&DESCRIPTORS, &MODULE], |bench| {
             ended_from_outside(bench, "a reset", reset)
         }),
+        Check::new("wear::lost_data_fds", &[&DESCRIPTORS, &MODULE], lost_data_fds),
     ]);
     checks
 }
@@ -125,6 +126,24 @@ fn reopen(bench: &mut Bench) -> Judgement {
 
 fn reset(bench: &mut Bench) -> Judgement {
     bench.reset().map(drop).map_err(|errno| Interruption::Blocked(format!("RESET answered {}", errno_name(errno))))
+}
+
+/// Sessions whose data_fd nobody got, so nobody can close it.
+fn lost_data_fds(bench: &mut Bench) -> Judgement {
+    lose_data_fd(bench)?;
+    let descriptors = bench.open_descriptors()?;
+    let batches = batches(bench, |bench| (0..SESSIONS).try_for_each(|_| lose_data_fd(bench)))?;
+    let asked = format!("{SESSIONS} sessions in STOP_COPY whose data_fd could not be handed over");
+    no_descriptor_is_left(bench, &asked, descriptors)?;
+    no_reference_is_left(bench, &asked, &batches, SESSIONS)
+}
+
+fn lose_data_fd(bench: &mut Bench) -> Judgement {
+    let (asked, answer) = set_unanswerable(bench, State::StopCopy);
+    if answer.is_ok() {
+        return Err(Interruption::Blocked(format!("{asked}: it did not fail")));
+    }
+    bench.bring_back()
 }
 
 fn no_descriptor_is_left(bench: &mut Bench, asked: &str, had: usize) -> Judgement {

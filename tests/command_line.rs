@@ -223,14 +223,14 @@ fn a_filter_without_a_match_tests_nothing_and_says_so() {
 #[test]
 fn formats_are_those_of_libtest() {
     let folder = folder();
-    let terse = say(folder.path(), &["run", "model", "--out", "terse", "--", "--format", "terse", "reset::"]);
-    assert!(terse.out.contains("\n..........\n"), "{}", terse.whole());
+    let terse = say(folder.path(), &["run", "model", "--out", "terse", "--", "--format", "terse", "reset::from_"]);
+    assert!(terse.out.contains("\n........\n"), "{}", terse.whole());
     assert!(terse.out.contains("verdict      conforms"), "{}", terse.whole());
 
-    let json = say(folder.path(), &["run", "model", "--out", "json", "--", "--format", "json", "reset::"]);
+    let json = say(folder.path(), &["run", "model", "--out", "json", "--", "--format", "json", "reset::from_"]);
     let events: Vec<serde_json::Value> =
         json.out.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect();
-    assert_eq!(events.iter().filter(|event| event["event"] == "ok" && event["type"] == "test").count(), 10);
+    assert_eq!(events.iter().filter(|event| event["event"] == "ok" && event["type"] == "test").count(), 8);
     assert!(json.error.contains("verdict      conforms"), "people read the other stream: {}", json.whole());
 }
 
@@ -309,11 +309,11 @@ fn a_reader_that_goes_away_ends_a_list_and_no_run() {
     };
     assert_eq!(close_at_once(&["fsm"]), (None, String::new()));
     assert_eq!(close_at_once(&["run", "model", "--", "--list"]), (None, String::new()));
-    let (code, error) = close_at_once(&["run", "model", "--out", "out", "--", "reset::"]);
+    let (code, error) = close_at_once(&["run", "model", "--out", "out", "--", "reset::from_"]);
     assert_eq!(code, Some(0), "{error}");
     assert!(error.contains("the checks run on, and out will have the reports"), "{error}");
     let run = read(&folder.path().join("out"));
-    assert!(run.checks.len() == 10 && !run.cut_off, "{:?}", run.counts());
+    assert!(run.checks.len() == 8 && !run.cut_off, "{:?}", run.counts());
     assert!(run.checks.iter().all(|check| check.outcome.verdict == Verdict::Pass));
 }
 

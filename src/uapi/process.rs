@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::Read;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -40,7 +40,10 @@ impl Thread {
 pub fn open_descriptors() -> Result<usize, Errno> {
     let entries = fs::read_dir("/proc/self/fd").map_err(errno_of)?;
     // The one that we are looking with is open for the moment.
-    Ok(entries.count().saturating_sub(1))
+    let shown = entries.count().saturating_sub(1);
+    // A number that was taken for a file that never came is not shown, but nobody else gets it.
+    let next = std::io::stdin().as_fd().try_clone_to_owned().map_err(errno_of)?;
+    Ok(shown.max(usize::try_from(next.as_raw_fd()).unwrap_or_default()))
 }
 
 /// Does something while this process can open no descriptor: whatever asks for one gets EMFILE.

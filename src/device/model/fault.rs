@@ -131,7 +131,7 @@ faults! {
     DuplicateDies = "duplicate-dies",
     /// A data_fd does not work in another process.
     OtherProcessRefused = "other-process-refused",
-    /// A read that is going on when its session ends never comes back.
+    /// A read that is going on when its session ends comes back much later than anybody waits for it.
     ReaderNotWoken = "reader-not-woken",
     /// A poll or an epoll that has to wait sleeps through its timeout, whatever happens.
     PollerNotWoken = "poller-not-woken",

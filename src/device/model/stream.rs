@@ -18,6 +18,10 @@ use crate::uapi::stream::{Interest, Readiness, Trigger};
 /// How long a read takes, at most, with [`Fault::ReaderNotWoken`].
 const SLOW_READ: Duration = Duration::from_millis(1);
 
+/// How long it takes when it has missed the end of its session: longer than any check waits for it, and not for ever, since
+/// a crowd of threads waits for its slowest member.
+const LOST_READ: Duration = Duration::from_secs(5);
+
 /// A data_fd of the model. It is closed when it is dropped.
 pub(super) struct ModelStream {
     shared: Arc<Shared>,
@@ -60,8 +64,8 @@ impl ModelStream {
             return;
         }
         self.shared.wait_until(SLOW_READ, ends);
-        while ends(&self.shared.lock()) {
-            thread::sleep(Duration::from_secs(1));
+        if ends(&self.shared.lock()) {
+            thread::sleep(LOST_READ);
         }
     }
 }

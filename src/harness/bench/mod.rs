@@ -42,7 +42,7 @@ pub use transfer::{Saved, Segmentation, tell_difference};
 pub use waiting::{Raced, Wait, WaitEnd, Waited};
 
 /// How long the repetitions of one check may take.
-const REPETITION_LIMIT: Duration = Duration::from_secs(2);
+const REPETITION_LIMIT: Duration = Duration::from_millis(1500);
 
 /// The device under test, and all that happened to it since the check began.
 pub struct Bench {

@@ -75,8 +75,10 @@ pub enum WaitEnd {
 pub enum Raced {
     /// Each of so many changes was seen.
     AllSeen(usize),
-    /// After so many that were, there was one that woke nobody.
+    /// After so many that were, there was one that woke nobody, although there is data.
     Lost(usize),
+    /// After so many that were, there was one that brought no data.
+    Unstreamed(usize),
     /// The user could not go on, for this reason.
     Stopped(String),
 }
@@ -164,12 +166,21 @@ impl Bench {
             what,
             || {
                 let raced = race(&poller, rounds, || device.stimulate(Stimulus::Dirty(1)));
+                // Looked at before the poller is woken, who takes what there is.
+                let has_data = session.stream().poll(Interest::Read, Duration::ZERO).is_ok_and(|ready| ready.readable);
+                let raced = raced.map(|raced| match raced {
+                    Raced::Lost(rounds) if !has_data => Raced::Unstreamed(rounds),
+                    other => other,
+                });
                 poller.stop.store(true, Ordering::Relaxed);
                 // One change more, for a poller that waits.
                 let _ = device.stimulate(Stimulus::Dirty(1));
                 raced
             },
-            |raced| format!("{raced:?}"),
+            |raced| match raced {
+                Ok(raced) => raced.to_string(),
+                Err(error) => error.to_string(),
+            },
         );
         raced.map_err(into_interruption)
     }
@@ -380,6 +391,17 @@ impl fmt::Display for Wait {
             Wait::EpollEdge => "epoll_wait (edge)",
             Wait::Read => "read",
         })
+    }
+}
+
+impl fmt::Display for Raced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Raced::AllSeen(changes) => write!(f, "{changes} changes, each seen"),
+            Raced::Lost(changes) => write!(f, "{changes} changes that were seen, then one that woke nobody"),
+            Raced::Unstreamed(changes) => write!(f, "{changes} changes that were seen, then one that brought no data"),
+            Raced::Stopped(why) => write!(f, "stopped: {why}"),
+        }
     }
 }
 

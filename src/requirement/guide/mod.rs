@@ -8,6 +8,7 @@ mod discover;
 mod dma_logging;
 mod fsm;
 mod health;
+mod precopy;
 mod quiesce;
 mod reset;
 mod resume;
@@ -84,6 +85,7 @@ fn all() -> impl Iterator<Item = &'static Guide> {
         discover::ALL,
         fsm::ALL,
         session::ALL,
+        precopy::ALL,
         stop_copy::ALL,
         resume::ALL,
         reset::ALL,

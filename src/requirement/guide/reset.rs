@@ -30,4 +30,15 @@ pub(super) static ALL: &[Guide] = &[
         "Guests reset a device several times while they boot, and a VMM once more.",
         "A deferred reset is still queued when the next one comes, and the two wait for each other.",
     ),
+    Guide::new(
+        &WAKES,
+        "A guest that resets its device while it is migrated must not leave threads of the VMM behind.",
+        "Reset ends the session and wakes nobody, or waits for a reader that waits for the reset.",
+    ),
+    Guide::new(
+        &DURING_TRANSITION,
+        "The guest resets when it likes, also while the VMM asks for a transition.",
+        "The two take the same locks in a different order, which is why drivers put off a reset until the transition \
+         is over.",
+    ),
 ];

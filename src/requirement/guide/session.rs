@@ -1,4 +1,4 @@
-use super::Guide;
+use super::{Guide, Need};
 use crate::requirement::session::*;
 
 pub(super) static ALL: &[Guide] = &[
@@ -62,5 +62,49 @@ pub(super) static ALL: &[Guide] = &[
         "The transition has happened when the answer cannot be delivered. A descriptor that nobody knows of would keep \
          the session, and with it the device, for ever.",
         "The file is installed before the answer is copied, and nobody takes it back.",
+    ),
+    Guide::new(
+        &NONE_FREE,
+        "A VMM with many devices and disks does run out of descriptors, and must be able to go on afterwards.",
+        "The core fails, and the driver keeps a file that nobody can reach; on the next transition it waits for its \
+         reader.",
+    ),
+    Guide::new(
+        &LOST_LEAVES_NOTHING,
+        "What leaks a little on each failure brings a host down that has many of them.",
+        "The descriptor is reserved, the answer cannot be written, and the reservation stays.",
+    ),
+    Guide::new(
+        &NO_SEEK,
+        "A stream has no places. A VMM that relies on one by mistake must hear of it.",
+        "The file has a position because nobody took it away, and read mixes it with the driver's own. hisi_acc had \
+         bugs there.",
+    ),
+    Guide::new(
+        &DUPLICATE,
+        "Language runtimes and libraries duplicate descriptors without asking.",
+        "The session ends with the first close, because flush was used where release was meant.",
+    ),
+    Guide::new(
+        &OTHER_PROCESS,
+        "A VMM in a sandbox has a helper that moves the data.",
+        "The driver looks at the current process, for its memory or its rights, where it should look at the file.",
+    ),
+    Guide::new(
+        &WAKES_READER,
+        "A thread that hangs in read keeps the VMM from ending, and with it the VM's memory.",
+        "The transition takes away what the reader waits for and does not wake it. mlx5 did so.",
+    ),
+    Guide::new(
+        &WAKES_POLLER,
+        "A thread that hangs in poll keeps a cancelled migration from ending.",
+        "The session is marked as dead, and only read wakes up to that.",
+    )
+    .needing(&[Need::PreCopy]),
+    Guide::new(
+        &DEVICE_CLOSED,
+        "A VMM that dies has its descriptors closed in any order, and the device goes to the next VM.",
+        "close frees what the file still points at, or leaves the state where it was. Upstream's mtty does the \
+         latter, and a later transition out of RESUMING brings the kernel down.",
     ),
 ];

@@ -17,6 +17,7 @@ use crate::uapi::dma_logging::{IovaRange, LoggingReport, LoggingStart};
 use crate::uapi::feature::{Feature, FeatureCall, MigState, Placement, Verb};
 use crate::uapi::memory::{DmaMemory, ZeroPages};
 use crate::uapi::precopy::PrecopyInfoCall;
+use crate::uapi::process::Thread;
 use crate::uapi::stream::{Interest, Trigger};
 
 const MOMENT: Duration = Duration::from_millis(15);
@@ -658,14 +659,24 @@ const PATIENCE: Duration = Duration::from_millis(600);
 fn poll_while(device: &ModelDevice, pollers: usize, action: impl FnOnce(&ModelDevice)) -> String {
     let stream = begin(device, State::PreCopy);
     drain(&*stream);
-    let poll = || {
+    let (tell, told) = mpsc::channel();
+    let poll = |tell: mpsc::Sender<Thread>| {
+        tell.send(Thread::current()).unwrap();
         let began = Instant::now();
         let _ = stream.poll(Interest::Read, PATIENCE);
         began.elapsed() < PATIENCE
     };
     thread::scope(|scope| {
-        let pollers: Vec<_> = (0..pollers).map(|_| scope.spawn(poll)).collect();
-        thread::sleep(MOMENT);
+        let begin = |_| {
+            let tell = tell.clone();
+            scope.spawn(|| poll(tell))
+        };
+        let pollers: Vec<_> = (0..pollers).map(begin).collect();
+        for thread in told.iter().take(pollers.len()) {
+            while thread.sleeps() == Some(false) {
+                thread::yield_now();
+            }
+        }
         action(device);
         let mut woken: Vec<bool> = pollers.into_iter().map(|poller| poller.join().unwrap()).collect();
         woken.sort();

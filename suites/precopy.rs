@@ -120,8 +120,8 @@ pub(super) fn checks() -> Vec<Check> {
     checks.extend([
         check("no_wakeup_is_lost", &[&POLL_RACE], no_wakeup_is_lost),
         check("nonblocking", &[&NONBLOCK], nonblocking),
-        check("left_half_way_while_it_works", &[&LEAVE], |bench| left_while_it_works(bench, 2)),
-        check("left_at_the_end_while_it_works", &[&LEAVE], |bench| left_while_it_works(bench, 1)),
+        check("left_after_work", &[&LEAVE], left_after_work),
+        check("left_while_it_works", &[&LEAVE], left_while_it_works),
         check("cancelled", &[&CANCEL], cancelled),
         check("v2_without_pre_copy", &[&V2_NEEDS_PRE_COPY], v2_without_pre_copy),
         check("v2_opt_in", &[&V2_OPT_IN], v2_opt_in),
@@ -478,13 +478,22 @@ fn left(bench: &mut Bench, read: Read) -> Judgement {
     restores(bench, &session, stream, &read.name().replace('_', " "))
 }
 
-/// Leaves PRE_COPY when a part of it was read. The device changes its state by itself, everywhere, before and after that.
-fn left_while_it_works(bench: &mut Bench, part: u64) -> Judgement {
+/// Leaves PRE_COPY when a part of it was read, of a device that has changed its state by itself, everywhere.
+fn left_after_work(bench: &mut Bench) -> Judgement {
     let session = bench.bring_to_session(State::PreCopy)?;
     bench.stimulate(Stimulus::StartWork)?;
     bench.watch(WORKS_FOR);
-    let bytes = bench.estimates(&session)?.initial_bytes / part;
+    bench.stimulate(Stimulus::StopWork)?;
+    let stream = read_so_far(bench, &session, Read::Part)?;
+    restores(bench, &session, stream, "half way, after the device has worked by itself")
+}
+
+/// Leaves PRE_COPY when all that was there at first was read, and the device has changed everything since.
+fn left_while_it_works(bench: &mut Bench) -> Judgement {
+    let session = bench.bring_to_session(State::PreCopy)?;
+    let bytes = bench.estimates(&session)?.initial_bytes;
     let stream = read_up_to(bench, &session, bytes as usize)?;
+    bench.stimulate(Stimulus::StartWork)?;
     bench.watch(WORKS_FOR);
     restores(bench, &session, stream, "while the device works by itself")
 }

@@ -33,7 +33,7 @@ const TAIL: Duration = Duration::from_millis(20);
 
 /// What a running device does by itself shows within this.
 const SHOWS_WITHIN: Duration = Duration::from_secs(2);
-const LOOK_EVERY: Duration = Duration::from_millis(1);
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// Anywhere below the addresses that machines reserve.
 const IOVA: u64 = 1 << 24;

@@ -16,20 +16,45 @@ use vfio_conform::uapi::state::Capabilities;
 
 type Tested = Result<(), Box<dyn Error>>;
 
-/// What upstream's mtty does not keep, on every kernel: it opens in the state that it was closed in, it does not say that
-/// it can be reset, though it can, and it forgets that it refused a write.
-const MTTY_FINDINGS: [&str; 11] = [
+/// What upstream's mtty does not keep in chapter fsm: it opens in the state that it was closed in.
+const MTTY_REOPENED: [&str; 6] = [
     "fsm::reopened_in_pre_copy",
     "fsm::reopened_in_pre_copy_p2p",
     "fsm::reopened_in_resuming",
     "fsm::reopened_in_running_p2p",
     "fsm::reopened_in_stop",
     "fsm::reopened_in_stop_copy",
+];
+
+/// And in all others: its stream in PRE_COPY ends like that of STOP_COPY, it forgets a write that it refused, it has no
+/// poll, and its DMA logging does nothing.
+const MTTY_FINDINGS: [&str; 11] = [
+    "dma_logging::start_twice",
+    "precopy::end_in_pre_copy",
+    "precopy::end_in_pre_copy_p2p",
+    "precopy::quiet_at_the_end_in_pre_copy",
+    "precopy::quiet_at_the_end_in_pre_copy_p2p",
     "reset::is_available",
     "resume::aborted_by_closing",
     "resume::foreign",
     "resume::good_after_bad",
     "resume::trailing",
+    "walk::three_hundred_steps",
+];
+
+/// What it was loaded with goes away when it is closed, and it looks there afterwards.
+const MTTY_CRASHES: [&str; 1] = ["session::device_closed_in_resuming"];
+
+/// What cannot be judged without a temporary end, or without poll.
+const MTTY_BLOCKED: [&str; 8] = [
+    "precopy::edge_wakes_on_data",
+    "precopy::edge_wakes_on_stop_copy",
+    "precopy::no_wakeup_is_lost",
+    "precopy::several_wake_on_data",
+    "precopy::several_wake_on_stop_copy",
+    "precopy::zero_is_end_after_a_change",
+    "precopy::zero_is_end_at_the_end",
+    "session::device_closed_in_pre_copy",
 ];
 
 /// The checks that ask for an arc that the uAPI forbids.
@@ -116,11 +141,15 @@ fn is_there(kernel: &str) -> Result<bool, Box<dyn Error>> {
 #[ignore = "boots guests: ./ci/test runs it"]
 fn mtty_has_its_known_findings_and_no_others() -> Tested {
     let run = run("7.3", &[], &[])?;
-    assert_eq!(run.exit, Some(1), "{}", run.said);
-    assert_eq!(run.with("fail"), MTTY_FINDINGS);
-    let others: Vec<String> = run.by_verdict().into_keys().filter(|verdict| verdict != "fail").collect();
-    assert_eq!(others, ["pass", "skip"], "{}", run.said);
-    for finding in MTTY_FINDINGS {
+    assert_eq!(run.exit, Some(3), "{}", run.said);
+    let mut findings = [&MTTY_REOPENED[..], &MTTY_FINDINGS].concat();
+    findings.sort_unstable();
+    assert_eq!(run.with("fail"), findings, "{}", run.said);
+    assert_eq!(run.with("crash"), MTTY_CRASHES, "{}", run.said);
+    assert_eq!(run.with("blocked"), MTTY_BLOCKED, "{}", run.said);
+    assert_eq!(run.with("warn"), ["precopy::changes_are_streamed"], "{}", run.said);
+    assert_eq!(run.with("hang"), [""; 0], "{}", run.said);
+    for finding in findings {
         assert!(run.said.contains(&format!("--exact {finding}")), "no way to run {finding} again:\n{}", run.said);
     }
     Ok(())
@@ -171,7 +200,7 @@ fn the_kernels_own_path_is_evidence() -> Tested {
 
 #[test]
 #[ignore = "boots guests: ./ci/test runs it"]
-fn a_run_costs_at_most_twice_a_bare_boot() -> Tested {
+fn a_run_costs_at_most_two_and_a_half_bare_boots() -> Tested {
     let mut ratios = Vec::new();
     for _ in 0..3 {
         let output = Command::new(program()).args(["qemu", "--kernel", "7.3", "--bare"]).output()?;
@@ -182,13 +211,15 @@ fn a_run_costs_at_most_twice_a_bare_boot() -> Tested {
             .find(|(_, unit)| *unit == "s")
             .and_then(|(seconds, _)| seconds.parse().ok())
             .ok_or_else(|| format!("no seconds in {said:?}"))?;
-        let run = run("7.3", &[], &[])?;
+        let folder = tempfile::tempdir()?;
+        let output = Command::new(program()).args(["qemu", "--out"]).arg(folder.path()).output()?;
+        let run = Run::read(folder.path(), output)?;
         let whole = run.report["timeline"]["power_on_to_verdict"].as_f64().ok_or("no time in the report")?;
         ratios.push(whole / bare);
     }
     ratios.sort_by(f64::total_cmp);
     println!("power-on to verdict, as multiples of a bare boot: {ratios:.2?}");
-    assert!(ratios[1] <= 2.0, "{ratios:?}");
+    assert!(ratios[1] <= 2.5, "{ratios:?}");
     Ok(())
 }
 
@@ -246,10 +277,10 @@ fn linux_6_12_94_hangs_on_the_blocked_arcs_and_on_nothing_else() -> Tested {
         println!("left out: the archive has no Linux 6.12.94 any more");
         return Ok(());
     }
-    let run = run("6.12.94", &[], &[])?;
+    let run = run("6.12.94", &[], &["fsm::"])?;
     assert_eq!(run.exit, Some(3), "{}", run.said);
     assert_eq!(run.with("hang"), BLOCKED_ARCS);
-    assert_eq!(run.with("fail"), MTTY_FINDINGS);
+    assert_eq!(run.with("fail"), MTTY_REOPENED);
     assert_eq!(run.with("blocked"), [""; 0]);
     assert_eq!(run.report["restarts"].as_array().map(Vec::len), Some(2));
     Ok(())
@@ -269,7 +300,7 @@ fn the_newest_6_12_refuses_the_blocked_arcs() -> Tested {
 #[test]
 #[ignore = "boots guests: ./ci/test runs it"]
 fn killing_qemu_costs_one_check() -> Tested {
-    let (mut command, folder) = qemu("7.3", &[], &[])?;
+    let (mut command, folder) = qemu("7.3", &[], &["fsm::"])?;
     let supervisor = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     wait_for_checks(folder.path(), 20)?;
     // By now QEMU is its only child.
@@ -278,7 +309,7 @@ fn killing_qemu_costs_one_check() -> Tested {
     let run = Run::read(folder.path(), supervisor.wait_with_output()?)?;
     assert_eq!(run.exit, Some(3), "{}", run.said);
     assert_eq!(run.with("blocked").len(), 1, "{}", run.said);
-    assert_eq!(run.with("fail"), MTTY_FINDINGS);
+    assert_eq!(run.with("fail"), MTTY_REOPENED);
     assert_eq!(run.report["restarts"].as_array().map(Vec::len), Some(1));
     Ok(())
 }

@@ -113,31 +113,11 @@ mod tests {
     use super::*;
     use crate::requirement;
 
-    /// Requirements without a guide, by the beginning of their ids. This list can only shrink.
-    const WITHOUT: [&str; 11] = [
-        "precopy.",
-        "session.fd.none_free",
-        "session.fd.lost_leaves_nothing",
-        "session.fd.no_seek",
-        "session.fd.duplicate",
-        "session.fd.other_process",
-        "session.end.wakes_reader",
-        "session.end.wakes_poller",
-        "session.end.device_closed",
-        "reset.wakes",
-        "reset.during_transition",
-    ];
-
     #[test]
     fn every_requirement_has_a_guide() {
         let lacks = |requirement: &&Requirement| of(requirement).is_none();
         let lacking: Vec<&str> = requirement::all().filter(lacks).map(|requirement| requirement.id).collect();
-        let is_excused = |id: &&&str| WITHOUT.iter().any(|beginning| id.starts_with(beginning));
-        let unexcused: Vec<_> = lacking.iter().filter(|id| !is_excused(id)).collect();
-        assert!(unexcused.is_empty(), "say why these matter and what goes wrong: {unexcused:#?}");
-        for beginning in WITHOUT {
-            assert!(lacking.iter().any(|id| id.starts_with(beginning)), "{beginning} needs no excuse any more");
-        }
+        assert!(lacking.is_empty(), "say why these matter and what goes wrong: {lacking:#?}");
     }
 
     #[test]

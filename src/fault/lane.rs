@@ -13,8 +13,8 @@ use crate::lab::qemu::{CORE_HAS_FAULTS, QemuLab};
 use crate::lab::{Lab, LabError, Watch, local, pci};
 use crate::requirement::health;
 
-/// How long a check may take on the model, which waits for nothing.
-const MODEL_DEADLINE: Duration = Duration::from_secs(1);
+/// How long a check may take on the model, which waits for nothing. Checks themselves give a sleeper two seconds to wake.
+const MODEL_DEADLINE: Duration = Duration::from_secs(4);
 const OPEN_DEADLINE: Duration = Duration::from_secs(20);
 
 /// A place with devices that can be given a fault.

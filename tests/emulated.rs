@@ -45,6 +45,21 @@ const MTTY_FINDINGS: [&str; 11] = [
 /// What it was loaded with goes away when it is closed, and it looks there afterwards.
 const MTTY_CRASHES: [&str; 1] = ["session::device_closed_in_resuming"];
 
+/// What waits, streams and loads, and so takes its time; and the check that crashes mtty.
+const LATER_CHAPTERS: [&str; 11] = [
+    "precopy::",
+    "stop_copy::",
+    "resume::",
+    "quiesce::",
+    "dma_logging::",
+    "concurrency::",
+    "wear::",
+    "walk::",
+    "reset::during_transitions",
+    "session::device_closed_",
+    "session::lost_a_hundred_times",
+];
+
 /// What cannot be judged without a temporary end, or without poll.
 const MTTY_BLOCKED: [&str; 8] = [
     "precopy::edge_wakes_on_data",
@@ -200,7 +215,7 @@ fn the_kernels_own_path_is_evidence() -> Tested {
 
 #[test]
 #[ignore = "boots guests: ./ci/test runs it"]
-fn a_run_costs_at_most_two_and_a_half_bare_boots() -> Tested {
+fn the_state_machine_costs_at_most_twice_a_bare_boot() -> Tested {
     let mut ratios = Vec::new();
     for _ in 0..3 {
         let output = Command::new(program()).args(["qemu", "--kernel", "7.3", "--bare"]).output()?;
@@ -211,15 +226,14 @@ fn a_run_costs_at_most_two_and_a_half_bare_boots() -> Tested {
             .find(|(_, unit)| *unit == "s")
             .and_then(|(seconds, _)| seconds.parse().ok())
             .ok_or_else(|| format!("no seconds in {said:?}"))?;
-        let folder = tempfile::tempdir()?;
-        let output = Command::new(program()).args(["qemu", "--out"]).arg(folder.path()).output()?;
-        let run = Run::read(folder.path(), output)?;
+        let run = run("7.3", &[], &LATER_CHAPTERS.map(|chapter| ["--skip", chapter]).concat())?;
+        assert_eq!(run.exit, Some(1), "{}", run.said);
         let whole = run.report["timeline"]["power_on_to_verdict"].as_f64().ok_or("no time in the report")?;
         ratios.push(whole / bare);
     }
     ratios.sort_by(f64::total_cmp);
     println!("power-on to verdict, as multiples of a bare boot: {ratios:.2?}");
-    assert!(ratios[1] <= 2.5, "{ratios:?}");
+    assert!(ratios[1] <= 2.0, "{ratios:?}");
     Ok(())
 }
 

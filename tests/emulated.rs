@@ -75,6 +75,17 @@ const MTTY_BLOCKED: [&str; 8] = [
 /// The checks that ask for an arc that the uAPI forbids.
 const BLOCKED_ARCS: [&str; 2] = ["fsm::stop_copy_to_pre_copy", "fsm::stop_copy_to_pre_copy_p2p"];
 
+/// What cannot be judged with a poll that does not wait; on a busy machine it can look like one that was woken.
+const MTTY_SOMETIMES_BLOCKED: [&str; 7] = [
+    "precopy::poll_wakes_on_data",
+    "precopy::poll_wakes_on_stop_copy",
+    "reset::during_a_poll",
+    "session::closed_during_a_poll_in_pre_copy",
+    "session::closed_during_a_poll_in_pre_copy_p2p",
+    "session::left_during_a_poll_in_pre_copy",
+    "session::left_during_a_poll_in_pre_copy_p2p",
+];
+
 fn program() -> PathBuf {
     std::env::var_os("VFIO_CONFORM").map_or_else(|| env!("CARGO_BIN_EXE_vfio-conform").into(), PathBuf::from)
 }
@@ -161,7 +172,9 @@ fn mtty_has_its_known_findings_and_no_others() -> Tested {
     findings.sort_unstable();
     assert_eq!(run.with("fail"), findings, "{}", run.said);
     assert_eq!(run.with("crash"), MTTY_CRASHES, "{}", run.said);
-    assert_eq!(run.with("blocked"), MTTY_BLOCKED, "{}", run.said);
+    let mut blocked = run.with("blocked");
+    blocked.retain(|check| !MTTY_SOMETIMES_BLOCKED.contains(&check.as_str()));
+    assert_eq!(blocked, MTTY_BLOCKED, "{}", run.said);
     assert_eq!(run.with("warn"), ["precopy::changes_are_streamed"], "{}", run.said);
     assert_eq!(run.with("hang"), [""; 0], "{}", run.said);
     for finding in findings {

@@ -178,7 +178,10 @@ fn mtty_has_its_known_findings_and_no_others() -> Tested {
     assert_eq!(run.with("warn"), ["precopy::changes_are_streamed"], "{}", run.said);
     assert_eq!(run.with("hang"), [""; 0], "{}", run.said);
     for finding in findings {
-        assert!(run.said.contains(&format!("--exact {finding}")), "no way to run {finding} again:\n{}", run.said);
+        // Those that are alike are told once, and named there.
+        assert!(run.said.contains(finding), "{finding} is not named:\n{}", run.said);
+        let again = text(run.check(finding), "reproduce");
+        assert!(again.ends_with(&format!("--exact {finding}")), "{again:?} does not run {finding} again");
     }
     Ok(())
 }

@@ -23,13 +23,13 @@ use vfio_conform::harness::verdict::Exit;
 use vfio_conform::report::{JOURNAL, JSON};
 
 /// How many supervisors are killed, each at a moment of its own.
-const SUPERVISORS: u32 = 24;
+const SUPERVISORS: u32 = 12;
 /// What they run: little, so that the moments lie close together.
 const CHAPTER: &str = "session::";
 /// How many runs of everything lose their executors again and again.
-const RUNS_WITHOUT_PEACE: u32 = 3;
+const RUNS_WITHOUT_PEACE: u32 = 1;
 /// How often, so that a busy machine comes to an end too.
-const KILLS: usize = 8;
+const KILLS: usize = 12;
 /// How many runs there are at once.
 const AT_ONCE: u32 = 4;
 /// A killed process is gone within this, however busy the machine is.

@@ -15,6 +15,8 @@ use crate::requirement::health;
 
 /// How long a check may take on the model, which waits for nothing. Checks themselves give a sleeper two seconds to wake.
 const MODEL_DEADLINE: Duration = Duration::from_secs(4);
+/// How long, where the fault makes a call hang: it does not matter how late the others are.
+const HANGS_WITHIN: Duration = Duration::from_secs(1);
 const OPEN_DEADLINE: Duration = Duration::from_secs(20);
 
 /// A place with devices that can be given a fault.
@@ -46,12 +48,13 @@ impl Lane for ModelLane {
         let known = model::Fault::from_name(&fault.name).filter(|_| fault.place == Place::Model);
         let spec = ModelSpec { capabilities: Some(fault.caps), fault: known };
         let failed = |error: std::io::Error| LabError::failed("start a model", error);
+        let hangs = fault.ends == Some(Verdict::Hang);
         let spec = ExecutorSpec {
             device: format!("model:{spec}"),
             via: None,
             profile: None,
             may_hang: true,
-            deadline: MODEL_DEADLINE,
+            deadline: if hangs { HANGS_WITHIN } else { MODEL_DEADLINE },
             open_deadline: OPEN_DEADLINE,
         };
         let mut keeper = Keeper::new(local::this_program().map_err(failed)?, spec, None).map_err(failed)?;

@@ -433,13 +433,23 @@ fn observe(fault: Fault, device: &mut ModelDevice) -> String {
 
 #[test]
 fn every_fault_can_be_seen() {
-    for fault in Fault::ALL {
-        let faulty = ModelSpec::faulty(fault);
-        let conforming = ModelSpec { fault: None, ..faulty };
+    // Much of it is waiting.
+    thread::scope(|scope| {
+        for faults in Fault::ALL.chunks(10) {
+            scope.spawn(move || faults.iter().for_each(|fault| can_be_seen(*fault)));
+        }
+    });
+}
+
+/// What shows only at the right moment may have to be looked for again on a busy machine.
+fn can_be_seen(fault: Fault) {
+    let faulty = ModelSpec::faulty(fault);
+    let conforming = ModelSpec { fault: None, ..faulty };
+    let looks_different = || {
         let expected = observe(fault, &mut ModelDevice::new(conforming));
-        let seen = observe(fault, &mut ModelDevice::new(faulty));
-        assert_ne!(seen, expected, "{} cannot be seen", fault.name());
-    }
+        observe(fault, &mut ModelDevice::new(faulty)) != expected
+    };
+    assert!((0..3).any(|_| looks_different()), "{} cannot be seen", fault.name());
 }
 
 /// Whatever comes, a defect is never more than what it says: the model itself neither panics nor loops.

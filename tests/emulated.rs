@@ -168,7 +168,7 @@ fn is_there(kernel: &str) -> Result<bool, Box<dyn Error>> {
 #[ignore = "boots guests: ./ci/test runs it"]
 fn mtty_has_its_known_findings_and_no_others() -> Tested {
     let run = run("7.3", &[], &[])?;
-    assert_eq!(run.exit, Some(3), "{}", run.said);
+    assert_eq!(run.exit, Some(1), "{}", run.said);
     let mut findings = [&MTTY_REOPENED[..], &MTTY_FINDINGS].concat();
     findings.sort_unstable();
     assert_eq!(run.with("fail"), findings, "{}", run.said);
@@ -258,7 +258,7 @@ fn the_state_machine_costs_at_most_twice_a_bare_boot() -> Tested {
 #[ignore = "boots guests: ./ci/test runs it"]
 fn an_oops_is_a_crash_of_its_check_alone() -> Tested {
     let run = run_stumbling("oops")?;
-    assert_eq!(run.exit, Some(3), "{}", run.said);
+    assert_eq!(run.exit, Some(1), "{}", run.said);
     assert_eq!(run.with("crash"), ["fsm::stop_to_resuming"]);
     assert_eq!(run.by_verdict().into_keys().collect::<Vec<_>>(), ["crash", "pass"], "{}", run.said);
     let evidence = run.check("fsm::stop_to_resuming")["evidence"].to_string();
@@ -282,7 +282,7 @@ fn a_warning_of_the_kernel_fails_the_check_that_was_running() -> Tested {
 #[ignore = "boots guests: ./ci/test runs it"]
 fn a_panic_costs_one_check_and_a_restart() -> Tested {
     let run = run_stumbling("panic")?;
-    assert_eq!(run.exit, Some(3), "{}", run.said);
+    assert_eq!(run.exit, Some(1), "{}", run.said);
     assert_eq!(run.with("crash"), ["fsm::stop_to_resuming"]);
     assert_eq!(run.by_verdict().into_keys().collect::<Vec<_>>(), ["crash", "pass"], "{}", run.said);
     let broken = run.check("fsm::stop_to_resuming")["broken"].to_string();
@@ -294,7 +294,7 @@ fn a_panic_costs_one_check_and_a_restart() -> Tested {
 #[ignore = "boots guests: ./ci/test runs it"]
 fn a_call_that_is_stuck_in_the_kernel_is_a_hang_of_its_check_alone() -> Tested {
     let run = run_stumbling("hang")?;
-    assert_eq!(run.exit, Some(3), "{}", run.said);
+    assert_eq!(run.exit, Some(1), "{}", run.said);
     assert_eq!(run.with("hang"), ["fsm::stop_to_resuming"]);
     assert_eq!(run.by_verdict().into_keys().collect::<Vec<_>>(), ["hang", "pass"], "{}", run.said);
     Ok(())
@@ -309,7 +309,7 @@ fn linux_6_12_94_hangs_on_the_blocked_arcs_and_on_nothing_else() -> Tested {
         return Ok(());
     }
     let run = run("6.12.94", &[], &["fsm::"])?;
-    assert_eq!(run.exit, Some(3), "{}", run.said);
+    assert_eq!(run.exit, Some(1), "{}", run.said);
     assert_eq!(run.with("hang"), BLOCKED_ARCS);
     assert_eq!(run.with("fail"), MTTY_REOPENED);
     assert_eq!(run.with("blocked"), [""; 0]);
@@ -338,7 +338,7 @@ fn killing_qemu_costs_one_check() -> Tested {
     let killed = Command::new("pkill").args(["-KILL", "-P", &supervisor.id().to_string()]).status()?;
     assert!(killed.success(), "no QEMU to kill");
     let run = Run::read(folder.path(), supervisor.wait_with_output()?)?;
-    assert_eq!(run.exit, Some(3), "{}", run.said);
+    assert_eq!(run.exit, Some(1), "{}", run.said);
     assert_eq!(run.with("blocked").len(), 1, "{}", run.said);
     assert_eq!(run.with("fail"), MTTY_REOPENED);
     assert_eq!(run.report["restarts"].as_array().map(Vec::len), Some(1));

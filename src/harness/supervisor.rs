@@ -21,8 +21,7 @@ use crate::suites;
 use super::check::Check;
 use super::journal::{Event, FORMAT, Journal, LabReady, PlannedCheck, RunStarted, Stage};
 use super::outcome::Outcome;
-use super::verdict::{Exit, Verdict, judge_run};
-use super::wire::Done;
+use super::verdict::{Exit, Extent, Verdict, judge_run};
 pub use walk::{Length, Walk, replay, walk};
 
 /// What a run is asked to do.
@@ -177,7 +176,8 @@ pub fn run(
     let checks = suites::all();
     let planned = planned(&arguments, &checks);
     let journal = begin(options, folder, &planned)?;
-    let mut supervisor = Supervisor { lab, journal, lost: None, verdicts: Vec::new(), broken: None };
+    let mut supervisor =
+        Supervisor { lab, journal, lost: None, verdicts: Vec::new(), extent: Extent::Whole, broken: None };
     if !planned.is_empty() {
         supervisor.start()?;
     }
@@ -277,6 +277,7 @@ struct Supervisor {
     /// Why the lab is lost, until it is recovered.
     lost: Option<Lost>,
     verdicts: Vec<Verdict>,
+    extent: Extent,
     /// The first error of the journal. Nothing is run any more once what happens cannot be written down.
     broken: Option<std::io::Error>,
 }
@@ -323,7 +324,10 @@ impl Supervisor {
             return Outcome::without_judgement(Verdict::Blocked, why);
         }
         self.recover();
-        self.write(Event::CheckStarted { check: check.to_owned() });
+        // One that is not run was not started either: the journal tells the two apart.
+        if !matches!(self.lost, Some(Lost::ForGood(_))) {
+            self.write(Event::CheckStarted { check: check.to_owned() });
+        }
         let outcome = self.attempt(check);
         self.conclude(check, &outcome);
         outcome
@@ -331,13 +335,11 @@ impl Supervisor {
 
     /// Has the lab run a check, if there still is one.
     fn attempt(&mut self, check: &str) -> Outcome {
-        let done = match &self.lost {
-            Some(Lost::ForGood(why)) => {
-                let outcome = Outcome::without_judgement(Verdict::Blocked, why.clone());
-                Done { outcome, lost: None }
-            }
-            _ => self.lab.run(check),
-        };
+        if let Some(Lost::ForGood(why)) = &self.lost {
+            self.extent = Extent::Part;
+            return Outcome::without_judgement(Verdict::Blocked, why.clone());
+        }
+        let done = self.lab.run(check);
         if let Some(why) = done.lost {
             self.lost = Some(Lost::Recoverable(why));
         }
@@ -385,7 +387,7 @@ impl Supervisor {
         self.lab.stop(&mut told);
         drop(told);
         let verdict = judge_run(&self.verdicts, strict);
-        let exit = Exit::of_run(&self.verdicts, strict);
+        let exit = Exit::of_run(&self.verdicts, self.extent, strict);
         self.write(Event::RunFinished { verdict, exit });
         exit
     }

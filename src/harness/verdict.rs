@@ -112,11 +112,11 @@ pub fn judge_run(verdicts: &[Verdict], strict: bool) -> RunVerdict {
 pub enum Exit {
     /// The device conforms; a command that judges nothing did what it was asked.
     Conforms = 0,
-    /// There are findings, and every planned check had its say.
+    /// There are findings, hangs and crashes among them, and every planned check was run.
     Findings = 1,
     /// The command line is wrong, or the environment lacks something.
     Usage = 2,
-    /// The run could not be finished as planned: a hang, a crash, or checks that were blocked.
+    /// The run could not be finished as planned: checks were not run, or were blocked without a finding that explains it.
     Unfinished = 3,
     /// Nothing could be tested, as `git bisect run` wants to hear it.
     NothingTested = 125,
@@ -150,23 +150,32 @@ impl Exit {
     pub const TABLE: &'static str = "\
 Exit codes:
   0    conforms (or the command did what it was asked)
-  1    findings, and every planned check had its say
+  1    findings (a hang or a crash is one too), and every planned check was run
   2    wrong usage, or the environment lacks something
-  3    the run could not be finished as planned: hang, crash or blocked
+  3    the run could not be finished: checks were not run, or were blocked and nothing was found
   125  nothing could be tested (what `git bisect run` expects)";
 
     /// The exit code of a run.
-    pub fn of_run(verdicts: &[Verdict], strict: bool) -> Exit {
-        let unfinished =
-            verdicts.iter().any(|verdict| matches!(verdict, Verdict::Hang | Verdict::Crash | Verdict::Blocked));
-        match judge_run(verdicts, strict) {
-            RunVerdict::NothingTested => Exit::NothingTested,
-            _ if unfinished => Exit::Unfinished,
-            RunVerdict::DoesNotConform => Exit::Findings,
-            RunVerdict::Incomplete => Exit::Unfinished,
-            RunVerdict::Conforms => Exit::Conforms,
+    pub fn of_run(verdicts: &[Verdict], extent: Extent, strict: bool) -> Exit {
+        match (judge_run(verdicts, strict), extent) {
+            (RunVerdict::NothingTested, _) => Exit::NothingTested,
+            (RunVerdict::Incomplete, _) | (_, Extent::Part) => Exit::Unfinished,
+            (RunVerdict::DoesNotConform, Extent::Whole) => Exit::Findings,
+            (RunVerdict::Conforms, Extent::Whole) => Exit::Conforms,
         }
     }
+}
+
+/// How many of its planned checks a run came to.
+///
+/// A check that was begun counts whatever became of it: one that hangs, crashes, or is blocked by what the device does
+/// leaves the others their turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// All of them.
+    Whole,
+    /// Not all: the lab was lost, or the run was cut off.
+    Part,
 }
 
 /// What a broken requirement of this level makes of a check.
@@ -187,23 +196,27 @@ mod tests {
     fn a_run_that_executed_no_check_never_conforms() {
         assert_eq!(judge_run(&[], false), RunVerdict::NothingTested);
         assert_eq!(judge_run(&[Skip, Skip], false), RunVerdict::NothingTested);
-        assert_eq!(Exit::of_run(&[], false), Exit::NothingTested);
-        assert_eq!(Exit::of_run(&[Blocked], false), Exit::Unfinished);
+        assert_eq!(Exit::of_run(&[], Extent::Whole, false), Exit::NothingTested);
+        assert_eq!(Exit::of_run(&[Blocked], Extent::Part, false), Exit::Unfinished);
     }
 
     #[test]
-    fn findings_decide_unless_the_run_was_not_finished() {
-        assert_eq!(Exit::of_run(&[Pass, Skip], false), Exit::Conforms);
-        assert_eq!(Exit::of_run(&[Pass, Fail], false), Exit::Findings);
-        assert_eq!(Exit::of_run(&[Pass, Hang], false), Exit::Unfinished);
-        assert_eq!(Exit::of_run(&[Pass, Fail, Crash], false), Exit::Unfinished);
-        assert_eq!(Exit::of_run(&[Pass, Blocked], false), Exit::Unfinished);
+    fn findings_decide_unless_checks_were_not_run() {
+        let exit = |verdicts: &[Verdict]| Exit::of_run(verdicts, Extent::Whole, false);
+        assert_eq!(exit(&[Pass, Skip]), Exit::Conforms);
+        assert_eq!(exit(&[Pass, Fail]), Exit::Findings);
+        assert_eq!(exit(&[Pass, Hang]), Exit::Findings);
+        assert_eq!(exit(&[Pass, Fail, Crash, Blocked]), Exit::Findings);
+        assert_eq!(exit(&[Pass, Blocked]), Exit::Unfinished);
+        for verdicts in [&[Pass, Hang, Blocked][..], &[Pass, Fail], &[Pass, Blocked], &[Blocked]] {
+            assert_eq!(Exit::of_run(verdicts, Extent::Part, false), Exit::Unfinished);
+        }
     }
 
     #[test]
     fn a_broken_should_counts_only_when_strict() {
         assert_eq!(judge_run(&[Pass, Warn], false), RunVerdict::Conforms);
         assert_eq!(judge_run(&[Pass, Warn], true), RunVerdict::DoesNotConform);
-        assert_eq!(Exit::of_run(&[Pass, Warn], true), Exit::Findings);
+        assert_eq!(Exit::of_run(&[Pass, Warn], Extent::Whole, true), Exit::Findings);
     }
 }

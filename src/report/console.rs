@@ -223,7 +223,7 @@ fn verdict(run: &Run, width: usize) -> Vec<String> {
 /// Why the exit code is what it is, where the verdict does not say so.
 fn exit_reason(exit: Exit) -> Option<&'static str> {
     match exit {
-        Exit::Unfinished => Some("a hang, a crash or a blocked check"),
+        Exit::Unfinished => Some("not every check had its say"),
         Exit::NothingTested => Some("no check was executed"),
         Exit::Conforms | Exit::Findings | Exit::Usage => None,
     }

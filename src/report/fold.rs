@@ -13,7 +13,7 @@ use super::journal_error::{Contradiction, JournalFault};
 use super::run::{CheckRun, Restart, Run, Timeline};
 use crate::harness::journal::{Entry, Event, FORMAT, LabReady, RunStarted, Stage};
 use crate::harness::outcome::Outcome;
-use crate::harness::verdict::{Exit, RunVerdict, Verdict, judge_run};
+use crate::harness::verdict::{Exit, Extent, RunVerdict, Verdict, judge_run};
 use crate::requirement::Level;
 
 /// Makes a run of the bytes of its journal.
@@ -48,8 +48,17 @@ enum Progress {
     Running,
     /// It was running when the lab was lost for this reason, and may start again.
     Lost(String),
-    /// It is over.
+    /// It was run, and is over.
     Over(Box<Outcome>),
+    /// It was not run, and this says why.
+    PassedOver(Box<Outcome>),
+}
+
+impl Progress {
+    /// Whether the check was run, or told to be one that does not apply.
+    fn had_its_turn(&self) -> bool {
+        matches!(self, Progress::Over(_))
+    }
 }
 
 /// What is known after some lines.
@@ -157,7 +166,7 @@ impl Fold {
         let progress = self.progress_of(&check)?;
         match progress {
             Progress::Waiting | Progress::Lost(_) => *progress = Progress::Running,
-            Progress::Running | Progress::Over(_) => {
+            Progress::Running | Progress::Over(_) | Progress::PassedOver(_) => {
                 return Err(Contradiction::StartedTwice(check));
             }
         }
@@ -172,9 +181,13 @@ impl Fold {
         let progress = self.progress_of(&check)?;
         let possible = match progress {
             Progress::Running => true,
-            Progress::Waiting => matches!(verdict, Verdict::Skip | Verdict::Blocked),
+            Progress::Waiting if verdict == Verdict::Blocked => {
+                *progress = Progress::PassedOver(outcome);
+                return Ok(());
+            }
+            Progress::Waiting => verdict == Verdict::Skip,
             Progress::Lost(_) => verdict != Verdict::Pass,
-            Progress::Over(_) => return Err(Contradiction::FinishedTwice(check)),
+            Progress::Over(_) | Progress::PassedOver(_) => return Err(Contradiction::FinishedTwice(check)),
         };
         if !possible {
             return Err(Contradiction::FinishedUnstarted(check));
@@ -194,6 +207,10 @@ impl Fold {
     fn end(mut self) -> Run {
         let cut_off = self.finished.is_none();
         let never_ran = self.why_checks_never_ran();
+        let extent = match self.progress.iter().all(Progress::had_its_turn) {
+            true => Extent::Whole,
+            false => Extent::Part,
+        };
         let checks: Vec<CheckRun> = self
             .began
             .planned
@@ -208,7 +225,7 @@ impl Fold {
 
         let verdicts: Vec<Verdict> = checks.iter().map(|check| check.outcome.verdict).collect();
         let verdict = judge_run(&verdicts, self.began.strict);
-        let exit = Exit::of_run(&verdicts, self.began.strict);
+        let exit = Exit::of_run(&verdicts, extent, self.began.strict);
         if let Some(written) = self.finished
             && written != (verdict, exit)
         {
@@ -262,7 +279,7 @@ impl Timeline {
 fn outcome_of(progress: Progress, cut_off: bool, never_ran: &str) -> Outcome {
     let blocked = |message: &str| Outcome::without_judgement(Verdict::Blocked, message);
     match progress {
-        Progress::Over(outcome) => *outcome,
+        Progress::Over(outcome) | Progress::PassedOver(outcome) => *outcome,
         Progress::Waiting => blocked(never_ran),
         Progress::Lost(reason) => blocked(&format!("was running when the lab was lost: {reason}")),
         Progress::Running if cut_off => blocked("was running when the run was cut off"),

@@ -9,7 +9,7 @@ use libtest_mimic::Arguments;
 use super::{Lost, RunError, RunFolder, RunOptions, Supervisor, begin, say, summarize};
 use crate::harness::journal::{Event, PlannedCheck};
 use crate::harness::outcome::Outcome;
-use crate::harness::verdict::{Exit, Verdict};
+use crate::harness::verdict::{Exit, Extent, Verdict};
 use crate::lab::Lab;
 use crate::report;
 use crate::requirement::walk::ALLOWED;
@@ -90,7 +90,8 @@ fn run_one(
 ) -> Result<Exit, RunError> {
     let planned = [PlannedCheck { name: name.to_owned(), requirements: vec![ALLOWED.id.to_owned()] }];
     let journal = begin(options, folder, &planned)?;
-    let mut supervisor = Supervisor { lab, journal, lost: None, verdicts: Vec::new(), broken: None };
+    let mut supervisor =
+        Supervisor { lab, journal, lost: None, verdicts: Vec::new(), extent: Extent::Whole, broken: None };
     let ready = supervisor.start()?;
     supervisor.write(Event::CheckStarted { check: name.to_owned() });
     let outcome = go(&mut supervisor, ready.capabilities);

@@ -27,7 +27,7 @@ const DEVICES: usize = 4;
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // Much of each trial is waiting.
-    arguments.test_threads.get_or_insert(16);
+    arguments.test_threads.get_or_insert(8);
     let checks = Arc::new(suites::all());
     let catalogue = match Catalogue::bundled(&checks) {
         Ok(catalogue) => catalogue,

@@ -241,16 +241,17 @@ fn initial_bytes_reach_zero(bench: &mut Bench) -> Judgement {
 
 fn initial_bytes_never_grow(bench: &mut Bench) -> Judgement {
     let session = bench.bring_to_session(State::PreCopy)?;
-    let first = bench.estimates(&session)?;
+    let first = bench.follow_estimates(&session)?;
     let mut last = first;
-    let quarter = first.initial_bytes / 4;
-    for bytes in [0, quarter, quarter, first.initial_bytes] {
+    let part = first.initial_bytes / 8;
+    // At the end there are changes alone, first unread, then read.
+    for bytes in [0, part, part, part, part, first.initial_bytes, 0, first.initial_bytes] {
         // A device that nothing changes has one reason less to break the rule.
         let changed = bench.try_stimulus(Stimulus::Dirty(CHANGED_BYTES)).is_ok();
         if bytes > 0 {
             read_up_to(bench, &session, bytes as usize)?;
         }
-        let estimates = bench.estimates(&session)?;
+        let estimates = bench.follow_estimates(&session)?;
         let kept = estimates.initial_bytes <= last.initial_bytes;
         let asked = match changed {
             true => "change device state in PRE_COPY",

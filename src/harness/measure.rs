@@ -45,4 +45,13 @@ pub enum Sample {
         /// What came.
         read: u64,
     },
+    /// What PRECOPY_INFO said at one moment of a session that is followed.
+    Estimates {
+        /// Seconds since the check began.
+        at: f64,
+        /// Initial data that is left to read.
+        initial_bytes: u64,
+        /// Data that was dirtied since it was read.
+        dirty_bytes: u64,
+    },
 }

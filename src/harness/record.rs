@@ -43,6 +43,12 @@ impl Recorder {
         self.operations.last()?.micros
     }
 
+    /// When the last operation came back, in seconds since the check began.
+    pub fn last_end(&self) -> Option<f64> {
+        let last = self.operations.last()?;
+        Some(last.at + last.micros? / 1e6)
+    }
+
     /// Does one operation and writes down what it was and what came of it.
     pub fn operation<T>(&mut self, what: String, operate: impl FnOnce() -> T, tell: impl FnOnce(&T) -> String) -> T {
         let begin = Instant::now();

@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use super::run::Run;
+use super::run::{CheckRun, Run};
 use super::text::span;
 use crate::fsm::{Route, route};
 use crate::harness::measure::Sample;
@@ -25,6 +25,8 @@ pub struct Figures {
     pub downtime: Option<Downtime>,
     /// Estimates, and what came.
     pub estimates: Vec<Estimate>,
+    /// How the estimates of PRE_COPY went on while it was read.
+    pub courses: Vec<Course>,
 }
 
 /// How long one arc takes.
@@ -77,6 +79,26 @@ pub struct Estimate {
     pub came: u64,
 }
 
+/// The estimates of one session of PRE_COPY over time.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Course {
+    /// The check that followed them.
+    pub check: String,
+    /// In the order of their times.
+    pub points: Vec<CoursePoint>,
+}
+
+/// The estimates at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct CoursePoint {
+    /// Seconds since the check began.
+    pub at: f64,
+    /// Initial data that is left to read.
+    pub initial_bytes: u64,
+    /// Data that was dirtied since it was read.
+    pub dirty_bytes: u64,
+}
+
 impl Figures {
     /// The figures of a run.
     pub fn of(run: &Run) -> Figures {
@@ -94,7 +116,8 @@ impl Figures {
         let downtime = capabilities.and_then(|set| downtime(set, &arcs, save.as_ref()?, load.as_ref()));
         let mut estimates: Vec<Estimate> = samples.iter().filter_map(estimate).collect();
         estimates.dedup();
-        Figures { arcs, save, load, downtime, estimates }
+        let courses = run.checks.iter().filter_map(course).collect();
+        Figures { arcs, save, load, downtime, estimates, courses }
     }
 
     /// The few that people want to see, as rows of a table.
@@ -188,6 +211,16 @@ fn way(set: Capabilities, arcs: &[ArcFigures], from: State, to: State) -> Option
     path.windows(2).map(median).sum()
 }
 
+/// The course that a check followed, if it did.
+fn course(check: &CheckRun) -> Option<Course> {
+    let points = check.outcome.samples.iter().filter_map(|sample| match *sample {
+        Sample::Estimates { at, initial_bytes, dirty_bytes } => Some(CoursePoint { at, initial_bytes, dirty_bytes }),
+        _ => None,
+    });
+    let course = Course { check: check.name.clone(), points: points.collect() };
+    (course.points.len() > 1).then_some(course)
+}
+
 fn estimate(sample: &Sample) -> Option<Estimate> {
     match sample {
         Sample::DataSize { estimated, streamed } => {
@@ -196,7 +229,7 @@ fn estimate(sample: &Sample) -> Option<Estimate> {
         Sample::Precopy { estimated, read } => {
             Some(Estimate { of: "PRECOPY_INFO", estimated: *estimated, came: *read })
         }
-        Sample::Arc { .. } | Sample::Save { .. } | Sample::Load { .. } => None,
+        Sample::Arc { .. } | Sample::Save { .. } | Sample::Load { .. } | Sample::Estimates { .. } => None,
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Bench;
 use super::tell::{errno_name, placement_name, tell_readiness, tell_return, tell_size};
 use crate::harness::check::{Interruption, Judgement};
+use crate::harness::measure::Sample;
 use crate::harness::session::{Direction, EndedSession, Session};
 use crate::harness::stream::StreamEnd;
 use crate::uapi::Errno;
@@ -84,6 +85,17 @@ impl Bench {
                 Err(Interruption::Blocked(why))
             }
         }
+    }
+
+    /// The estimates as one more point of a course that reports draw. All points of a check are of one session.
+    ///
+    /// # Errors
+    /// That PRECOPY_INFO does not work.
+    pub fn follow_estimates(&mut self, session: &Session) -> Judgement<Estimates> {
+        let estimates = self.estimates(session)?;
+        let Estimates { initial_bytes, dirty_bytes } = estimates;
+        self.samples.extend(self.recorder.last_end().map(|at| Sample::Estimates { at, initial_bytes, dirty_bytes }));
+        Ok(estimates)
     }
 
     /// Brings the device to a state of PRE_COPY, and reads all that there is for the moment.

@@ -19,6 +19,7 @@ use vfio_conform::lab::pci::SUBCOMMAND;
 use vfio_conform::lab::qemu::{QemuLab, QemuOptions};
 use vfio_conform::lab::{Lab, guest};
 use vfio_conform::probe::{Probe, ProbeArguments};
+use vfio_conform::report::command::ReportCommand;
 use vfio_conform::report::console::terminal_width;
 use vfio_conform::requirement::Level;
 use vfio_conform::stimulus::profile::Profile;
@@ -60,7 +61,7 @@ enum Command {
     #[command(after_help = FSM_EXAMPLES)]
     Fsm(FsmCommand),
     /// Make the reports of a run again, from its journal alone.
-    #[command(after_help = REPORT_EXAMPLES)]
+    #[command(after_help = report::command::EXAMPLES)]
     Report(ReportCommand),
     /// Show that the checks can fail: deliberate defects, and what the suite says to each.
     #[command(subcommand)]
@@ -136,10 +137,6 @@ Example:
 const SCHEMA_EXAMPLES: &str = "\
 Example:
   vfio-conform profile schema > profile.schema.json    and `#:schema profile.schema.json` in a profile's first line";
-
-const REPORT_EXAMPLES: &str = "\
-Example:
-  vfio-conform report reports/out/latest";
 
 #[derive(Debug, Args)]
 struct RunCommand {
@@ -306,12 +303,6 @@ enum ProfileCommand {
     Schema,
 }
 
-#[derive(Debug, Args)]
-struct ReportCommand {
-    /// Folder of the run
-    dir: PathBuf,
-}
-
 fn seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(seconds) if (0.001..=86400.0).contains(&seconds) => Ok(seconds),
@@ -347,7 +338,7 @@ fn main() -> ExitCode {
         Command::Explain(command) => explain(&command),
         Command::Fsm(command) => Ok(print_fsm(&command)),
         Command::Faults(command) => command.run(),
-        Command::Report(command) => make_reports(&command),
+        Command::Report(command) => command.run().map_err(Into::into),
         Command::Profile(ProfileCommand::Check { file }) => check_profile(&file),
         Command::Profile(ProfileCommand::Schema) => Ok(print_schema()),
         Command::Executor(arguments) => serve(&arguments),
@@ -573,13 +564,6 @@ fn print_schema() -> Exit {
     end_with_reader();
     print!("{}", Profile::schema());
     Exit::Conforms
-}
-
-fn make_reports(command: &ReportCommand) -> Outcome {
-    let run = report::write_all(&command.dir)?;
-    end_with_reader();
-    report::console::print(&run, &command.dir)?;
-    Ok(run.exit)
 }
 
 fn serve(arguments: &ExecutorArguments) -> Outcome {

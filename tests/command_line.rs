@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use vfio_conform::catalogue;
 use vfio_conform::harness::verdict::{Exit, Verdict};
-use vfio_conform::report::{JOURNAL, JSON, JUNIT, Run};
+use vfio_conform::report::{HTML, JOURNAL, JSON, JUNIT, MARKDOWN, Run};
 use vfio_conform::requirement;
 use vfio_conform::suites;
 
@@ -342,7 +342,13 @@ fn a_report_is_made_of_what_a_cut_journal_holds() {
     let verdicts: Vec<Verdict> = run.checks.iter().map(|check| check.outcome.verdict).collect();
     assert_eq!(verdicts[..5], [Verdict::Pass; 5]);
     assert!(verdicts[5..].iter().all(|verdict| *verdict == Verdict::Blocked), "{verdicts:?}");
-    assert!(cut.join(JUNIT).is_file() && cut.join(JSON).is_file());
+    assert!([HTML, MARKDOWN, JUNIT, JSON].iter().all(|name| cut.join(name).is_file()));
+    for (format, begin) in [("ktap", "KTAP version 1\n1.."), ("markdown", "## ⚠️ vfio-conform: incomplete, cut off\n")]
+    {
+        let said = say(folder.path(), &["report", "cut", "--format", format]);
+        assert!(said.out.starts_with(begin), "{}", said.whole());
+        assert_eq!(said.code, Exit::Unfinished as i32);
+    }
 }
 
 fn place_of(text: &[u8], what: &[u8]) -> Vec<usize> {

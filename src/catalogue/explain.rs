@@ -12,8 +12,6 @@ const LABELS: usize = 13;
 const ALIKE: f64 = 0.75;
 /// How many names are offered instead.
 const OFFERS: usize = 3;
-/// Where the uAPI text stands in a kernel tree.
-const HEADER: &str = "include/uapi/linux/vfio.h";
 
 /// Explains a requirement by its id, or a check by its name, in lines of at most `width` characters. Colours are escapes
 /// in the text.
@@ -35,7 +33,7 @@ fn explain_requirement(requirement: &'static Requirement, checks: &[Check], widt
     let mut block = Block::new(0, LABELS, width);
     block.headline(&format!("{} ({})", paint(STRONG, requirement.id), requirement.level));
     block.paragraph("rule", requirement.statement);
-    block.paragraph("source", &source(requirement));
+    block.paragraph("source", &requirement.place());
     if let Some(ruling) = requirement.ruling {
         block.paragraph("ruling", ruling);
     }
@@ -82,13 +80,6 @@ fn explain_check(check: &Check, width: usize) -> String {
     block.lines("run it", &commands(check.name()));
     block.paragraph("", "`vfio-conform explain` with one of the ids says why it matters and what goes wrong.");
     block.into_text()
-}
-
-fn source(requirement: &Requirement) -> String {
-    match requirement.source.contains("VFIO_") || requirement.source.contains("vfio_") {
-        true => format!("{HEADER}, {}", requirement.source),
-        false => requirement.source.to_owned(),
-    }
 }
 
 /// The same check where no hardware is needed, and where it is.

@@ -7,7 +7,7 @@ use super::route::{Refusal, Route, route};
 use crate::uapi::state::{Capabilities, State};
 
 /// The states in the order in which a migration meets them, which reads better than the order of their numbers.
-const ORDER: [State; 8] = [
+pub const ORDER: [State; 8] = [
     State::Running,
     State::RunningP2p,
     State::PreCopy,

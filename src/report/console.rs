@@ -6,9 +6,9 @@ use std::path::Path;
 use super::block::{Block, STRONG, colour, paint};
 use super::finding::{self, Alike, LABELS};
 use super::measure::Figures;
-use super::run::{CheckRun, Run};
+use super::run::Run;
 use super::text::{WIDTH, clean, one_line, plural, span, wrap};
-use super::write::{JOURNAL, JSON, JUNIT};
+use super::write::{HTML, JOURNAL, JSON, JUNIT, MARKDOWN};
 use crate::harness::verdict::{Exit, RunVerdict, Verdict};
 
 /// The narrowest form that is still readable.
@@ -40,10 +40,8 @@ pub fn terminal_width() -> usize {
 /// # Errors
 /// What writing answered.
 pub fn write(run: &Run, folder: &Path, width: usize, out: &mut impl Write) -> io::Result<()> {
-    for verdict in Verdict::ALL.into_iter().filter(|verdict| verdict.is_finding()) {
-        for alike in finding::group(run.with_verdict(verdict)) {
-            writeln!(out, "{}", finding_block(run, &alike, width))?;
-        }
+    for alike in finding::all(run) {
+        writeln!(out, "{}", finding_block(run, &alike, width))?;
     }
     write!(out, "{}", summary(run, folder, width))
 }
@@ -111,7 +109,7 @@ fn summary(run: &Run, folder: &Path, width: usize) -> String {
     block.rows("measured", &Figures::of(run).rows());
     block.paragraph("time", &time(run));
     block.lines("reports", &[folder.display().to_string()]);
-    block.paragraph("", &format!("{JUNIT}, {JSON}, {JOURNAL}"));
+    block.paragraph("", &format!("{HTML}, {MARKDOWN}, {JUNIT}, {JSON}, {JOURNAL}"));
     block.lines("verdict", &verdict(run, width.saturating_sub(LABELS)));
     if let Some(next) = next(run) {
         block.lines("next", &next);
@@ -134,15 +132,7 @@ fn counts(run: &Run) -> String {
 
 /// Why checks came to this verdict, the most frequent reason first.
 fn reasons(run: &Run, verdict: Verdict) -> Vec<String> {
-    let mut reasons: Vec<(&str, Vec<&CheckRun>)> = Vec::new();
-    for check in run.with_verdict(verdict) {
-        let message = check.outcome.message.as_str();
-        match reasons.iter_mut().find(|(reason, _)| *reason == message) {
-            Some((_, checks)) => checks.push(check),
-            None => reasons.push((message, vec![check])),
-        }
-    }
-    reasons.sort_by_key(|(_, checks)| std::cmp::Reverse(checks.len()));
+    let reasons = run.reasons(verdict);
     let more = reasons.len().saturating_sub(REASONS);
     let mut lines: Vec<String> = reasons
         .iter()

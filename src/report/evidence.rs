@@ -4,7 +4,7 @@ use super::text::one_line;
 use crate::harness::outcome::{ObservedPath, Operation};
 
 /// What stands in the place of a result that never came.
-const NEVER_CAME_BACK: &str = "never came back";
+pub const NEVER_CAME_BACK: &str = "never came back";
 
 /// The operations as a table with a head: when, how long, what, result.
 pub fn operations_table(operations: &[Operation]) -> Vec<String> {

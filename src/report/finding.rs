@@ -145,8 +145,55 @@ pub struct Alike<'a> {
     pub others: Vec<&'a CheckRun>,
 }
 
+/// All findings of a run, those that say the same together, the worst first.
+pub fn all(run: &Run) -> Vec<Alike<'_>> {
+    let findings = Verdict::ALL.into_iter().filter(|verdict| verdict.is_finding());
+    findings.flat_map(|verdict| group(run.with_verdict(verdict))).collect()
+}
+
+/// Findings that break the same requirement, each in its own way.
+pub struct Problem<'a> {
+    /// The one that tells what is broken.
+    pub first: Alike<'a>,
+    /// Other ways in which it is broken.
+    pub others: Vec<Alike<'a>>,
+}
+
+impl<'a> Problem<'a> {
+    /// Every way in which the requirement is broken.
+    pub fn ways(&self) -> impl Iterator<Item = &Alike<'a>> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    /// In how many checks.
+    pub fn checks(&self) -> usize {
+        self.ways().map(|alike| alike.others.len() + 1).sum()
+    }
+}
+
+/// What is wrong with the device, a requirement at a time, the worst first: the shortest list that names it all.
+pub fn problems(run: &Run) -> Vec<Problem<'_>> {
+    let mut problems: Vec<Problem<'_>> = Vec::new();
+    for alike in all(run) {
+        match problems.iter_mut().find(|problem| is_of_one_kind(&problem.first, &alike)) {
+            Some(problem) => problem.others.push(alike),
+            None => problems.push(Problem { first: alike, others: Vec::new() }),
+        }
+    }
+    problems
+}
+
+/// Whether two findings come to the same verdict on the same requirement. What judged none has its own cause.
+fn is_of_one_kind(one: &Alike<'_>, other: &Alike<'_>) -> bool {
+    let (one, other) = (&one.first.outcome, &other.first.outcome);
+    match (one.broken.first(), other.broken.first()) {
+        (Some(broken), Some(too)) => one.verdict == other.verdict && broken.requirement == too.requirement,
+        _ => false,
+    }
+}
+
 /// Puts findings together that say the same, so that thirty of a kind do not bury the one of another.
-pub fn group<'a>(findings: impl Iterator<Item = &'a CheckRun>) -> Vec<Alike<'a>> {
+fn group<'a>(findings: impl Iterator<Item = &'a CheckRun>) -> Vec<Alike<'a>> {
     let mut groups: Vec<Alike<'a>> = Vec::new();
     for check in findings {
         match groups.iter_mut().find(|group| says_the_same(&group.first.outcome, &check.outcome)) {

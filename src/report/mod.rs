@@ -1,12 +1,16 @@
 //! Reports: what a run said, for people and for machines, made from its journal alone.
 //!
 //! [`Run`] is everything that a report says, folded from the events of a journal, whether the run ended or was cut
-//! off. [`junit`], [`json`] and [`console`] only write it down. None of them touches execution, so a report can be
+//! off. [`html`], [`markdown`], [`junit`], [`json`], [`ktap`] and [`console`] only write it down. None of them touches execution, so a report can be
 //! made again at any time, anywhere, with the same result.
 
+pub mod command;
 pub mod console;
+pub mod html;
 pub mod json;
 pub mod junit;
+pub mod ktap;
+pub mod markdown;
 
 pub(crate) mod block;
 mod evidence;
@@ -16,6 +20,7 @@ mod journal_error;
 mod measure;
 mod run;
 pub(crate) mod text;
+mod transitions;
 mod write;
 
 #[cfg(test)]
@@ -27,4 +32,4 @@ pub use finding::finding_text;
 pub use journal_error::{Contradiction, JournalError, JournalFault};
 pub use measure::Figures;
 pub use run::{CheckRun, Counts, Restart, Run, Timeline};
-pub use write::{JOURNAL, JSON, JUNIT, ReportError, write_all};
+pub use write::{HTML, JOURNAL, JSON, JUNIT, MARKDOWN, ReportError, write_all};

@@ -140,6 +140,20 @@ impl Run {
         self.checks.iter().filter(move |check| check.outcome.verdict == verdict)
     }
 
+    /// Why checks came to this verdict, the most frequent reason first.
+    pub fn reasons(&self, verdict: Verdict) -> Vec<(&str, Vec<&CheckRun>)> {
+        let mut reasons: Vec<(&str, Vec<&CheckRun>)> = Vec::new();
+        for check in self.with_verdict(verdict) {
+            let message = check.outcome.message.as_str();
+            match reasons.iter_mut().find(|(reason, _)| *reason == message) {
+                Some((_, checks)) => checks.push(check),
+                None => reasons.push((message, vec![check])),
+            }
+        }
+        reasons.sort_by_key(|(_, checks)| std::cmp::Reverse(checks.len()));
+        reasons
+    }
+
     /// The chapters, in the order in which their first checks are planned.
     pub fn chapters(&self) -> Vec<&str> {
         let mut chapters = Vec::new();

@@ -28,6 +28,8 @@ fn is_harmless(character: char) -> bool {
     match character {
         '\n' | '\t' => true,
         '\u{fffe}' | '\u{ffff}' => false,
+        // They have text read in another order than it is written.
+        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => false,
         _ => !character.is_control(),
     }
 }
@@ -91,7 +93,7 @@ mod tests {
 
     #[test]
     fn what_steers_a_terminal_is_shown_instead() {
-        assert_eq!(clean("\x1b[2J\r\n\tö\u{85}\u{ffff}"), "\\x1b[2J\\x0d\n\tö\\x85\\u{ffff}");
+        assert_eq!(clean("\x1b[2J\r\n\tö\u{85}\u{ffff}\u{202e}"), "\\x1b[2J\\x0d\n\tö\\x85\\u{ffff}\\u{202e}");
     }
 
     #[test]

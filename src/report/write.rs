@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::journal_error::JournalError;
 use super::run::Run;
-use super::{json, junit};
+use super::{html, json, junit, markdown};
 
 /// The name of the journal in a run's folder.
 pub const JOURNAL: &str = "journal.jsonl";
@@ -15,6 +15,10 @@ pub const JOURNAL: &str = "journal.jsonl";
 pub const JUNIT: &str = "junit.xml";
 /// The name of the JSON report in a run's folder.
 pub const JSON: &str = "report.json";
+/// The name of the HTML report in a run's folder.
+pub const HTML: &str = "report.html";
+/// The name of the Markdown report in a run's folder.
+pub const MARKDOWN: &str = "summary.md";
 
 /// Why reports could not be made. Reads as one sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +48,7 @@ pub enum ReportError {
     },
 }
 
-/// Reads the journal in a run's folder and writes `junit.xml` and `report.json` beside it.
+/// Reads the journal in a run's folder and writes `report.html`, `summary.md`, `junit.xml` and `report.json` beside it.
 ///
 /// Each of them appears whole or not at all; what was there before is replaced.
 ///
@@ -55,6 +59,8 @@ pub fn write_all(folder: &Path) -> Result<Run, ReportError> {
     let json = json::to_json(&run)?;
     let junit = junit::to_xml(&run)?;
     write_whole(folder, JSON, &json)?;
+    write_whole(folder, HTML, html::to_html(&run).as_bytes())?;
+    write_whole(folder, MARKDOWN, markdown::to_markdown(&run).as_bytes())?;
     write_whole(folder, JUNIT, &junit)?;
     Ok(run)
 }

@@ -19,6 +19,9 @@ pub mod stop_copy;
 pub mod walk;
 pub mod wear;
 
+/// Where the uAPI text stands in a kernel tree.
+const HEADER: &str = "include/uapi/linux/vfio.h";
+
 /// How much a requirement binds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -60,6 +63,14 @@ impl Requirement {
     /// The first part of its id.
     pub fn chapter(&self) -> &'static str {
         self.id.split_once('.').map_or(self.id, |(chapter, _)| chapter)
+    }
+
+    /// Where the rule comes from, with the file that says so if it is the uAPI text.
+    pub fn place(&self) -> String {
+        match self.source.contains("VFIO_") || self.source.contains("vfio_") {
+            true => format!("{HEADER}, {}", self.source),
+            false => self.source.to_owned(),
+        }
     }
 }
 

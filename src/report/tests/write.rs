@@ -2,7 +2,9 @@ use std::fs;
 use std::path::Path;
 
 use crate::report::sample::{self, journal};
-use crate::report::{JSON, JUNIT, write_all};
+use crate::report::{HTML, JSON, JUNIT, MARKDOWN, write_all};
+
+const ALL: [&str; 5] = ["journal.jsonl", "junit.xml", "report.html", "report.json", "summary.md"];
 
 fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> =
@@ -14,14 +16,14 @@ fn names(folder: &Path) -> Vec<String> {
 #[test]
 fn reports_are_made_again_from_the_journal_alone() {
     let folder = sample::folder(&journal(sample::mtty()));
-    let read = || [JUNIT, JSON].map(|name| fs::read(folder.path().join(name)).unwrap());
+    let read = || [JUNIT, JSON, HTML, MARKDOWN].map(|name| fs::read(folder.path().join(name)).unwrap());
     let first = write_all(folder.path()).unwrap();
     let first_files = read();
     fs::write(folder.path().join(JUNIT), "old").unwrap();
 
     assert_eq!(write_all(folder.path()).unwrap(), first);
     assert_eq!(read(), first_files);
-    assert_eq!(names(folder.path()), ["journal.jsonl", "junit.xml", "report.json"]);
+    assert_eq!(names(folder.path()), ALL);
 }
 
 #[test]
@@ -45,5 +47,5 @@ fn a_report_that_cannot_be_written_is_said_and_leaves_nothing_behind() {
          the journal is unharmed: mend this, then run `vfio-conform report {place}`"
     );
     assert_eq!(error, expected);
-    assert_eq!(names(folder.path()), ["journal.jsonl", "junit.xml", "report.json"]);
+    assert_eq!(names(folder.path()), ALL);
 }

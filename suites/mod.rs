@@ -24,7 +24,7 @@ use crate::uapi::feature::{Feature, FeatureCall, MigState, Placement, Verb};
 use crate::uapi::state::State;
 
 /// Long enough for a device that works to change all of its state, whose size nobody but its profile knows.
-const WORKS_FOR: Duration = Duration::from_millis(300);
+const WORKS_FOR: Duration = Duration::from_millis(150);
 
 /// Every check, chapter by chapter, in the order in which they run.
 pub fn all() -> Vec<Check> {

@@ -24,7 +24,7 @@ const INSIDE_SAVING_GROUP: [(State, State); 4] = [
 const WITH_SESSION: [State; 4] = [State::PreCopy, State::PreCopyP2p, State::StopCopy, State::Resuming];
 
 /// Enough to see a leak.
-const LOST: usize = 100;
+const LOST: usize = 24;
 
 /// What another process reads of a stream: less than any stream has, and no round number.
 const READ_BY_CHILD: usize = 77;
@@ -90,7 +90,7 @@ pub(super) fn checks() -> Vec<Check> {
         ]);
     }
     checks.extend([
-        Check::new("session::lost_a_hundred_times", &[&LOST_LEAVES_NOTHING], lost_a_hundred_times),
+        Check::new("session::lost_again_and_again", &[&LOST_LEAVES_NOTHING], lost_again_and_again),
         Check::new("session::read_by_another_process", &[&OTHER_PROCESS], read_by_another_process),
     ]);
     checks
@@ -228,7 +228,7 @@ fn none_free(bench: &mut Bench, state: State) -> Judgement {
 }
 
 /// Loses a data_fd in both ways by turns, and counts descriptors.
-fn lost_a_hundred_times(bench: &mut Bench) -> Judgement {
+fn lost_again_and_again(bench: &mut Bench) -> Judgement {
     let state = State::StopCopy;
     let before = bench.open_descriptors()?;
     bench.repeat(LOST, |bench, time| {

@@ -58,7 +58,7 @@ const LATER_CHAPTERS: [&str; 12] = [
     "::during_",
     "_during_a_",
     "session::device_closed_",
-    "session::lost_a_hundred_times",
+    "session::lost_again_and_again",
 ];
 
 /// What cannot be judged without a temporary end, or without poll.

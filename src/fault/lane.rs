@@ -10,7 +10,7 @@ use crate::harness::keeper::{ExecutorSpec, Keeper};
 use crate::harness::verdict::Verdict;
 use crate::harness::wire::{Done, Parameter};
 use crate::lab::qemu::{CORE_HAS_FAULTS, QemuLab};
-use crate::lab::{Lab, LabError, Watch, local, pci};
+use crate::lab::{Answer, Lab, LabError, Watch, local, pci};
 use crate::requirement::health;
 
 /// How long a check may take on the model, which waits for nothing. Checks themselves give a sleeper two seconds to wake.
@@ -132,7 +132,10 @@ impl Lane for GuestLane {
     }
 
     fn run(&mut self, check: &str) -> Done {
-        let done = self.lab.run(check);
+        let done = match self.lab.run(check) {
+            Answer::Done(done) => done,
+            Answer::Again(why) => Done::lost(Verdict::Blocked, why),
+        };
         let is_health = |id: &str| [health::LOG.id, health::TAINT.id].contains(&id);
         let complained = done.outcome.broken.iter().any(|broken| is_health(&broken.requirement));
         if done.lost.is_some() || complained {

@@ -1,6 +1,9 @@
-//! Devices side by side: each check runs on all of them at the same time, so that a driver that mixes up what belongs to
-//! one device with what belongs to another is seen. A check passes if it passes on each.
+//! Devices side by side: they run checks at the same time, each another one, so that a driver that mixes up what belongs
+//! to one device with what belongs to another is seen.
 
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use super::journal::LabReady;
@@ -8,103 +11,138 @@ use super::keeper::{ExecutorSpec, Keeper};
 use super::verdict::Verdict;
 use super::wire::Done;
 
-/// A keeper for each device.
+/// Who hears of a check that is over, with the number of its device.
+pub type Report = dyn Fn(usize, Done) + Send + Sync;
+
+/// A keeper for each device, in a thread of its own: an executor ends with the thread that started it.
 #[derive(Debug)]
 pub struct Keepers {
-    first: Kept,
-    others: Vec<Kept>,
+    threads: Vec<Orders>,
 }
 
-/// A device and its keeper.
+/// The way to the thread of a device.
 #[derive(Debug)]
-struct Kept {
-    device: String,
-    keeper: Keeper,
+struct Orders {
+    to: Sender<Order>,
+    opened: Receiver<Result<LabReady, String>>,
+}
+
+enum Order {
+    Open,
+    Close,
+    Run(String),
 }
 
 impl Keepers {
-    /// Keepers for these devices, of which there must be one.
+    /// Keepers for these devices, of which there must be one. Results go to `report`.
     ///
     /// # Errors
     /// That there is none, or why a keeper cannot be made.
     pub fn new(
         specs: Vec<ExecutorSpec>,
         make: impl Fn(ExecutorSpec) -> std::io::Result<Keeper>,
+        report: impl Fn(usize, Done) + Send + Sync + 'static,
     ) -> std::io::Result<Keepers> {
-        let mut kept = specs.into_iter().map(|spec| Ok(Kept { device: spec.device.clone(), keeper: make(spec)? }));
-        let first = kept.next().ok_or_else(|| std::io::Error::other("no device was named"))??;
-        Ok(Keepers { first, others: kept.collect::<std::io::Result<_>>()? })
+        let report: Arc<Report> = Arc::new(report);
+        let several = specs.len() > 1;
+        let mut threads = Vec::new();
+        for (number, spec) in specs.into_iter().enumerate() {
+            let name = several.then(|| spec.device.clone());
+            let (to, orders) = channel();
+            let (says, opened) = channel();
+            let kept = Kept { number, name, keeper: make(spec)?, report: Arc::clone(&report) };
+            thread::Builder::new().spawn(move || kept.follow(&orders, &says))?;
+            threads.push(Orders { to, opened });
+        }
+        match threads.is_empty() {
+            true => Err(std::io::Error::other("no device was named")),
+            false => Ok(Keepers { threads }),
+        }
     }
 
-    /// Starts an executor for each device.
+    /// Starts an executor for each device, all at the same time.
     ///
     /// # Errors
     /// Why one of them could not be opened.
-    pub fn start(&mut self) -> Result<LabReady, String> {
-        let mut ready = self.first.keeper.start()?;
-        for other in &mut self.others {
-            ready.beside.push(other.keeper.start()?.identity);
-        }
-        Ok(ready)
+    pub fn start(&self) -> Result<LabReady, String> {
+        let mut ready = self.all(|| Order::Open)?.into_iter();
+        let mut first = ready.next().ok_or("no device was named")?;
+        first.beside = ready.map(|other| other.identity).collect();
+        Ok(first)
     }
 
-    /// Ends the executors, so that the devices are closed.
-    pub fn stop(&mut self) {
-        self.first.keeper.stop();
-        self.others.iter_mut().for_each(|other| other.keeper.stop());
+    /// Ends the executors, so that the devices are closed, and starts new ones once `between` was done.
+    ///
+    /// # Errors
+    /// What `between` answered, or why a device could not be opened.
+    pub fn restart(&self, between: impl FnOnce() -> Result<(), String>) -> Result<LabReady, String> {
+        // A thread that is gone is met again when its device is to be opened.
+        for orders in &self.threads {
+            let _ = orders.to.send(Order::Close);
+        }
+        for orders in &self.threads {
+            let _ = orders.opened.recv();
+        }
+        between()?;
+        self.start()
     }
 
-    /// Runs one check on all devices at the same time.
-    pub fn run(&mut self, check: &str) -> Done {
-        let Keepers { first, others } = self;
-        if others.is_empty() {
-            return first.keeper.run(check);
+    /// Has a device run a check. It reports when it is over.
+    pub fn run(&self, device: usize, check: String) -> Result<(), String> {
+        let orders = self.threads.get(device).ok_or_else(|| format!("there is no device {device}"))?;
+        orders.to.send(Order::Run(check)).map_err(|_| GONE.to_owned())
+    }
+
+    fn all(&self, order: impl Fn() -> Order) -> Result<Vec<LabReady>, String> {
+        for orders in &self.threads {
+            orders.to.send(order()).map_err(|_| GONE.to_owned())?;
         }
-        // What stands in the way is met again by the check, which says so.
-        others.iter_mut().for_each(|kept| drop(kept.keeper.ensure_executor()));
-        let results: Vec<(&str, Done)> = thread::scope(|scope| {
-            let others: Vec<_> =
-                others.iter_mut().map(|kept| (&*kept.device, scope.spawn(|| kept.keeper.run(check)))).collect();
-            let own = (&*first.device, first.keeper.run(check));
-            let joined = others.into_iter().map(|(device, thread)| (device, thread.join().unwrap_or_else(|_| died())));
-            std::iter::once(own).chain(joined).collect()
-        });
-        merge(results)
+        // All are heard before one is complained of: an answer that nobody took would be the next one's.
+        let answers: Vec<_> = self.threads.iter().map(|orders| orders.opened.recv()).collect();
+        answers.into_iter().map(|answer| answer.unwrap_or_else(|_| Err(GONE.to_owned()))).collect()
     }
 }
 
-fn died() -> Done {
-    Done::lost(Verdict::Blocked, "the keeper of this device panicked; please report it")
+const GONE: &str = "the keeper of this device is gone; please report it";
+
+/// A device with its keeper, in its thread.
+struct Kept {
+    number: usize,
+    /// What it is called, if there are others.
+    name: Option<String>,
+    keeper: Keeper,
+    report: Arc<Report>,
 }
 
-/// One result for all devices: that of the device with the worst news, what the others have against them, and only those
-/// proofs that all of them gave.
-fn merge(results: Vec<(&str, Done)>) -> Done {
-    let rank = |done: &Done| Verdict::ALL.iter().position(|verdict| *verdict == done.outcome.verdict);
-    let Some(worst) = (0..results.len()).min_by_key(|index| rank(&results[*index].1)) else {
-        return died();
-    };
-    let mut results = results;
-    let (device, mut done) = results.remove(worst);
-    done.lost = done.lost.map(|why| format!("{why} ({device})"));
-    for (other, theirs) in results {
-        let outcome = &mut done.outcome;
-        outcome.seconds = outcome.seconds.max(theirs.outcome.seconds);
-        outcome.proven.retain(|requirement| theirs.outcome.proven.contains(requirement));
-        let news = (&theirs.outcome.verdict, &theirs.outcome.message);
-        if news != (&outcome.verdict, &outcome.message) || !theirs.outcome.broken.is_empty() {
-            let verdict = theirs.outcome.verdict;
-            let note = format!("this is {device}; on {other}: {verdict} {}", theirs.outcome.message);
-            outcome.evidence.notes.push(note.trim_end().to_owned());
-        }
-        for broken in theirs.outcome.broken {
-            if !outcome.broken.iter().any(|known| known.requirement == broken.requirement) {
-                outcome.proven.retain(|requirement| *requirement != broken.requirement);
-                outcome.broken.push(broken);
+impl Kept {
+    fn follow(mut self, orders: &Receiver<Order>, opened: &Sender<Result<LabReady, String>>) {
+        for order in orders {
+            // Nobody hears the answer once the guest is going down.
+            match order {
+                Order::Open => drop(opened.send(self.keeper.start())),
+                Order::Close => {
+                    self.keeper.stop();
+                    let _ = opened.send(Err("closed".to_owned()));
+                }
+                Order::Run(check) => {
+                    let done = panic::catch_unwind(AssertUnwindSafe(|| self.keeper.run(&check)));
+                    let done = done.unwrap_or_else(|_| Done::lost(Verdict::Blocked, GONE));
+                    (self.report)(self.number, signed(done, self.name.as_deref()));
+                }
             }
         }
-        done.lost = done.lost.or(theirs.lost.map(|why| format!("{why} ({other})")));
     }
+}
+
+/// Says whose news it is, where there are several devices.
+fn signed(mut done: Done, name: Option<&str>) -> Done {
+    let Some(name) = name else {
+        return done;
+    };
+    if !matches!(done.outcome.verdict, Verdict::Pass | Verdict::Skip) {
+        done.outcome.evidence.notes.push(format!("this is {name}"));
+    }
+    done.lost = done.lost.map(|why| format!("{why} ({name})"));
     done
 }
 
@@ -112,36 +150,25 @@ fn merge(results: Vec<(&str, Done)>) -> Done {
 mod tests {
     use super::*;
     use crate::harness::outcome::Outcome;
-    use crate::requirement::{fsm, health};
 
-    fn done(verdict: Verdict, message: &str, proven: &[&str]) -> Done {
-        let mut outcome = Outcome::without_judgement(verdict, message);
-        outcome.proven = proven.iter().map(|id| (*id).to_owned()).collect();
-        Done { outcome, lost: None }
+    #[test]
+    fn bad_news_has_a_name_where_there_are_others() {
+        let bad = || Done { outcome: Outcome::without_judgement(Verdict::Fail, "EIO"), lost: Some("gone".into()) };
+        assert_eq!(signed(bad(), None), bad());
+        let named = signed(bad(), Some("b"));
+        assert_eq!(named.outcome.evidence.notes, ["this is b"]);
+        assert_eq!(named.lost.as_deref(), Some("gone (b)"));
     }
 
     #[test]
-    fn what_all_devices_keep_passes_without_a_word() {
-        let both = merge(vec![("a", done(Verdict::Pass, "", &["x", "y"])), ("b", done(Verdict::Pass, "", &["x"]))]);
-        assert_eq!(both, done(Verdict::Pass, "", &["x"]));
+    fn nobody_needs_to_know_whose_good_news_it_is() {
+        let good = Done { outcome: Outcome::without_judgement(Verdict::Pass, ""), lost: None };
+        assert_eq!(signed(good.clone(), Some("b")), good);
     }
 
     #[test]
-    fn the_worst_device_decides_and_is_named() {
-        let mut bad = done(Verdict::Fail, "SET STOP: got EIO", &["x"]);
-        bad.outcome.accuse(&fsm::ARC, "EIO".to_owned());
-        bad.lost = Some("it is gone".to_owned());
-        let mut warned = done(Verdict::Warn, "the kernel spoke", &["x"]);
-        warned.outcome.accuse(&health::LOG, "WARNING".to_owned());
-        let good = done(Verdict::Pass, "", &["x", fsm::ARC.id, health::LOG.id]);
-        let merged = merge(vec![("a", good), ("b", bad), ("c", warned)]);
-        assert_eq!(merged.outcome.verdict, Verdict::Fail);
-        assert_eq!(merged.outcome.message, "SET STOP: got EIO");
-        assert_eq!(merged.outcome.proven, ["x"]);
-        let broken: Vec<_> = merged.outcome.broken.iter().map(|broken| broken.requirement.as_str()).collect();
-        assert_eq!(broken, [fsm::ARC.id, health::LOG.id]);
-        let notes = ["this is b; on a: pass", "this is b; on c: warn the kernel spoke"];
-        assert_eq!(merged.outcome.evidence.notes, notes);
-        assert_eq!(merged.lost.as_deref(), Some("it is gone (b)"));
+    fn there_must_be_a_device() {
+        let make = |_| Err(std::io::Error::other("not asked for"));
+        assert!(Keepers::new(Vec::new(), make, |_, _| {}).is_err());
     }
 }

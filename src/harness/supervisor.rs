@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
-use crate::lab::{Lab, LabError, Progress, Watch};
+use crate::lab::{Answer, Lab, LabError, Progress, Watch};
 use crate::report;
 use crate::suites;
 
@@ -22,6 +22,7 @@ use super::check::Check;
 use super::journal::{Event, FORMAT, Journal, LabReady, PlannedCheck, RunStarted, Stage};
 use super::outcome::Outcome;
 use super::verdict::{Exit, Extent, Verdict, judge_run};
+use super::wire::Done;
 pub use walk::{Length, Walk, replay, walk};
 
 /// What a run is asked to do.
@@ -179,6 +180,7 @@ pub fn run(
     let mut supervisor =
         Supervisor { lab, journal, lost: None, verdicts: Vec::new(), extent: Extent::Whole, broken: None };
     if !planned.is_empty() {
+        supervisor.lab.announce(planned.iter().map(|check| check.name.clone()).collect());
         supervisor.start()?;
     }
     let shared = Arc::new(Mutex::new(supervisor));
@@ -282,6 +284,14 @@ struct Supervisor {
     broken: Option<std::io::Error>,
 }
 
+/// What came of asking the lab for a check.
+enum Attempt {
+    /// This.
+    Over(Box<Outcome>),
+    /// Nothing; it is to be asked once more.
+    Again,
+}
+
 enum Lost {
     /// The next check begins with an attempt to recover.
     Recoverable(String),
@@ -328,22 +338,41 @@ impl Supervisor {
         if !matches!(self.lost, Some(Lost::ForGood(_))) {
             self.write(Event::CheckStarted { check: check.to_owned() });
         }
-        let outcome = self.attempt(check);
+        let outcome = match self.attempt(check) {
+            Attempt::Over(outcome) => *outcome,
+            // The lab runs it alone now, so that this happens once.
+            Attempt::Again => return self.run(check),
+        };
         self.conclude(check, &outcome);
         outcome
     }
 
     /// Has the lab run a check, if there still is one.
-    fn attempt(&mut self, check: &str) -> Outcome {
+    fn attempt(&mut self, check: &str) -> Attempt {
         if let Some(Lost::ForGood(why)) = &self.lost {
             self.extent = Extent::Part;
-            return Outcome::without_judgement(Verdict::Blocked, why.clone());
+            return Attempt::Over(Box::new(Outcome::without_judgement(Verdict::Blocked, why.clone())));
         }
-        let done = self.lab.run(check);
-        if let Some(why) = done.lost {
-            self.lost = Some(Lost::Recoverable(why));
+        match self.lab.run(check) {
+            Answer::Done(Done { outcome, lost }) => {
+                self.lost = lost.map(Lost::Recoverable);
+                Attempt::Over(Box::new(outcome))
+            }
+            Answer::Again(why) => {
+                self.lost = Some(Lost::Recoverable(why));
+                Attempt::Again
+            }
         }
-        done.outcome
+    }
+
+    /// What comes of something that is not in the plan.
+    fn outcome_of(&mut self, order: &str) -> Outcome {
+        loop {
+            self.recover();
+            if let Attempt::Over(outcome) = self.attempt(order) {
+                return *outcome;
+            }
+        }
     }
 
     fn conclude(&mut self, check: &str, outcome: &Outcome) {

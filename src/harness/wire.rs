@@ -29,9 +29,14 @@ pub enum Request {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GuestRequest {
-    /// Run this check.
-    Run(String),
-    /// Close the device, set these parameters of modules, and open it again.
+    /// Have a device run a check.
+    Run {
+        /// The device's number, from 0 on.
+        device: usize,
+        /// The check's name.
+        check: String,
+    },
+    /// Close the devices, set these parameters of modules, and open them again.
     SetParameters(Vec<Parameter>),
 }
 
@@ -58,6 +63,13 @@ pub enum Reply {
     NotReady(String),
     /// A check is over.
     Done(Box<Done>),
+    /// A check is over on one of a guest's devices.
+    Ran {
+        /// The device's number.
+        device: usize,
+        /// What came of it.
+        done: Box<Done>,
+    },
     /// What a probe saw, or why it saw nothing.
     Probed(Result<Value, String>),
 }

@@ -8,6 +8,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -25,7 +26,8 @@ use crate::harness::beside::Keepers;
 use crate::harness::journal::LabReady;
 use crate::harness::keeper::{ExecutorSpec, Keeper};
 use crate::harness::kernel_log::MARK;
-use crate::harness::wire::{Channel, GuestRequest, Parameter, Receiver, Reply, send};
+use crate::harness::verdict::Verdict;
+use crate::harness::wire::{Channel, Done, GuestRequest, Parameter, Receiver, Reply, send};
 use crate::probe::{self, Probe};
 
 /// Where the host listens for the first word, on every kernel.
@@ -76,28 +78,36 @@ fn live() -> Lived {
 
 fn check(target: Target, modules: &[String], executors: Vec<ExecutorSpec>) -> Lived {
     let channel = greet()?;
-    let keepers = bring_up(target, modules).and_then(|()| {
-        Keepers::new(executors, |spec| Keeper::new("/init".into(), spec, None))
-            .map_err(|error| format!("failed to prepare the executor: {error}"))
-    });
-    let mut keepers = match keepers {
-        Ok(keepers) => keepers,
-        Err(why) => return Ok(send(&channel, &Reply::NotReady(why))?),
+    let replies = Arc::new(Mutex::new(channel.try_clone()?));
+    let answer = move |reply: &Reply| {
+        let replies = replies.lock().unwrap_or_else(PoisonError::into_inner);
+        send(&*replies, reply)
     };
-    send(&channel, &opened(keepers.start()))?;
-    let mut requests = Receiver::new(channel.try_clone()?);
+    let report = answer.clone();
+    let keepers = bring_up(target, modules).and_then(|()| {
+        let make = |spec| Keeper::new("/init".into(), spec, None);
+        // A host that does not hear it ends the guest.
+        let report = move |device, done| drop(report(&Reply::Ran { device, done: Box::new(done) }));
+        Keepers::new(executors, make, report).map_err(|error| format!("failed to prepare the executor: {error}"))
+    });
+    let keepers = match keepers {
+        Ok(keepers) => keepers,
+        Err(why) => return Ok(answer(&Reply::NotReady(why))?),
+    };
+    answer(&opened(keepers.start()))?;
+    let mut requests = Receiver::new(channel);
     loop {
-        let reply = match requests.receive(NO_BOUND)? {
-            GuestRequest::Run(name) => {
-                announce(&name);
-                Reply::Done(Box::new(keepers.run(&name)))
+        match requests.receive(NO_BOUND)? {
+            GuestRequest::Run { device, check } => {
+                announce(&check);
+                if let Err(why) = keepers.run(device, check) {
+                    answer(&Reply::Ran { device, done: Box::new(Done::lost(Verdict::Blocked, why)) })?;
+                }
             }
             GuestRequest::SetParameters(parameters) => {
-                keepers.stop();
-                opened(parameters.iter().try_for_each(set).and_then(|()| keepers.start()))
+                answer(&opened(keepers.restart(|| parameters.iter().try_for_each(set))))?;
             }
-        };
-        send(&channel, &reply)?;
+        }
     }
 }
 

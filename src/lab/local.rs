@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::harness::journal::{LabReady, Stage};
 use crate::harness::keeper::{ExecutorSpec, Keeper};
-use crate::harness::wire::Done;
 
-use super::{Lab, LabError, Watch};
+use super::{Answer, Lab, LabError, Watch};
 
 /// Checks run on this host.
 #[derive(Debug)]
@@ -48,8 +47,8 @@ impl Lab for LocalLab {
         Ok(ready)
     }
 
-    fn run(&mut self, check: &str) -> Done {
-        self.keeper.run(check)
+    fn run(&mut self, check: &str) -> Answer {
+        Answer::Done(self.keeper.run(check))
     }
 
     fn recover(&mut self, _watch: &mut dyn Watch) -> Result<LabReady, LabError> {

@@ -21,8 +21,11 @@ pub trait Lab: Send {
     /// Why no check can run.
     fn start(&mut self, watch: &mut dyn Watch) -> Result<LabReady, LabError>;
 
+    /// Hears which checks will be asked for, in order, so that several devices can share them.
+    fn announce(&mut self, _checks: Vec<String>) {}
+
     /// Runs one check, whatever becomes of the lab.
-    fn run(&mut self, check: &str) -> Done;
+    fn run(&mut self, check: &str) -> Answer;
 
     /// Makes the lab usable again after a check that lost it.
     ///
@@ -32,6 +35,15 @@ pub trait Lab: Send {
 
     /// Puts everything away.
     fn stop(&mut self, watch: &mut dyn Watch);
+}
+
+/// What a lab has to say of a check.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    /// It was run, and this came of it.
+    Done(Done),
+    /// The lab was lost for this reason while more than one check ran. It wants to be asked again once it is recovered.
+    Again(String),
 }
 
 /// Who is told what a lab does while it does it.

@@ -5,6 +5,7 @@
 
 mod accelerator;
 mod probe;
+mod schedule;
 mod vm;
 
 use std::fmt;
@@ -24,10 +25,11 @@ use vfio_conform_pci_target::command::memory_size;
 
 use super::environment::{Environment, Kernel, ModuleOptions, Modules};
 use super::initramfs::{self, GuestPlan};
-use super::{Lab, LabError, Watch, guest, pci};
+use super::{Answer, Lab, LabError, Watch, guest, pci};
 use accelerator::Accelerator;
 pub use accelerator::AcceleratorChoice;
 pub use probe::probe;
+use schedule::{Landing, Schedule};
 use vm::{Machine, PciDevices, Vm, boot_patiently};
 
 /// An emulated device that a guest can start.
@@ -233,6 +235,7 @@ pub struct QemuLab {
     faulty: bool,
     prepared: Option<Prepared>,
     vm: Option<Vm>,
+    schedule: Schedule,
 }
 
 /// What a guest is started from.
@@ -246,7 +249,8 @@ struct Prepared {
 impl QemuLab {
     /// A lab; what the guest's kernel prints is appended to `console`.
     pub fn new(options: QemuOptions, console: PathBuf) -> QemuLab {
-        QemuLab { options, console, faulty: false, prepared: None, vm: None }
+        let schedule = Schedule::new(options.devices().len());
+        QemuLab { options, console, faulty: false, prepared: None, vm: None, schedule }
     }
 
     /// A lab whose driver and VFIO core can be given faults.
@@ -375,6 +379,56 @@ impl QemuLab {
     }
 }
 
+impl QemuLab {
+    /// Gives every idle device something to do and waits for the next result.
+    ///
+    /// # Errors
+    /// What is to be said of the check that is wanted, since the guest is gone.
+    fn go_on(&mut self, wanted: &str) -> Result<(), Answer> {
+        let Some(vm) = &mut self.vm else {
+            return Err(Answer::Done(Done::lost(Verdict::Blocked, "there is no guest")));
+        };
+        let console = vm.console_length();
+        let deadline = Duration::from_secs_f64(self.options.deadline) + REPLY_MARGIN;
+        let mut begin = |(device, check)| vm.ask(&GuestRequest::Run { device, check });
+        let asked = self.schedule.dispatch(wanted).into_iter().try_for_each(&mut begin);
+        let answer = asked.and_then(|()| vm.receive(self.schedule.patience(deadline)));
+        let (done, ran) = match answer {
+            Ok(Reply::Ran { device, done }) => match vm.device_end() {
+                None => return self.land(device, *done),
+                // What was judged was judged of a device that is not there.
+                Some(why) => (Done::lost(Verdict::Blocked, why), self.schedule.longest()),
+            },
+            Ok(other) => {
+                let why = format!("the guest said {other:?} instead of a result");
+                (Done::lost(Verdict::Blocked, why), self.schedule.longest())
+            }
+            Err(WireError::TimedOut(_)) => {
+                let why = format!("the whole guest was silent for {deadline:?}");
+                (Done::lost(Verdict::Hang, why), self.schedule.longest())
+            }
+            Err(error) => (vm.autopsy(&error), self.schedule.longest()),
+        };
+        let mut done = done;
+        done.outcome.seconds = ran.as_secs_f64();
+        done.outcome.evidence.kernel_log = vm.console_since(console);
+        self.vm = None;
+        let why = done.lost.clone().unwrap_or_default();
+        Err(self.schedule.crash(done).map_or(Answer::Again(why), Answer::Done))
+    }
+
+    fn land(&mut self, device: usize, done: Done) -> Result<(), Answer> {
+        match self.schedule.land(device, done) {
+            Ok(Landing::Goes) => Ok(()),
+            Ok(Landing::Spent(why)) => {
+                self.vm = None;
+                Err(Answer::Again(why))
+            }
+            Err(why) => Err(Answer::Done(Done::lost(Verdict::Blocked, why))),
+        }
+    }
+}
+
 /// A folder for a socket, whose path must be short.
 fn scratch() -> Result<tempfile::TempDir, LabError> {
     tempfile::Builder::new()
@@ -391,30 +445,19 @@ impl Lab for QemuLab {
         self.bring_up(watch)
     }
 
-    fn run(&mut self, check: &str) -> Done {
-        let Some(vm) = &mut self.vm else {
-            return Done::lost(Verdict::Blocked, "there is no guest");
-        };
-        let began = Instant::now();
-        let console_before = vm.console_length();
-        let deadline = Duration::from_secs_f64(self.options.deadline) + REPLY_MARGIN;
-        let answer = vm.ask(&GuestRequest::Run(check.to_owned())).and_then(|()| vm.receive(deadline));
-        let mut done = match answer {
-            Ok(Reply::Done(done)) => match vm.device_end() {
-                None => return *done,
-                // What was judged was judged of a device that is not there.
-                Some(why) => Done::lost(Verdict::Blocked, why),
-            },
-            Ok(other) => Done::lost(Verdict::Blocked, format!("the guest said {other:?} instead of a result")),
-            Err(WireError::TimedOut(_)) => {
-                Done::lost(Verdict::Hang, format!("the whole guest was silent for {deadline:?}"))
+    fn announce(&mut self, checks: Vec<String>) {
+        self.schedule.announce(checks);
+    }
+
+    fn run(&mut self, check: &str) -> Answer {
+        loop {
+            if let Some(done) = self.schedule.take(check) {
+                return Answer::Done(done);
             }
-            Err(error) => vm.autopsy(&error),
-        };
-        done.outcome.seconds = began.elapsed().as_secs_f64();
-        done.outcome.evidence.kernel_log = vm.console_since(console_before);
-        self.vm = None;
-        done
+            if let Err(ran) = self.go_on(check) {
+                return ran;
+            }
+        }
     }
 
     fn recover(&mut self, watch: &mut dyn Watch) -> Result<LabReady, LabError> {

@@ -35,7 +35,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 const TURNS: usize = 5;
 
 /// How long a race may take, where the device is too slow for all of its rounds.
-const RACE_LIMIT: Duration = Duration::from_millis(1500);
+const RACE_LIMIT: Duration = Duration::from_millis(500);
 
 /// How a thread waits for a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

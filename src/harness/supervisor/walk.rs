@@ -76,7 +76,7 @@ pub fn replay(
     lab: Box<dyn Lab>,
 ) -> Result<Exit, RunError> {
     run_one(options, folder, "walk::replay", lab, |supervisor, _| {
-        supervisor.attempt(&Order::Replay(operations).to_string())
+        supervisor.outcome_of(&Order::Replay(operations).to_string())
     })
 }
 
@@ -119,7 +119,7 @@ impl Walker<'_> {
         let (mut taken, mut segment, mut told) = (0, 0, Instant::now());
         while let Some(steps) = length.next(taken, began) {
             let order = Order::Segment { seed: self.seed, segment, steps };
-            let outcome = self.supervisor.attempt(&order.to_string());
+            let outcome = self.supervisor.outcome_of(&order.to_string());
             match outcome.verdict {
                 Verdict::Pass => {}
                 Verdict::Hang | Verdict::Crash => return self.shorten(outcome, segment, steps),
@@ -174,7 +174,7 @@ impl Walker<'_> {
         if Instant::now() >= end || matches!(self.supervisor.lost, Some(Lost::ForGood(_))) {
             return Tried::NotTried;
         }
-        let outcome = self.supervisor.attempt(&Order::Replay(operations.to_vec()).to_string());
+        let outcome = self.supervisor.outcome_of(&Order::Replay(operations.to_vec()).to_string());
         match outcome.verdict == verdict {
             true => Tried::Fails { step: operations.len() - 1, finding: outcome },
             false => Tried::Passes,

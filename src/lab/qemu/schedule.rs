@@ -1,0 +1,322 @@
+//! Which check runs on which of the devices that stand side by side.
+//!
+//! The supervisor asks for one check after the other; while a device runs that one, the others run ahead with those that
+//! come next. What the kernel reports, and a guest that is lost, cannot be laid at the door of one of the checks that ran
+//! just then, so each of them is done again with nothing beside it. If none of them does it again, the last one is told
+//! what was seen: a finding is never lost.
+
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use crate::harness::verdict::Verdict;
+use crate::harness::wire::Done;
+use crate::requirement::health;
+
+/// How far the others may run ahead: far enough that a check of seconds holds up nobody.
+const AHEAD: usize = 40;
+
+/// What runs, what comes next, and what is over and not yet asked for.
+#[derive(Debug)]
+pub struct Schedule {
+    /// What was announced, in order, without what was taken already.
+    next: Vec<String>,
+    over: HashMap<String, Done>,
+    devices: Vec<Option<Flight>>,
+    suspicions: Vec<Suspicion>,
+}
+
+/// A check that a device runs.
+#[derive(Debug, Clone, PartialEq)]
+struct Flight {
+    check: String,
+    began: Instant,
+    /// The others that ran meanwhile.
+    company: HashSet<String>,
+}
+
+/// Something happened while several checks ran.
+#[derive(Debug)]
+struct Suspicion {
+    /// Those of them that are still to be done again.
+    suspects: HashSet<String>,
+    /// What was seen, until one of them does it again.
+    seen: Option<Done>,
+}
+
+/// What became of a check, or of all that ran.
+#[derive(Debug, PartialEq)]
+pub enum Landing {
+    /// The others go on.
+    Goes,
+    /// The guest is of no use any more, for this reason; what ran is to be done again.
+    Spent(String),
+}
+
+impl Schedule {
+    /// For so many devices, none of which does anything yet.
+    pub fn new(devices: usize) -> Schedule {
+        let devices = vec![None; devices];
+        Schedule { next: Vec::new(), over: HashMap::new(), devices, suspicions: Vec::new() }
+    }
+
+    /// What will be asked for, in order.
+    pub fn announce(&mut self, checks: Vec<String>) {
+        self.next = checks;
+    }
+
+    /// The result of a check that is over.
+    pub fn take(&mut self, check: &str) -> Option<Done> {
+        let done = self.over.remove(check)?;
+        if let Some(at) = self.next.iter().position(|next| next == check) {
+            self.next.drain(..=at);
+        }
+        Some(done)
+    }
+
+    /// Has idle devices begin what comes next, now that this check is wanted.
+    pub fn dispatch(&mut self, wanted: &str) -> Vec<(usize, String)> {
+        let mut begun = Vec::new();
+        while let Some(device) = self.devices.iter().position(Option::is_none) {
+            let Some(check) = self.choose(wanted) else {
+                break;
+            };
+            self.take_off(device, check.clone());
+            begun.push((device, check));
+        }
+        begun
+    }
+
+    fn choose(&self, wanted: &str) -> Option<String> {
+        let is_free = |check: &str| !self.over.contains_key(check) && !self.flies(check);
+        let nothing_flies = self.devices.iter().all(Option::is_none);
+        let is_wanted_now = is_free(wanted);
+        if self.is_suspect(wanted) {
+            return (is_wanted_now && nothing_flies).then(|| wanted.to_owned());
+        }
+        if is_wanted_now {
+            return Some(wanted.to_owned());
+        }
+        let ahead = self.next.iter().take(AHEAD);
+        ahead.filter(|check| is_free(check) && !self.is_suspect(check)).map(String::clone).next()
+    }
+
+    fn is_suspect(&self, check: &str) -> bool {
+        self.suspicions.iter().any(|suspicion| suspicion.suspects.contains(check))
+    }
+
+    fn flies(&self, check: &str) -> bool {
+        self.flights().any(|flight| flight.check == check)
+    }
+
+    fn flights(&self) -> impl Iterator<Item = &Flight> {
+        self.devices.iter().flatten()
+    }
+
+    fn take_off(&mut self, device: usize, check: String) {
+        let mut company = HashSet::new();
+        for other in self.devices.iter_mut().flatten() {
+            other.company.insert(check.clone());
+            company.insert(other.check.clone());
+        }
+        if let Some(place) = self.devices.get_mut(device) {
+            *place = Some(Flight { check, began: Instant::now(), company });
+        }
+    }
+
+    /// How long to wait for the next result, if each may take so long.
+    pub fn patience(&self, deadline: Duration) -> Duration {
+        let left = |flight: &Flight| deadline.saturating_sub(flight.began.elapsed());
+        self.flights().map(left).min().unwrap_or(deadline)
+    }
+
+    /// How long the check runs that has run longest.
+    pub fn longest(&self) -> Duration {
+        self.flights().map(|flight| flight.began.elapsed()).max().unwrap_or_default()
+    }
+
+    /// A device has a result.
+    ///
+    /// # Errors
+    /// That nothing ran there.
+    pub fn land(&mut self, device: usize, done: Done) -> Result<Landing, String> {
+        let flight = self.devices.get_mut(device).and_then(Option::take);
+        let flight = flight.ok_or_else(|| format!("the guest has a result of device {device}, which ran nothing"))?;
+        if is_trouble(&done) && !flight.company.is_empty() {
+            return Ok(self.suspect(&flight, done));
+        }
+        if self.is_suspect(&flight.check) && !flight.company.is_empty() {
+            // It ran when something happened, and will be done again.
+            return Ok(Landing::Goes);
+        }
+        let done = self.clear(&flight.check, done);
+        self.over.insert(flight.check, done);
+        Ok(Landing::Goes)
+    }
+
+    /// The guest is gone with all that ran. The result is that of the check, if it ran alone.
+    pub fn crash(&mut self, done: Done) -> Option<Done> {
+        let flights: Vec<Flight> = self.devices.iter_mut().filter_map(Option::take).collect();
+        match &flights[..] {
+            [] => Some(done),
+            [only] if only.company.is_empty() => Some(self.clear(&only.check, done)),
+            all => {
+                let suspects = all.iter().map(|flight| flight.check.clone()).collect();
+                self.suspicions.push(Suspicion { suspects, seen: Some(done) });
+                None
+            }
+        }
+    }
+
+    fn suspect(&mut self, flight: &Flight, done: Done) -> Landing {
+        let beside: HashSet<String> = self.flights().map(|other| other.check.clone()).collect();
+        let spent = done.lost.clone();
+        let mut suspects: HashSet<String> = flight.company.intersection(&beside).cloned().collect();
+        suspects.insert(flight.check.clone());
+        match self.suspicions.iter_mut().find(|old| !old.suspects.is_disjoint(&suspects)) {
+            Some(old) => old.suspects.extend(suspects),
+            None => self.suspicions.push(Suspicion { suspects, seen: Some(done) }),
+        }
+        let Some(why) = spent else {
+            return Landing::Goes;
+        };
+        self.devices.iter_mut().for_each(|device| *device = None);
+        Landing::Spent(why)
+    }
+
+    /// A suspect was done again with nothing beside it. One that does it again is the culprit; if nobody is, the last one
+    /// is told what was seen.
+    fn clear(&mut self, check: &str, mut done: Done) -> Done {
+        let Some(at) = self.suspicions.iter().position(|suspicion| suspicion.suspects.contains(check)) else {
+            return done;
+        };
+        let suspicion = &mut self.suspicions[at];
+        suspicion.suspects.remove(check);
+        if is_trouble(&done) {
+            suspicion.seen = None;
+        }
+        if !suspicion.suspects.is_empty() {
+            return done;
+        }
+        if let Some(seen) = self.suspicions.swap_remove(at).seen {
+            done = Done { lost: None, ..seen };
+            done.outcome.evidence.notes.push("seen while other checks ran beside it, and not again alone".to_owned());
+        }
+        done
+    }
+}
+
+/// Whether it may be another check's doing: the kernel has said something, or the lab is lost.
+fn is_trouble(done: &Done) -> bool {
+    let is_health = |id: &str| [health::LOG.id, health::TAINT.id].contains(&id);
+    done.lost.is_some()
+        || matches!(done.outcome.verdict, Verdict::Hang | Verdict::Crash)
+        || done.outcome.broken.iter().any(|broken| is_health(&broken.requirement))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::harness::outcome::Outcome;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn pass() -> Done {
+        Done { outcome: Outcome::without_judgement(Verdict::Pass, ""), lost: None }
+    }
+
+    fn report() -> Done {
+        let mut done = Done { outcome: Outcome::without_judgement(Verdict::Fail, "WARNING"), lost: None };
+        done.outcome.accuse(&health::LOG, "WARNING".to_owned());
+        done
+    }
+
+    fn schedule(devices: usize, checks: &[&str]) -> Schedule {
+        let mut schedule = Schedule::new(devices);
+        schedule.announce(checks.iter().map(|check| (*check).to_owned()).collect());
+        schedule
+    }
+
+    fn begun(schedule: &mut Schedule, wanted: &str) -> Vec<String> {
+        schedule.dispatch(wanted).into_iter().map(|(device, check)| format!("{device} {check}")).collect()
+    }
+
+    #[test]
+    fn idle_devices_run_ahead() {
+        let mut schedule = schedule(2, &["a", "b", "c"]);
+        assert_eq!(begun(&mut schedule, "a"), ["0 a", "1 b"]);
+        assert_eq!(begun(&mut schedule, "a"), [""; 0]);
+        assert_eq!(schedule.land(1, pass()), Ok(Landing::Goes));
+        assert_eq!(begun(&mut schedule, "a"), ["1 c"]);
+        assert_eq!((schedule.take("a"), schedule.take("b")), (None, Some(pass())));
+        assert!(schedule.patience(LONG) <= LONG);
+    }
+
+    #[test]
+    fn nobody_runs_too_far_ahead() {
+        let names: Vec<String> = (0..3 * AHEAD).map(|number| number.to_string()).collect();
+        let mut schedule = Schedule::new(2);
+        schedule.announce(names);
+        let mut ran = 0;
+        while let Some((device, _)) = schedule.dispatch("0").into_iter().rfind(|(_, check)| check != "0") {
+            assert_eq!(schedule.land(device, pass()), Ok(Landing::Goes));
+            ran += 1;
+        }
+        assert_eq!(ran, AHEAD - 1);
+    }
+
+    #[test]
+    fn one_device_has_no_company_and_bad_news_are_its_own() {
+        let mut schedule = schedule(1, &["a", "b"]);
+        assert_eq!(begun(&mut schedule, "a"), ["0 a"]);
+        assert_eq!(schedule.land(0, report()), Ok(Landing::Goes));
+        assert_eq!(schedule.take("a"), Some(report()));
+    }
+
+    #[test]
+    fn who_ran_when_the_kernel_spoke_runs_again_alone() {
+        let mut schedule = schedule(2, &["a", "b", "c"]);
+        assert_eq!(begun(&mut schedule, "a"), ["0 a", "1 b"]);
+        assert_eq!(schedule.land(0, report()), Ok(Landing::Goes));
+        assert_eq!(begun(&mut schedule, "a"), [""; 0], "b still runs");
+        assert_eq!(schedule.land(1, pass()), Ok(Landing::Goes));
+        assert_eq!(begun(&mut schedule, "a"), ["0 a"], "nothing beside it");
+        assert_eq!(schedule.land(0, report()), Ok(Landing::Goes));
+        assert_eq!(schedule.take("a"), Some(report()));
+        assert_eq!(begun(&mut schedule, "b"), ["0 b"]);
+        assert_eq!(schedule.land(0, pass()), Ok(Landing::Goes));
+        assert_eq!(schedule.take("b"), Some(pass()), "it was the other");
+        assert_eq!(begun(&mut schedule, "c"), ["0 c"]);
+    }
+
+    #[test]
+    fn what_nobody_does_again_is_told_all_the_same() {
+        let mut schedule = schedule(2, &["a", "b"]);
+        assert_eq!(begun(&mut schedule, "a").len(), 2);
+        assert_eq!(schedule.crash(Done::lost(Verdict::Crash, "panic")), None);
+        for (check, verdict) in [("a", Verdict::Pass), ("b", Verdict::Crash)] {
+            assert_eq!(begun(&mut schedule, check), [format!("0 {check}")]);
+            assert_eq!(schedule.land(0, pass()), Ok(Landing::Goes));
+            let done = schedule.take(check).expect("a result");
+            assert_eq!((done.outcome.verdict, done.lost), (verdict, None));
+        }
+    }
+
+    #[test]
+    fn a_lost_guest_takes_all_that_ran_with_it() {
+        let mut schedule = schedule(2, &["a", "b"]);
+        assert_eq!(begun(&mut schedule, "a").len(), 2);
+        let lost = Done::lost(Verdict::Hang, "stuck");
+        assert_eq!(schedule.land(1, lost.clone()), Ok(Landing::Spent("stuck".to_owned())));
+        assert_eq!(begun(&mut schedule, "a"), ["0 a"]);
+        assert_eq!(schedule.land(0, pass()), Ok(Landing::Goes));
+        assert_eq!(schedule.take("a"), Some(pass()));
+        assert_eq!(begun(&mut schedule, "b"), ["0 b"]);
+        assert_eq!(schedule.crash(lost.clone()), Some(lost), "it ran alone");
+    }
+
+    #[test]
+    fn a_result_out_of_nowhere_is_refused() {
+        assert!(schedule(1, &[]).land(0, pass()).is_err());
+        assert!(schedule(1, &[]).land(7, pass()).is_err());
+    }
+}

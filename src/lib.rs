@@ -4,7 +4,9 @@
 //! [`stimulus`], which use [`uapi`]; [`harness`] runs the suites; [`report`] reads journals; [`lab`] starts the
 //! harness somewhere. [`probe`] looks at what the bundled target is built to do.
 
+pub mod arguments;
 pub mod catalogue;
+pub mod certificate;
 pub mod device;
 pub mod fault;
 pub mod fsm;

@@ -7,7 +7,9 @@ use std::time::{Duration, SystemTime};
 
 use clap::{Args, Parser, Subcommand};
 
+use vfio_conform::arguments::{seconds, span};
 use vfio_conform::catalogue::{self, Filter, Format, Show};
+use vfio_conform::certificate::command::{CERTIFY_HELP, CertifyCommand, GuestCertify, VERIFY_HELP, VerifyCommand};
 use vfio_conform::device::{DeviceName, Via};
 use vfio_conform::fault::command::FaultsCommand;
 use vfio_conform::harness::executor::{self, ExecutorArguments};
@@ -63,6 +65,12 @@ enum Command {
     /// Make the reports of a run again, from its journal alone.
     #[command(after_help = report::command::EXAMPLES)]
     Report(ReportCommand),
+    /// Run everything several times, and make a bundle of it that anybody can verify.
+    #[command(after_help = CERTIFY_HELP)]
+    Certify(CertifyCommand),
+    /// Verify a certificate, on any machine.
+    #[command(after_help = VERIFY_HELP)]
+    Verify(VerifyCommand),
     /// Show that the checks can fail: deliberate defects, and what the suite says to each.
     #[command(subcommand)]
     Faults(FaultsCommand),
@@ -96,6 +104,7 @@ Examples:
   vfio-conform qemu --kernel 6.12.107 -- reset::           one chapter on another kernel
   vfio-conform qemu --kernel ~/linux                       a kernel tree that you have built
   vfio-conform qemu --target pci --walk --for 1m           a random walk
+  vfio-conform qemu --target pci --certify --out DIR       a certificate of our own PCI device
   vfio-conform qemu --kernel 7.3 --bare                    boot and power off: the floor of run times";
 
 const WALK_EXAMPLES: &str = "\
@@ -173,6 +182,8 @@ struct QemuCommand {
     /// Run the operations of this file instead of the checks
     #[arg(long, value_name = "FILE", conflicts_with_all = ["bare", "walk"])]
     replay: Option<PathBuf>,
+    #[command(flatten)]
+    certify: GuestCertify,
     /// Run no checks but a probe of the bundled PCI target, and print what it saw as JSON
     #[arg(long, hide = true, value_enum)]
     probe: Option<Probe>,
@@ -303,26 +314,6 @@ enum ProfileCommand {
     Schema,
 }
 
-fn seconds(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(seconds) if (0.001..=86400.0).contains(&seconds) => Ok(seconds),
-        _ => Err("it is no number of seconds from 0.001 to 86400".to_owned()),
-    }
-}
-
-fn span(text: &str) -> Result<Duration, String> {
-    let wrong = || "it is no time like 30s, 10m or 2h".to_owned();
-    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(wrong)?;
-    let seconds = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        _ => return Err(wrong()),
-    };
-    let number: u32 = number.parse().map_err(|_| wrong())?;
-    Ok(Duration::from_secs(u64::from(number) * seconds))
-}
-
 fn main() -> ExitCode {
     if std::process::id() == 1 {
         // The kernel of a guest started us as its init.
@@ -337,6 +328,8 @@ fn main() -> ExitCode {
         Command::List(command) => list(command),
         Command::Explain(command) => explain(&command),
         Command::Fsm(command) => Ok(print_fsm(&command)),
+        Command::Certify(command) => command.run(),
+        Command::Verify(command) => command.run(),
         Command::Faults(command) => command.run(),
         Command::Report(command) => command.run().map_err(Into::into),
         Command::Profile(ProfileCommand::Check { file }) => check_profile(&file),
@@ -470,6 +463,9 @@ fn qemu(command: QemuCommand) -> Outcome {
     command.options.check()?;
     if command.bare {
         return bare(&command.options);
+    }
+    if let (true, Some(out)) = (command.certify.is_asked(), command.common.out.clone()) {
+        return command.certify.run(command.options, out, command.common.strict, command.steps.walk());
     }
     if command.walk || command.replay.is_some() {
         return walk_in_guest(command);

@@ -70,7 +70,7 @@ fn folder_with_run() -> (TempDir, Vec<u8>) {
 fn help_of_every_command() {
     let folder = folder();
     insta::assert_snapshot!("help", say(folder.path(), &["--help"]).whole());
-    for command in ["run", "qemu", "walk", "replay", "list", "explain", "fsm", "report"] {
+    for command in ["run", "qemu", "walk", "replay", "list", "explain", "fsm", "report", "certify", "verify"] {
         insta::assert_snapshot!(format!("help_{command}"), say(folder.path(), &[command, "--help"]).whole());
     }
 }
@@ -95,6 +95,7 @@ fn refusals_say_what_is_wrong_and_what_to_do() {
     fs::write(path.join("walk_garbled"), "GET\nSET RUNING\n").expect("writable");
     fs::write(path.join("walk_of_nothing"), "# nothing\n").expect("writable");
     fs::write(path.join("walk_without_device"), "GET\n").expect("writable");
+    fs::write(path.join("waivers"), "[[waiver]]\nrequirment = \"fsm.open.running\"\n").expect("writable");
     let refused = [
         &["run", "modle"][..],
         &["run", "0000:ff:1f.7"],
@@ -126,6 +127,19 @@ fn refusals_say_what_is_wrong_and_what_to_do() {
         &["report", "empty"],
         &["report", "garbage"],
         &["report", "doubled"],
+        &["certify", "model"],
+        &["certify", "model", "--out", "out"],
+        &["certify", "model", "--out", "new", "--repeat", "0"],
+        &["certify", "model", "--out", "new", "--walk", "0"],
+        &["certify", "model", "--out", "new", "--walk-for", "0s"],
+        &["certify", "model", "--out", "new", "--waivers", "nowhere"],
+        &["certify", "model", "--out", "new", "--waivers", "waivers"],
+        &["qemu", "--certify"],
+        &["qemu", "--repeat", "2"],
+        &["verify", "nowhere"],
+        &["verify", "out"],
+        &["verify", "empty"],
+        &["verify", "out", "--on", "tomorrow"],
         &["wrong"],
     ];
     let mut text = String::new();

@@ -377,6 +377,28 @@ fn a_kernel_that_does_not_boot_is_said_to_be_one() -> Tested {
     Ok(())
 }
 
+/// Made in guests, verified here.
+#[test]
+#[ignore = "boots guests: ./ci/test runs it"]
+fn a_certificate_of_the_pci_target_verifies() -> Tested {
+    let folder = tempfile::tempdir()?;
+    let dir = folder.path().join("certificate");
+    let mut command = Command::new(program());
+    let output = command.args(["qemu", "--certify", "--repeat", "1", "--steps", "1000", "--out"]).arg(&dir).output()?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    for part in ["verdict       conforms", "1234:c0f0", "vfio_conform_pci", "unit dmar0"] {
+        assert!(said.contains(part), "{part} is not in\n{said}");
+    }
+    assert!(fs::read_to_string(dir.join("kernel-config"))?.contains("CONFIG_VFIO="), "no configuration");
+    let verify = || Command::new(program()).arg("verify").arg(&dir).output();
+    let accepted = verify()?;
+    assert_eq!(accepted.status.code(), Some(0), "{}", String::from_utf8_lossy(&accepted.stdout));
+    fs::write(dir.join("STATEMENT.txt"), said.replace("conforms", "conforms well").as_bytes())?;
+    assert_eq!(verify()?.status.code(), Some(1));
+    Ok(())
+}
+
 #[test]
 #[ignore = "needs the environment: ./ci/test runs it"]
 fn a_kernel_that_is_gone_or_no_kernel_is_said_to_be_one() -> Tested {

@@ -28,6 +28,7 @@ use crate::uapi::precopy::PrecopyInfoCall;
 use crate::uapi::stream::{Interest, Readiness, Trigger};
 use crate::uapi::vfio_device::{DeviceInfo, IrqInfo, RegionInfo};
 
+pub use kernel::hardware::{Hardware, Module, PciIds};
 pub use name::{DeviceName, ParseDeviceNameError, Via};
 
 /// One device, open. All calls take `&self`: the uAPI allows them from many threads at once, and so do checks.

@@ -33,8 +33,7 @@ const REPORTS: [&str; 22] = [
     "DEBUG_LOCKS_WARN_ON",
 ];
 
-/// Begins the lines that a guest's init puts into the kernel log, so that whoever reads a console knows which check
-/// was running.
+/// Begins the lines that are put into a copy of the kernel log, so that whoever reads it knows which check was running.
 pub const MARK: &str = "vfio-conform: ";
 
 /// Reads what the kernel logs from now on.
@@ -69,8 +68,7 @@ impl KernelLog {
 
     /// What was said since the last look.
     pub fn look(&mut self) -> Said {
-        let mut lines = self.lines();
-        lines.retain(|line| !is_mark(line));
+        let lines = self.lines();
         let report = lines.iter().find(|line| is_report(line)).cloned();
         let now = taint();
         let new_taint = now & !self.taint;
@@ -97,7 +95,15 @@ impl KernelLog {
     }
 }
 
-/// Whether a line is one that a guest's init wrote.
+/// All that the kernel still has in its log; `None` where it may not be read.
+pub fn whole() -> Option<String> {
+    let mut options = OpenOptions::new();
+    let kmsg = options.read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open("/dev/kmsg").ok()?;
+    let lines = KernelLog { kmsg: Some(kmsg), taint: 0 }.lines();
+    Some(lines.into_iter().map(|line| line + "\n").collect())
+}
+
+/// Whether a line of a copy is no line of the kernel's.
 pub fn is_mark(line: &str) -> bool {
     strip_stamp(line).starts_with(MARK)
 }

@@ -2,6 +2,7 @@
 //! lab. It holds no device; what it holds is the journal.
 
 mod walk;
+mod whole;
 
 use std::fs;
 use std::io::Write;
@@ -23,7 +24,8 @@ use super::journal::{Event, FORMAT, Journal, LabReady, PlannedCheck, RunStarted,
 use super::outcome::Outcome;
 use super::verdict::{Exit, Extent, Verdict, judge_run};
 use super::wire::Done;
-pub use walk::{Length, Walk, replay, walk};
+pub use walk::{Length, Walk, replay, walk, walk_silently};
+pub use whole::{Whole, whole};
 
 /// What a run is asked to do.
 #[derive(Debug, Clone)]
@@ -211,17 +213,23 @@ fn unless_output_is_gone<T>(print: impl FnOnce() -> T) -> bool {
 }
 
 fn planned(arguments: &Arguments, checks: &[Check]) -> Vec<PlannedCheck> {
-    checks
-        .iter()
-        .filter(|check| {
-            let trial = Trial::test(check.name(), || Ok(()));
-            !arguments.is_filtered_out(&trial) && !arguments.is_ignored(&trial)
-        })
-        .map(|check| PlannedCheck {
-            name: check.name().to_owned(),
-            requirements: check.requirements().iter().map(|r| r.id.to_owned()).collect(),
-        })
-        .collect()
+    let is_wanted = |check: &&Check| {
+        let trial = Trial::test(check.name(), || Ok(()));
+        !arguments.is_filtered_out(&trial) && !arguments.is_ignored(&trial)
+    };
+    checks.iter().filter(is_wanted).map(plan).collect()
+}
+
+/// The plan of a run of all these checks.
+pub fn plan_of(checks: &[Check]) -> Vec<PlannedCheck> {
+    checks.iter().map(plan).collect()
+}
+
+fn plan(check: &Check) -> PlannedCheck {
+    PlannedCheck {
+        name: check.name().to_owned(),
+        requirements: check.requirements().iter().map(|r| r.id.to_owned()).collect(),
+    }
 }
 
 fn begin(options: &RunOptions, folder: &RunFolder, planned: &[PlannedCheck]) -> Result<Journal, RunError> {

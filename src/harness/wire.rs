@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::journal::LabReady;
 use super::outcome::Outcome;
 use super::verdict::Verdict;
+use crate::lab::Surroundings;
 
 /// What is asked of an executor.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,6 +37,8 @@ pub enum GuestRequest {
         /// The check's name.
         check: String,
     },
+    /// Tell where the device of this name is.
+    Surroundings(String),
     /// Close the devices, set these parameters of modules, and open them again.
     SetParameters(Vec<Parameter>),
 }
@@ -70,6 +73,8 @@ pub enum Reply {
         /// What came of it.
         done: Box<Done>,
     },
+    /// Where the device is.
+    Surroundings(Box<Surroundings>),
     /// What a probe saw, or why it saw nothing.
     Probed(Result<Value, String>),
 }

@@ -26,6 +26,13 @@ pub struct Kernel {
     pub release: String,
 }
 
+impl Kernel {
+    /// Its configuration, which lies beside the image where the recipe has put both.
+    pub fn configuration(&self) -> Option<PathBuf> {
+        Some(self.image.with_file_name("config")).filter(|path| path.is_file())
+    }
+}
+
 /// Guest modules.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Modules {

@@ -5,7 +5,6 @@
 
 use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,10 +21,10 @@ use serde_json::Value;
 use super::initramfs::{GuestPlan, MODULES, PLAIN_READ, PLAN};
 use super::pci;
 use super::qemu::Target;
+use super::surroundings::Surroundings;
 use crate::harness::beside::Keepers;
 use crate::harness::journal::LabReady;
 use crate::harness::keeper::{ExecutorSpec, Keeper};
-use crate::harness::kernel_log::MARK;
 use crate::harness::verdict::Verdict;
 use crate::harness::wire::{Channel, Done, GuestRequest, Parameter, Receiver, Reply, send};
 use crate::probe::{self, Probe};
@@ -99,16 +98,23 @@ fn check(target: Target, modules: &[String], executors: Vec<ExecutorSpec>) -> Li
     loop {
         match requests.receive(NO_BOUND)? {
             GuestRequest::Run { device, check } => {
-                announce(&check);
                 if let Err(why) = keepers.run(device, check) {
                     answer(&Reply::Ran { device, done: Box::new(Done::lost(Verdict::Blocked, why)) })?;
                 }
+            }
+            GuestRequest::Surroundings(device) => {
+                answer(&Reply::Surroundings(Box::new(surroundings(&device))))?;
             }
             GuestRequest::SetParameters(parameters) => {
                 answer(&opened(keepers.restart(|| parameters.iter().try_for_each(set))))?;
             }
         }
     }
+}
+
+/// A name that is none of a device's has no hardware.
+fn surroundings(device: &str) -> Surroundings {
+    device.parse().map(|device| Surroundings::of(&device)).unwrap_or_default()
 }
 
 fn opened(ready: Result<LabReady, String>) -> Reply {
@@ -136,13 +142,6 @@ fn look(probe: Probe, has_plain_read: bool) -> Result<Value, String> {
     match output.status.success() {
         true => serde_json::from_slice(&output.stdout).map_err(|error| failed(error.into())),
         false => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
-    }
-}
-
-/// Marks the kernel log, so that whoever reads the console knows which check was running.
-fn announce(check: &str) {
-    if let Ok(mut kmsg) = OpenOptions::new().write(true).open("/dev/kmsg") {
-        let _ = kmsg.write_all(format!("<4>{MARK}{check}").as_bytes());
     }
 }
 

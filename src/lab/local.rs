@@ -3,14 +3,16 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use crate::device::DeviceName;
 use crate::harness::journal::{LabReady, Stage};
 use crate::harness::keeper::{ExecutorSpec, Keeper};
 
-use super::{Answer, Lab, LabError, Watch};
+use super::{Answer, Lab, LabError, Surroundings, Watch};
 
 /// Checks run on this host.
 #[derive(Debug)]
 pub struct LocalLab {
+    device: DeviceName,
     keeper: Keeper,
 }
 
@@ -20,9 +22,11 @@ impl LocalLab {
     /// # Errors
     /// What stands in the way of starting an executor.
     pub fn new(spec: ExecutorSpec, console: &Path) -> Result<LocalLab, LabError> {
-        let failed = |error| LabError::failed("prepare the executor", error);
+        let failed = |error: std::io::Error| LabError::failed("prepare the executor", error);
         let console = File::create(console).map_err(failed)?;
-        Ok(LocalLab { keeper: Keeper::new(this_program().map_err(failed)?, spec, Some(console)).map_err(failed)? })
+        let device = spec.device.parse().map_err(|error| LabError::failed("prepare the executor", error))?;
+        let keeper = Keeper::new(this_program().map_err(failed)?, spec, Some(console)).map_err(failed)?;
+        Ok(LocalLab { device, keeper })
     }
 }
 
@@ -53,6 +57,10 @@ impl Lab for LocalLab {
 
     fn recover(&mut self, _watch: &mut dyn Watch) -> Result<LabReady, LabError> {
         self.keeper.start().map_err(LabError)
+    }
+
+    fn surroundings(&mut self) -> Surroundings {
+        Surroundings::of(&self.device)
     }
 
     fn stop(&mut self, _watch: &mut dyn Watch) {

@@ -7,11 +7,13 @@ pub mod local;
 pub mod pci;
 pub mod progress;
 pub mod qemu;
+pub mod surroundings;
 
 use crate::harness::journal::{LabReady, Stage};
 use crate::harness::wire::Done;
 
 pub use progress::Progress;
+pub use surroundings::Surroundings;
 
 /// A place where checks run.
 pub trait Lab: Send {
@@ -32,6 +34,9 @@ pub trait Lab: Send {
     /// # Errors
     /// Why no further check can run.
     fn recover(&mut self, watch: &mut dyn Watch) -> Result<LabReady, LabError>;
+
+    /// Where the run is, as far as it can be asked while the device is open.
+    fn surroundings(&mut self) -> Surroundings;
 
     /// Puts everything away.
     fn stop(&mut self, watch: &mut dyn Watch);

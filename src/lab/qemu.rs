@@ -25,7 +25,7 @@ use vfio_conform_pci_target::command::memory_size;
 
 use super::environment::{Environment, Kernel, ModuleOptions, Modules};
 use super::initramfs::{self, GuestPlan};
-use super::{Answer, Lab, LabError, Watch, guest, pci};
+use super::{Answer, Lab, LabError, Surroundings, Watch, guest, pci};
 use accelerator::Accelerator;
 pub use accelerator::AcceleratorChoice;
 pub use probe::probe;
@@ -390,7 +390,10 @@ impl QemuLab {
         };
         let console = vm.console_length();
         let deadline = Duration::from_secs_f64(self.options.deadline) + REPLY_MARGIN;
-        let mut begin = |(device, check)| vm.ask(&GuestRequest::Run { device, check });
+        let mut begin = |(device, check): (usize, String)| {
+            vm.mark(&check);
+            vm.ask(&GuestRequest::Run { device, check })
+        };
         let asked = self.schedule.dispatch(wanted).into_iter().try_for_each(&mut begin);
         let answer = asked.and_then(|()| vm.receive(self.schedule.patience(deadline)));
         let (done, ran) = match answer {
@@ -464,6 +467,20 @@ impl Lab for QemuLab {
         self.vm = None;
         watch.step("restarting the guest");
         self.bring_up(watch)
+    }
+
+    fn surroundings(&mut self) -> Surroundings {
+        let configuration = self.prepared.as_ref().and_then(|prepared| prepared.kernel.configuration());
+        let device = self.options.device();
+        let asked = self.vm.as_mut().and_then(|vm| {
+            vm.ask(&GuestRequest::Surroundings(device)).ok()?;
+            vm.receive(REPLY_MARGIN).ok()
+        });
+        match asked {
+            Some(Reply::Surroundings(surroundings)) => Surroundings { configuration, ..*surroundings },
+            // The next check finds out what became of the guest.
+            _ => Surroundings { configuration, ..Surroundings::default() },
+        }
     }
 
     fn stop(&mut self, watch: &mut dyn Watch) {

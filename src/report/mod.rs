@@ -32,4 +32,4 @@ pub use finding::finding_text;
 pub use journal_error::{Contradiction, JournalError, JournalFault};
 pub use measure::Figures;
 pub use run::{CheckRun, Counts, Restart, Run, Timeline};
-pub use write::{HTML, JOURNAL, JSON, JUNIT, MARKDOWN, ReportError, write_all};
+pub use write::{HTML, JOURNAL, JSON, JUNIT, MARKDOWN, ReportError, make_all, write_all};

@@ -116,6 +116,14 @@ impl Run {
             .map_err(|fault| JournalError { path: path.to_owned(), fault })
     }
 
+    /// Makes a run of the bytes of its journal.
+    ///
+    /// # Errors
+    /// Why no truthful report can be made from it.
+    pub fn of(journal: &[u8]) -> Result<Run, JournalFault> {
+        fold::fold(journal)
+    }
+
     /// The command that runs just this check again.
     pub fn reproduce(&self, check: &str) -> String {
         self.began.reproduce.replace("{check}", check)

@@ -56,13 +56,26 @@ pub enum ReportError {
 /// Why the journal allows no truthful report, or why a report could not be written.
 pub fn write_all(folder: &Path) -> Result<Run, ReportError> {
     let run = Run::read(&folder.join(JOURNAL))?;
-    let json = json::to_json(&run)?;
-    let junit = junit::to_xml(&run)?;
-    write_whole(folder, JSON, &json)?;
-    write_whole(folder, HTML, html::to_html(&run).as_bytes())?;
-    write_whole(folder, MARKDOWN, markdown::to_markdown(&run).as_bytes())?;
-    write_whole(folder, JUNIT, &junit)?;
+    for (name, bytes) in make_all(&run)? {
+        write_whole(folder, name, &bytes)?;
+    }
     Ok(run)
+}
+
+/// A report: the name of its file, and what is in it.
+pub type Report = (&'static str, Vec<u8>);
+
+/// Makes every report of a run that is a file, and writes none.
+///
+/// # Errors
+/// Why one of them could not be made.
+pub fn make_all(run: &Run) -> Result<Vec<Report>, ReportError> {
+    Ok(vec![
+        (JSON, json::to_json(run)?),
+        (HTML, html::to_html(run).into_bytes()),
+        (MARKDOWN, markdown::to_markdown(run).into_bytes()),
+        (JUNIT, junit::to_xml(run)?),
+    ])
 }
 
 fn write_whole(folder: &Path, name: &'static str, bytes: &[u8]) -> Result<(), ReportError> {

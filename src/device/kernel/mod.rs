@@ -1,6 +1,7 @@
 //! Devices of the kernel: found in sysfs, opened through group and container or through cdev and iommufd.
 
 mod footprint;
+pub mod hardware;
 mod open;
 mod sysfs;
 

@@ -116,7 +116,7 @@ impl Found {
     }
 }
 
-fn entries(folder: &Path) -> Vec<String> {
+pub(super) fn entries(folder: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(folder) else {
         return Vec::new();
     };
@@ -126,10 +126,10 @@ fn entries(folder: &Path) -> Vec<String> {
     names
 }
 
-fn link_name(link: &Path) -> Option<String> {
+pub(super) fn link_name(link: &Path) -> Option<String> {
     fs::read_link(link).ok().map(|target| file_name(&target))
 }
 
-fn file_name(path: &Path) -> String {
+pub(super) fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }

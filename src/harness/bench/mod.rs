@@ -156,6 +156,16 @@ impl Bench {
         self.host.kernel
     }
 
+    /// Does something, and says how long it took.
+    ///
+    /// # Errors
+    /// Its interruption.
+    pub fn timed<T>(&mut self, action: impl FnOnce(&mut Bench) -> Judgement<T>) -> Judgement<(T, Duration)> {
+        let began = Instant::now();
+        let done = action(self)?;
+        Ok((done, began.elapsed()))
+    }
+
     /// Does something again and again; fewer times, with a remark, on a device that is too slow for all of them.
     ///
     /// # Errors

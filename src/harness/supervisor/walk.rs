@@ -33,6 +33,13 @@ pub struct Walk {
     pub length: Length,
 }
 
+impl Walk {
+    /// The name of the one check of its run.
+    pub fn name(self) -> String {
+        format!("walk::seed_{}", self.seed)
+    }
+}
+
 /// How long a walk is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Length {
@@ -58,8 +65,23 @@ impl Length {
 /// # Errors
 /// Why the run could not begin, or its reports not be made.
 pub fn walk(options: &RunOptions, folder: &RunFolder, walk: Walk, lab: Box<dyn Lab>) -> Result<Exit, RunError> {
+    let run = walk_silently(options, folder, walk, lab)?;
+    summarize(&run, folder, &Arguments::default());
+    Ok(run.exit)
+}
+
+/// The same without the summary.
+///
+/// # Errors
+/// Why the run could not begin, or its reports not be made.
+pub fn walk_silently(
+    options: &RunOptions,
+    folder: &RunFolder,
+    walk: Walk,
+    lab: Box<dyn Lab>,
+) -> Result<report::Run, RunError> {
     say(&format!("a random walk with seed {}", walk.seed));
-    run_one(options, folder, &format!("walk::seed_{}", walk.seed), lab, |supervisor, capabilities| {
+    run_one(options, folder, &walk.name(), lab, |supervisor, capabilities| {
         let mut walker = Walker { supervisor, capabilities, seed: walk.seed, folder, device: &options.device };
         walker.go(walk.length)
     })
@@ -75,9 +97,11 @@ pub fn replay(
     operations: Vec<Operation>,
     lab: Box<dyn Lab>,
 ) -> Result<Exit, RunError> {
-    run_one(options, folder, "walk::replay", lab, |supervisor, _| {
+    let run = run_one(options, folder, "walk::replay", lab, |supervisor, _| {
         supervisor.outcome_of(&Order::Replay(operations).to_string())
-    })
+    })?;
+    summarize(&run, folder, &Arguments::default());
+    Ok(run.exit)
 }
 
 /// A run with one planned check that is not one of the suites'.
@@ -87,7 +111,7 @@ fn run_one(
     name: &str,
     lab: Box<dyn Lab>,
     go: impl FnOnce(&mut Supervisor, Option<Capabilities>) -> Outcome,
-) -> Result<Exit, RunError> {
+) -> Result<report::Run, RunError> {
     let planned = [PlannedCheck { name: name.to_owned(), requirements: vec![ALLOWED.id.to_owned()] }];
     let journal = begin(options, folder, &planned)?;
     let mut supervisor =
@@ -96,13 +120,11 @@ fn run_one(
     supervisor.write(Event::CheckStarted { check: name.to_owned() });
     let outcome = go(&mut supervisor, ready.capabilities);
     supervisor.conclude(name, &outcome);
-    let exit = supervisor.finish(options.strict);
+    supervisor.finish(options.strict);
     if let Some(error) = supervisor.broken.take() {
         return Err(RunError::Folder { path: folder.journal(), why: error });
     }
-    let run = report::write_all(folder.path())?;
-    summarize(&run, folder, &Arguments::default());
-    Ok(exit)
+    Ok(report::write_all(folder.path())?)
 }
 
 struct Walker<'a> {

@@ -1,13 +1,14 @@
 //! One guest: a QEMU process, the channel to its init, and its console.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::harness::kernel_log::is_mark;
+use crate::harness::kernel_log::{MARK, is_mark};
 use crate::harness::verdict::Verdict;
 use crate::harness::wire::{Channel, Done, GuestRequest, Receiver, Reply, WireError, send};
 use crate::lab::LabError;
@@ -212,6 +213,14 @@ impl Vm {
 
     fn panicked(&self) -> bool {
         console_lines(&self.console, 0).iter().any(|line| line.contains("Kernel panic"))
+    }
+
+    /// Writes a line into the console's file, so that whoever reads it knows which check was running. In the guest, each
+    /// byte of it would cost an exit.
+    pub fn mark(&self, what: &str) {
+        // Without it the console is still all that the guest has said.
+        let console = fs::OpenOptions::new().append(true).open(&self.console);
+        let _ = console.and_then(|mut console| writeln!(console, "{MARK}{what}"));
     }
 
     /// How much the guest has printed so far, in bytes.

@@ -159,7 +159,8 @@ fn unknown(at: std::ops::Range<usize>, kind: &str, name: &str, names: &[&str]) -
     Complaint::at(at, format!("{name:?} is no {kind}; {hint}"))
 }
 
-fn is_pci_id(id: &str) -> bool {
+/// Whether a text is `vendor:device`, as `lspci -n` shows it.
+pub(crate) fn is_pci_id(id: &str) -> bool {
     let is_number = |part: &str| part.len() == 4 && part.bytes().all(|b| b.is_ascii_hexdigit());
     id.split_once(':').is_some_and(|(vendor, device)| is_number(vendor) && is_number(device))
 }

@@ -26,7 +26,7 @@ pub enum ProfileError {
 
 /// What is wrong with a profile's text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Complaint {
+pub(crate) struct Complaint {
     why: String,
     /// Where in the text, in bytes.
     at: Option<Range<usize>>,
@@ -34,17 +34,17 @@ pub(super) struct Complaint {
 
 impl Complaint {
     /// Something is wrong there.
-    pub(super) fn at(at: Range<usize>, why: impl Into<String>) -> Complaint {
+    pub(crate) fn at(at: Range<usize>, why: impl Into<String>) -> Complaint {
         Complaint { why: why.into(), at: Some(at) }
     }
 
     /// Something is wrong that stands nowhere.
-    pub(super) fn of_all(why: impl Into<String>) -> Complaint {
+    pub(crate) fn of_all(why: impl Into<String>) -> Complaint {
         Complaint { why: why.into(), at: None }
     }
 
     /// With the line, and what stands there.
-    pub(super) fn in_text(&self, text: &str) -> String {
+    pub(crate) fn in_text(&self, text: &str) -> String {
         let why = &self.why;
         let Some((before, rest)) = self.at.as_ref().and_then(|at| text.split_at_checked(at.start)) else {
             return why.clone();
@@ -82,7 +82,7 @@ fn meant(message: &str) -> Option<&str> {
 }
 
 /// The one of these names that is near enough to be meant.
-pub(super) fn nearest<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     /// Below this two names have little in common.
     const NEAR: f64 = 0.7;
     names

@@ -22,11 +22,12 @@ use toml::Spanned;
 use super::nature::{Corruption, InterruptLine, Nature};
 use super::{DmaDirection, Observation, Stimulus};
 
+pub(crate) use check::is_pci_id;
 pub use error::ProfileError;
+pub(crate) use error::{Complaint, nearest};
 pub use play::{Buffers, Player, Port};
 pub use step::Step;
 
-use error::Complaint;
 use value::Given;
 
 /// The profiles that come with the program.

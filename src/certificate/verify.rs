@@ -1,0 +1,409 @@
+//! Verifies a bundle: makes everything again from the journals, and compares.
+//!
+//! Whoever changes a bundle can also make new checksums, so these are only the first look. What counts is that the
+//! journals are such as vfio-conform writes, that they have every check of the suite in every run, and that all else in
+//! the bundle follows from them.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use time::format_description::well_known::Rfc3339;
+use time::{Date, Duration, OffsetDateTime};
+
+use super::audit::audit;
+use super::document::{Certificate, Environment, FORMAT, SuiteVersion, WalkLength};
+use super::files::{self, CERTIFICATE, CONFIGURATION, CONSOLE, ENVIRONMENT, KERNEL_LOG, PACKED_CONFIGURATION};
+use super::files::{Listing, PROFILE, SIGNATURES, STATEMENT, SUMS, WAIVERS, WALK_LIST};
+use super::judge::{Part, PartName, judge};
+use super::refusal::Refusal;
+use super::statement::{Facts, statement};
+use super::waiver::Waivers;
+use crate::harness::journal::PlannedCheck;
+use crate::harness::supervisor::plan_of;
+use crate::harness::verdict::Verdict;
+use crate::report::{self, HTML, JOURNAL, JSON, JUNIT, MARKDOWN, Run};
+use crate::requirement::walk::ALLOWED;
+use crate::suites;
+
+/// Clocks of a machine may be set while it runs, by so much at most.
+const CLOCK_STEP: Duration = Duration::seconds(2);
+
+/// Why there is nothing to verify.
+#[derive(Debug, thiserror::Error)]
+pub enum NoBundle {
+    /// The folder cannot be read.
+    #[error("failed to verify {}: {why}\n    name the folder that `vfio-conform certify --out` made", .path.display())]
+    Unreadable {
+        /// The folder.
+        path: PathBuf,
+        /// What the system answered.
+        why: io::Error,
+    },
+    /// The folder is that of a run.
+    #[error(
+        "failed to verify {}: it is the folder of one run, not a certificate\n    \
+         `vfio-conform report` reads it; `vfio-conform certify` makes certificates", .0.display()
+    )]
+    IsRun(PathBuf),
+    /// The folder is something else.
+    #[error(
+        "failed to verify {}: it holds no certificate.json, so it is no certificate, or one that was never finished\n    \
+         name the folder that `vfio-conform certify --out` made", .0.display()
+    )]
+    IsNone(PathBuf),
+}
+
+/// What verifying came to.
+#[derive(Debug, Default)]
+pub struct Verification {
+    /// Why the bundle is refused; it is accepted if there is no reason.
+    pub refusals: Vec<Refusal>,
+    /// What the certificate says, as far as it could be read.
+    pub certificate: Option<Certificate>,
+    /// Where the runs were, as far as it could be read.
+    pub environment: Option<Environment>,
+    /// The signatures that lie beside the checksums, which are for other tools to judge.
+    pub signatures: Vec<String>,
+}
+
+/// Verifies the bundle in a folder as of a day, on which its waivers must still hold.
+///
+/// # Errors
+/// That there is no bundle.
+pub fn verify(folder: &Path, day: Date) -> Result<Verification, NoBundle> {
+    let listing = files::list(folder).map_err(|why| NoBundle::Unreadable { path: folder.to_owned(), why })?;
+    if !listing.files.contains(CERTIFICATE) {
+        return Err(match listing.files.contains(JOURNAL) {
+            true => NoBundle::IsRun(folder.to_owned()),
+            false => NoBundle::IsNone(folder.to_owned()),
+        });
+    }
+    let mut verifier = Verifier { folder, day, refusals: Vec::new(), known: BTreeSet::new() };
+    verifier.sums(&listing);
+    let certificate = verifier.document::<Certificate>(CERTIFICATE);
+    let environment = verifier.document::<Environment>(ENVIRONMENT);
+    if let (Some(certificate), Some(environment)) = (&certificate, &environment)
+        && verifier.knows(certificate)
+    {
+        verifier.contents(certificate, environment, &listing);
+    }
+    // Two lists may miss the same file.
+    let mut said = BTreeSet::new();
+    verifier.refusals.retain(|refusal| said.insert(refusal.to_string()));
+    let signatures = SIGNATURES.iter().filter(|name| listing.files.contains(**name));
+    Ok(Verification {
+        refusals: verifier.refusals,
+        certificate,
+        environment,
+        signatures: signatures.map(|name| (*name).to_owned()).collect(),
+    })
+}
+
+struct Verifier<'a> {
+    folder: &'a Path,
+    day: Date,
+    refusals: Vec<Refusal>,
+    /// The reports that the journals make, by path.
+    known: BTreeSet<String>,
+}
+
+impl Verifier<'_> {
+    fn refuse(&mut self, refusal: Refusal) {
+        self.refusals.push(refusal);
+    }
+
+    /// The files against their checksums.
+    fn sums(&mut self, listing: &Listing) {
+        self.refusals.extend(listing.strange.iter().cloned().map(Refusal::Strange));
+        let Ok(text) = fs::read_to_string(self.folder.join(SUMS)) else {
+            return self.refuse(Refusal::NoSums);
+        };
+        let sums = match files::parse_sums(&text) {
+            Ok(sums) => sums,
+            Err(line) => return self.refuse(Refusal::Sums(line)),
+        };
+        for (file, sum) in &sums {
+            match fs::read(self.folder.join(file)) {
+                _ if listing.strange.contains(file) => {}
+                Ok(bytes) if files::digest(&bytes) == *sum => {}
+                Ok(_) => self.refuse(Refusal::Altered(file.clone())),
+                Err(_) => self.refuse(Refusal::Missing(file.clone(), SUMS)),
+            }
+        }
+        for file in listing.files.iter().filter(|file| !sums.contains_key(*file) && !is_beside(file)) {
+            self.refuse(Refusal::Unlisted(file.clone(), SUMS));
+        }
+    }
+
+    /// A document of the bundle, if it can be understood.
+    fn document<T: DeserializeOwned>(&mut self, name: &'static str) -> Option<T> {
+        let read = fs::read(self.folder.join(name)).map_err(|error| error.to_string());
+        match read.and_then(|bytes| serde_json::from_slice(&bytes).map_err(|error| error.to_string())) {
+            Ok(document) => Some(document),
+            Err(why) => {
+                self.refuse(Refusal::Unreadable(name, why));
+                None
+            }
+        }
+    }
+
+    /// Whether we know the form of the bundle and the suite that it is of. Nothing else can be said where we do not.
+    fn knows(&mut self, certificate: &Certificate) -> bool {
+        let ours = SuiteVersion::current();
+        let refusal = match certificate {
+            Certificate { format, .. } if *format != FORMAT => Refusal::Newer(*format),
+            Certificate { suite, .. } if *suite != ours => Refusal::UnknownSuite(suite.to_string(), ours.to_string()),
+            Certificate { repetitions: 0, .. } => Refusal::NoRuns,
+            _ => return true,
+        };
+        self.refuse(refusal);
+        false
+    }
+
+    fn contents(&mut self, certificate: &Certificate, environment: &Environment, listing: &Listing) {
+        let parts: Vec<Part> =
+            PartName::all(certificate.repetitions).filter_map(|name| self.part(name, certificate)).collect();
+        self.list(certificate, listing);
+        self.follow(&parts);
+        for part in &parts {
+            self.agree(part, certificate, environment, &parts[0]);
+        }
+        let waivers = self.waivers(certificate, &parts);
+        if let Some(waivers) = waivers.filter(|_| parts.len() == certificate.repetitions as usize + 1) {
+            self.conclude(certificate, environment, &parts, &waivers);
+        }
+    }
+
+    /// The files against what the certificate lists, and against what certify writes at all.
+    fn list(&mut self, certificate: &Certificate, listing: &Listing) {
+        let listed: BTreeSet<&String> = certificate.files.iter().collect();
+        let there: BTreeSet<&String> = listing.files.iter().filter(|file| !is_beside(file)).collect();
+        for file in listed.difference(&there) {
+            self.refuse(Refusal::Missing((*file).clone(), CERTIFICATE));
+        }
+        for file in there.difference(&listed) {
+            self.refuse(Refusal::Unlisted((*file).clone(), CERTIFICATE));
+        }
+        self.known.extend(known_files(certificate.repetitions));
+        for file in listed.iter().filter(|file| !self.known.contains(**file)) {
+            self.refusals.push(Refusal::Foreign((*file).clone()));
+        }
+    }
+
+    /// One run: its journal, its plan and its reports; `None` if its journal is not to be trusted.
+    fn part(&mut self, name: PartName, certificate: &Certificate) -> Option<Part> {
+        let path = format!("{}/{JOURNAL}", name.folder());
+        let Ok(bytes) = fs::read(self.folder.join(&path)) else {
+            self.refuse(Refusal::Missing(path, CERTIFICATE));
+            return None;
+        };
+        let run = match Run::of(&bytes) {
+            Ok(run) => run,
+            Err(fault) => {
+                self.refuse(Refusal::Journal(name, fault));
+                return None;
+            }
+        };
+        let plan = match name {
+            PartName::Suite(_) => plan_of(&suites::all()),
+            PartName::Walk => {
+                let check = format!("walk::seed_{}", certificate.walk.seed);
+                vec![PlannedCheck { name: check, requirements: vec![ALLOWED.id.to_owned()] }]
+            }
+        };
+        let mut flaws: Vec<Refusal> = against_plan(name, &run.began.planned, &plan).into_iter().collect();
+        flaws.extend(audit(name, &bytes, &run));
+        if name == PartName::Walk {
+            flaws.extend(against_walk(&run, certificate));
+        }
+        if !flaws.is_empty() {
+            // What follows from a journal that cannot be trusted says nothing more.
+            self.refusals.append(&mut flaws);
+            return None;
+        }
+        self.reports(name, &run);
+        Some(Part { name, run })
+    }
+
+    /// Makes the reports of a run again, and compares.
+    fn reports(&mut self, name: PartName, run: &Run) {
+        let folder = self.folder.join(name.folder());
+        let made = match report::make_all(run) {
+            Ok(made) => made,
+            Err(error) => return self.refuse(Refusal::NoReport(name, error.to_string())),
+        };
+        for (file, bytes) in made {
+            let path = format!("{}/{file}", name.folder());
+            self.known.insert(path.clone());
+            match fs::read(folder.join(file)) {
+                Ok(there) if there == bytes => {}
+                Ok(_) => self.refuse(Refusal::Report(path)),
+                Err(_) => self.refuse(Refusal::Missing(path, CERTIFICATE)),
+            }
+        }
+    }
+
+    /// That the runs came one after the other, and none twice.
+    fn follow(&mut self, parts: &[Part]) {
+        for (index, part) in parts.iter().enumerate() {
+            if let Some(earlier) = parts[..index].iter().find(|earlier| is_copy(&earlier.run, &part.run)) {
+                self.refuse(Refusal::Copied(part.name, earlier.name));
+                continue;
+            }
+            let Some(began) = began(&part.run) else { continue };
+            if began.date() > self.day.saturating_add(Duration::DAY) {
+                self.refuse(Refusal::Future(part.name, began.date()));
+            }
+            let Some(before) = index.checked_sub(1).and_then(|before| parts.get(before)) else { continue };
+            let lasted = Duration::seconds_f64(before.run.timeline.last_event.clamp(0.0, 1e9));
+            if self::began(&before.run).is_some_and(|before| before + lasted > began + CLOCK_STEP) {
+                self.refuse(Refusal::Overlap(part.name, before.name));
+            }
+        }
+    }
+
+    /// That a run is of what the rest of the bundle speaks of.
+    fn agree(&mut self, part: &Part, certificate: &Certificate, environment: &Environment, first: &Part) {
+        let (began, name) = (&part.run.began, part.name);
+        let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "none".to_owned());
+        let mut pairs = vec![
+            ("run", began.run.clone(), name.run()),
+            ("version of vfio-conform", began.tool.clone(), certificate.suite.version.clone()),
+            ("device", began.device.clone(), certificate.device.clone()),
+            ("strictness", began.strict.to_string(), certificate.strict.to_string()),
+            ("lab", began.lab.clone(), first.run.began.lab.clone()),
+            ("target", text(&began.target), text(&first.run.began.target)),
+            ("kernel asked for", text(&began.kernel), text(&first.run.began.kernel)),
+            ("program", environment.tool.version.clone(), certificate.suite.version.clone()),
+        ];
+        let (Some(ready), Some(first)) = (&part.run.ready, &first.run.ready) else {
+            return self.refuse(Refusal::NeverReady(name));
+        };
+        let set = |ready: &crate::harness::journal::LabReady| {
+            ready.capabilities.map_or_else(|| "none".to_owned(), |set| set.to_string())
+        };
+        let identity = |identity: &crate::device::Identity| {
+            let version = identity.driver_version.as_deref().unwrap_or("none");
+            let id = identity.pci_id.as_deref().unwrap_or("none");
+            format!("{} via {}, driver {} {version}, PCI id {id}", identity.name, identity.via, identity.driver)
+        };
+        pairs.push(("kernel", ready.kernel.clone(), environment.kernel.release.clone()));
+        pairs.push(("capability set", set(ready), set(first)));
+        pairs.push(("device", identity(&ready.identity), identity(&first.identity)));
+        if let Some(hardware) = &environment.hardware {
+            let id = hardware.pci.as_ref().map(|pci| pci.id.clone());
+            pairs.push(("PCI id", text(&ready.identity.pci_id), text(&id)));
+            let version = hardware.modules.first().and_then(driver_version);
+            pairs.push(("driver module", text(&ready.identity.driver_version), text(&version)));
+        }
+        for (what, found, expected) in pairs.into_iter().filter(|(_, found, expected)| found != expected) {
+            self.refuse(Refusal::Other { part: name, what, found, expected });
+        }
+    }
+
+    /// The waivers, none of which may have expired; `None` if they cannot be understood.
+    fn waivers(&mut self, certificate: &Certificate, parts: &[Part]) -> Option<Waivers> {
+        if !certificate.files.iter().any(|file| file == WAIVERS) {
+            return Some(Waivers::default());
+        }
+        let read = fs::read_to_string(self.folder.join(WAIVERS)).map_err(|error| error.to_string());
+        let waivers = match read.and_then(|text| Waivers::parse(&text).map_err(|complaint| complaint.in_text(&text))) {
+            Ok(waivers) => waivers,
+            Err(why) => {
+                self.refuse(Refusal::Unreadable(WAIVERS, why));
+                return None;
+            }
+        };
+        if let Some(waiver) = waivers.expired(self.day) {
+            self.refuse(Refusal::Expired(waiver.requirement().to_owned(), waiver.expires()));
+        }
+        let dated = parts.iter().filter_map(|part| Some((part.name, began(&part.run)?.date())));
+        let then = dated.filter_map(|(name, day)| Some((name, waivers.expired(day)?))).next();
+        if let Some((name, waiver)) = then {
+            self.refuse(Refusal::ExpiredThen(waiver.requirement().to_owned(), waiver.expires(), name));
+        }
+        Some(waivers)
+    }
+
+    /// The verdict and the statement, made again.
+    fn conclude(&mut self, certificate: &Certificate, environment: &Environment, parts: &[Part], waivers: &Waivers) {
+        let waivers = &waivers.all;
+        let judgement = judge(parts, waivers, environment);
+        if (certificate.verdict, certificate.exit) != (judgement.verdict, judgement.exit) {
+            let tell = |verdict, exit| format!("{verdict} (exit code {})", exit as u8);
+            self.refuse(Refusal::Verdict {
+                written: tell(certificate.verdict, certificate.exit),
+                judged: tell(judgement.verdict, judgement.exit),
+            });
+        }
+        let facts = Facts { certificate, environment, parts, waivers, judgement: &judgement };
+        let (made, there) = (statement(&facts), fs::read(self.folder.join(STATEMENT)).unwrap_or_default());
+        if made.as_bytes() != there {
+            let there = String::from_utf8_lossy(&there);
+            let same = made.lines().zip(there.lines()).take_while(|(made, there)| made == there).count();
+            self.refuse(Refusal::Statement(same + 1));
+        }
+    }
+}
+
+/// What lies beside the files that have checksums.
+fn is_beside(file: &str) -> bool {
+    file == SUMS || SIGNATURES.contains(&file)
+}
+
+/// `version` and `srcversion` as [`crate::device::Identity`] has them.
+fn driver_version(module: &crate::device::Module) -> Option<String> {
+    let parts: Vec<&str> = [&module.version, &module.srcversion].into_iter().flatten().map(String::as_str).collect();
+    (!parts.is_empty()).then(|| parts.join(" "))
+}
+
+/// Every file that a bundle may have beside reports.
+fn known_files(repetitions: u32) -> BTreeSet<String> {
+    let single =
+        [CERTIFICATE, ENVIRONMENT, STATEMENT, WAIVERS, PROFILE, KERNEL_LOG, CONFIGURATION, PACKED_CONFIGURATION];
+    let mut known: BTreeSet<String> = single.map(str::to_owned).into();
+    for part in PartName::all(repetitions) {
+        known.extend(
+            [JOURNAL, JSON, HTML, MARKDOWN, JUNIT, CONSOLE, WALK_LIST].map(|name| format!("{}/{name}", part.folder())),
+        );
+    }
+    known
+}
+
+/// The first thing that tells a plan from that of the suite.
+fn against_plan(part: PartName, planned: &[PlannedCheck], suite: &[PlannedCheck]) -> Option<Refusal> {
+    if let Some(missing) = suite.iter().find(|check| planned.iter().all(|planned| planned.name != check.name)) {
+        return Some(Refusal::PlanLacks(part, missing.name.clone()));
+    }
+    if let Some(alien) = planned.iter().find(|check| !suite.contains(check)) {
+        return Some(Refusal::PlanHas(part, alien.name.clone()));
+    }
+    let displaced = planned.iter().zip(suite).find(|(planned, check)| planned != check)?.0;
+    Some(Refusal::PlanOrder(part, displaced.name.clone()))
+}
+
+/// A walk that found nothing went as far as it was asked to, and says so.
+fn against_walk(run: &Run, certificate: &Certificate) -> Option<Refusal> {
+    let outcome = &run.checks.first().filter(|check| check.outcome.verdict == Verdict::Pass)?.outcome;
+    let note = outcome.evidence.notes.first().cloned().unwrap_or_default();
+    let with_seed = format!(" steps with seed {} in ", certificate.walk.seed);
+    let taken: u64 = note.split_once(&with_seed).and_then(|(taken, _)| taken.parse().ok()).unwrap_or_default();
+    let is_whole = match certificate.walk.length {
+        WalkLength::Steps(steps) => taken >= steps,
+        WalkLength::Seconds(seconds) => taken > 0 && outcome.seconds >= seconds as f64,
+    };
+    (!is_whole).then(|| Refusal::Walk { asked: certificate.walk.to_string(), found: note })
+}
+
+fn began(run: &Run) -> Option<OffsetDateTime> {
+    OffsetDateTime::parse(&run.began.started, &Rfc3339).ok()
+}
+
+/// Whether two runs were one: no two take the same times to the nanosecond.
+fn is_copy(one: &Run, other: &Run) -> bool {
+    one.began.started == other.began.started
+        || (one.checks.len() == other.checks.len() && one.timeline == other.timeline && one.checks == other.checks)
+}

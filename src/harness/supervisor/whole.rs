@@ -1,0 +1,44 @@
+//! The whole suite in one go, without libtest: for what is made of runs, where nobody filters and nobody reads along.
+
+use super::{RunError, RunFolder, RunOptions, Supervisor, begin, plan_of};
+use crate::harness::verdict::Extent;
+use crate::lab::{Lab, Surroundings};
+use crate::report;
+use crate::suites;
+
+/// A run of the whole suite, and where it was.
+#[derive(Debug)]
+pub struct Whole {
+    /// The run.
+    pub run: report::Run,
+    /// Where it was.
+    pub surroundings: Surroundings,
+}
+
+/// Runs every check in a lab, and makes the reports. `tell` is told before each check how many are over, and which comes
+/// now.
+///
+/// # Errors
+/// Why the run could not begin, or its reports not be made.
+pub fn whole(
+    options: &RunOptions,
+    folder: &RunFolder,
+    lab: Box<dyn Lab>,
+    tell: &mut dyn FnMut(usize, &str),
+) -> Result<Whole, RunError> {
+    let planned = plan_of(&suites::all());
+    let journal = begin(options, folder, &planned)?;
+    let mut supervisor =
+        Supervisor { lab, journal, lost: None, verdicts: Vec::new(), extent: Extent::Whole, broken: None };
+    supervisor.start()?;
+    let surroundings = supervisor.lab.surroundings();
+    for (over, check) in planned.iter().enumerate() {
+        tell(over, &check.name);
+        supervisor.run(&check.name);
+    }
+    supervisor.finish(options.strict);
+    if let Some(error) = supervisor.broken.take() {
+        return Err(RunError::Folder { path: folder.journal(), why: error });
+    }
+    Ok(Whole { run: report::write_all(folder.path())?, surroundings })
+}

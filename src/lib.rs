@@ -5,11 +5,13 @@
 //! harness somewhere. [`probe`] looks at what the bundled target is built to do.
 
 pub mod arguments;
+pub mod baseline;
 pub mod catalogue;
 pub mod certificate;
 pub mod device;
 pub mod fault;
 pub mod fsm;
+pub mod gate;
 pub mod harness;
 pub mod lab;
 pub mod probe;

@@ -8,10 +8,13 @@ use std::time::{Duration, SystemTime};
 use clap::{Args, Parser, Subcommand};
 
 use vfio_conform::arguments::{seconds, span};
+use vfio_conform::baseline::BaselineOptions;
 use vfio_conform::catalogue::{self, Filter, Format, Show};
 use vfio_conform::certificate::command::{CERTIFY_HELP, CertifyCommand, GuestCertify, VERIFY_HELP, VerifyCommand};
 use vfio_conform::device::{DeviceName, Via};
 use vfio_conform::fault::command::FaultsCommand;
+use vfio_conform::gate::bisect::{self, BisectCommand};
+use vfio_conform::gate::command::{self as gate, GateCommand};
 use vfio_conform::harness::executor::{self, ExecutorArguments};
 use vfio_conform::harness::keeper::ExecutorSpec;
 use vfio_conform::harness::supervisor::{self, Length, RunFolder, RunOptions, Walk};
@@ -71,6 +74,23 @@ enum Command {
     /// Verify a certificate, on any machine.
     #[command(after_help = VERIFY_HELP)]
     Verify(VerifyCommand),
+    /// Say what a kernel, or a patch to its VFIO core, changes, check by check.
+    #[command(
+        after_help = gate::EXAMPLES,
+        mut_arg("kernel", |kernel| kernel.hide(true).conflicts_with("base")),
+        mut_arg("core", |core| core.hide(true).conflicts_with("base")),
+        mut_arg("core_source", |source| source.hide(true).conflicts_with("base")),
+        mut_arg("patch", |patch| patch.help("Apply this patch to the VFIO core of the head, - for standard input, mail too; may be given again")),
+    )]
+    Gate(GateCommand),
+    /// Say which of many kernels, or of a tree's commits, changed what a check comes to.
+    #[command(
+        after_help = bisect::EXAMPLES,
+        mut_arg("kernel", |kernel| kernel.hide(true)),
+        mut_arg("core", |core| core.hide(true).conflicts_with_all(["kernels", "tree"])),
+        mut_arg("core_source", |source| source.hide(true).conflicts_with_all(["kernels", "tree"])),
+    )]
+    Bisect(BisectCommand),
     /// Show that the checks can fail: deliberate defects, and what the suite says to each.
     #[command(subcommand)]
     Faults(FaultsCommand),
@@ -103,6 +123,8 @@ Examples:
   vfio-conform qemu --target pci --caps stop_copy+p2p      our own PCI device, with one capability set
   vfio-conform qemu --kernel 6.12.107 -- reset::           one chapter on another kernel
   vfio-conform qemu --kernel ~/linux                       a kernel tree that you have built
+  vfio-conform qemu --patch fix.patch                      a patch to the VFIO core, which is built as modules
+  vfio-conform qemu --target mtty --baseline reports/baselines
   vfio-conform qemu --target pci --walk --for 1m           a random walk
   vfio-conform qemu --target pci --certify --out DIR       a certificate of our own PCI device
   vfio-conform qemu --kernel 7.3 --bare                    boot and power off: the floor of run times";
@@ -202,6 +224,8 @@ struct Common {
     /// Count a broken should like a broken must
     #[arg(long)]
     strict: bool,
+    #[command(flatten)]
+    baseline: BaselineOptions,
     /// Options of libtest: filters, --exact, --skip, --list, --format pretty|terse|json (-- --help lists them)
     #[arg(last = true, value_name = "LIBTEST OPTIONS")]
     libtest: Vec<String>,
@@ -331,6 +355,8 @@ fn main() -> ExitCode {
         Command::Certify(command) => command.run(),
         Command::Verify(command) => command.run(),
         Command::Faults(command) => command.run(),
+        Command::Gate(command) => command.run(),
+        Command::Bisect(command) => command.run(),
         Command::Report(command) => command.run().map_err(Into::into),
         Command::Profile(ProfileCommand::Check { file }) => check_profile(&file),
         Command::Profile(ProfileCommand::Schema) => Ok(print_schema()),
@@ -366,7 +392,8 @@ fn run(command: RunCommand) -> Outcome {
         durable: !is_model,
         reproduce: format!("vfio-conform run {} -- --exact {{check}}", command.device),
     };
-    let folder = RunFolder::create(command.common.out.as_deref())?;
+    let baseline = command.common.baseline.read()?;
+    let folder = RunFolder::create(command.common.out.as_deref())?.with_baseline(baseline);
     let lab = LocalLab::new(
         ExecutorSpec {
             device: command.device.to_string(),
@@ -451,7 +478,7 @@ fn walk_in_guest(command: QemuCommand) -> Outcome {
         durable: false,
         reproduce: options.reproduce().replace("-- --exact {check}", &words),
     };
-    let folder = RunFolder::create(common.out.as_deref())?;
+    let folder = RunFolder::create(common.out.as_deref())?.with_baseline(common.baseline.read()?);
     let lab = Box::new(QemuLab::new(options, folder.console()));
     Ok(match list {
         Some(list) => supervisor::replay(&run, &folder, list.operations, lab)?,
@@ -487,7 +514,8 @@ fn qemu(command: QemuCommand) -> Outcome {
         durable: false,
         reproduce: command.options.reproduce(),
     };
-    let folder = RunFolder::create(command.common.out.as_deref())?;
+    let baseline = command.common.baseline.read()?;
+    let folder = RunFolder::create(command.common.out.as_deref())?.with_baseline(baseline);
     let lab = QemuLab::new(command.options, folder.console());
     Ok(supervisor::run(&options, &folder, arguments, Box::new(lab))?)
 }

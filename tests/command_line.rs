@@ -70,7 +70,9 @@ fn folder_with_run() -> (TempDir, Vec<u8>) {
 fn help_of_every_command() {
     let folder = folder();
     insta::assert_snapshot!("help", say(folder.path(), &["--help"]).whole());
-    for command in ["run", "qemu", "walk", "replay", "list", "explain", "fsm", "report", "certify", "verify"] {
+    for command in
+        ["run", "qemu", "walk", "replay", "list", "explain", "fsm", "report", "certify", "verify", "gate", "bisect"]
+    {
         insta::assert_snapshot!(format!("help_{command}"), say(folder.path(), &[command, "--help"]).whole());
     }
 }
@@ -140,6 +142,18 @@ fn refusals_say_what_is_wrong_and_what_to_do() {
         &["verify", "out"],
         &["verify", "empty"],
         &["verify", "out", "--on", "tomorrow"],
+        &["report", "out", "--baseline", "nowhere"],
+        &["gate", "--base", "out"],
+        &["gate", "--base", "nowhere", "--head", "7.3"],
+        &["gate", "--base", "7.3", "--kernel", "7.2", "--head", "out"],
+        &["gate", "--base", "7.3", "--patch", "nowhere", "--out", "g1"],
+        &["gate", "--base", "7.3", "--patch", "file", "--out", "g2"],
+        &["gate", "--base", "out", "--head", "out", "--out", "out"],
+        &["gate", "--base", ".@v7.3", "--head", "out", "--out", "g3"],
+        &["bisect"],
+        &["bisect", "--kernels", "7.3..7.2"],
+        &["bisect", "--kernels", "7.3", "--check", "fsm::nothing"],
+        &["bisect", "--tree", "."],
         &["wrong"],
     ];
     let mut text = String::new();
@@ -160,6 +174,33 @@ fn write(folder: &Path, journal: &[u8]) {
 fn without_progress(error: &str) -> String {
     let lines = error.lines().filter(|line| !line.starts_with('['));
     lines.map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn finished_runs_are_compared_without_a_guest() {
+    let folder = folder();
+    let path = folder.path();
+    for (device, out) in [("model", "good"), ("model:fault=reset-keeps-session", "bad")] {
+        say(path, &["run", device, "--out", out, "--", "reset::from_s"]);
+    }
+    let worse = say(path, &["gate", "--base", "good", "--head", "bad", "--out", "worse"]);
+    insta::assert_snapshot!("gate_worse", without_times(&worse.whole()));
+    let better = say(path, &["gate", "--base", "bad", "--head", "good", "--out", "better"]);
+    assert_eq!(better.code, 0, "{}", better.whole());
+    assert!(better.out.contains("fixed  reset::from_stop_copy"), "{}", better.whole());
+    let report = fs::read(path.join("worse/gate.json")).expect("a report");
+    let report: serde_json::Value = serde_json::from_slice(&report).expect("JSON");
+    assert_eq!(report["outcome"], "regression");
+    assert!(fs::read_to_string(path.join("worse/gate.md")).expect("Markdown").contains("| regression | `reset::"));
+}
+
+/// How long it took is never the same, nor is the kernel of the machine.
+fn without_times(text: &str) -> String {
+    let told = text.split_inclusive("outcome").map(|part| match part.split_once("\nbase ") {
+        Some((changes, _)) => format!("{changes}\n..."),
+        None => part.to_owned(),
+    });
+    told.collect()
 }
 
 #[test]

@@ -23,7 +23,7 @@ pub enum FaultsCommand {
     List(Which),
     /// Switch faults on, one after another, and see whether the checks say so.
     #[command(after_help = RUN_EXAMPLES)]
-    Run(RunFaults),
+    Run(Box<RunFaults>),
 }
 
 const LIST_EXAMPLE: &str = "\

@@ -133,7 +133,7 @@ impl Lane for GuestLane {
 
     fn run(&mut self, check: &str) -> Done {
         let done = match self.lab.run(check) {
-            Answer::Done(done) => done,
+            Answer::Done(done) => *done,
             Answer::Again(why) => Done::lost(Verdict::Blocked, why),
         };
         let is_health = |id: &str| [health::LOG.id, health::TAINT.id].contains(&id);

@@ -15,6 +15,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
+use crate::baseline::Baseline;
 use crate::lab::{Answer, Lab, LabError, Progress, Watch};
 use crate::report;
 use crate::suites;
@@ -79,6 +80,7 @@ impl RunError {
 #[derive(Debug, Clone)]
 pub struct RunFolder {
     path: PathBuf,
+    baseline: Option<Baseline>,
 }
 
 impl RunFolder {
@@ -104,7 +106,17 @@ impl RunFolder {
         if out.is_none() {
             point_latest_at(&path).map_err(failed)?;
         }
-        Ok(RunFolder { path })
+        Ok(RunFolder { path, baseline: None })
+    }
+
+    /// The folder of a run whose reports know what is expected.
+    pub fn with_baseline(self, baseline: Option<Baseline>) -> RunFolder {
+        RunFolder { baseline, ..self }
+    }
+
+    /// Makes the reports, and says what they come to.
+    fn report(&self) -> Result<report::Run, RunError> {
+        Ok(report::write_all(&self.path, self.baseline.as_ref())?)
     }
 
     /// The folder itself.
@@ -137,12 +149,12 @@ fn has_checks(journal: &Path) -> std::io::Result<bool> {
 }
 
 /// Where runs go that were not told where: the project's own folder if a script of the project called us.
-fn reports_folder() -> PathBuf {
+pub fn reports_folder() -> PathBuf {
     std::env::var_os("VFIO_CONFORM_REPORTS").map_or_else(|| PathBuf::from("reports/out"), PathBuf::from)
 }
 
 /// Names sort by time; the process number keeps two runs of one moment apart.
-fn new_name() -> String {
+pub fn new_name() -> String {
     let format = format_description!("[year][month][day]-[hour][minute][second]-[subsecond digits:3]");
     let now = OffsetDateTime::now_utc().format(&format).unwrap_or_default();
     format!("{now}-{}", std::process::id())
@@ -192,13 +204,13 @@ pub fn run(
     if !is_heard {
         supervisor.run_rest(&planned, folder);
     }
-    let exit = supervisor.finish(options.strict);
+    supervisor.finish(options.strict);
     if let Some(error) = supervisor.broken.take() {
         return Err(RunError::Folder { path: folder.journal(), why: error });
     }
-    let run = report::write_all(folder.path())?;
+    let run = folder.report()?;
     summarize(&run, folder, &arguments);
-    Ok(exit)
+    Ok(run.exit)
 }
 
 /// Does what prints; false if it could not print to its end. libtest-mimic panics when its output is gone: a pipe that
@@ -362,7 +374,8 @@ impl Supervisor {
             return Attempt::Over(Box::new(Outcome::without_judgement(Verdict::Blocked, why.clone())));
         }
         match self.lab.run(check) {
-            Answer::Done(Done { outcome, lost }) => {
+            Answer::Done(done) => {
+                let Done { outcome, lost } = *done;
                 self.lost = lost.map(Lost::Recoverable);
                 Attempt::Over(Box::new(outcome))
             }
@@ -418,7 +431,7 @@ impl Supervisor {
         }
     }
 
-    fn finish(&mut self, strict: bool) -> Exit {
+    fn finish(&mut self, strict: bool) {
         self.stage(Stage::ChecksDone);
         let mut told = Told { journal: &mut self.journal, broken: &mut self.broken, progress: Progress::new() };
         self.lab.stop(&mut told);
@@ -426,7 +439,6 @@ impl Supervisor {
         let verdict = judge_run(&self.verdicts, strict);
         let exit = Exit::of_run(&self.verdicts, self.extent, strict);
         self.write(Event::RunFinished { verdict, exit });
-        exit
     }
 
     fn stage(&mut self, stage: Stage) {

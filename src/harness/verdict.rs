@@ -149,11 +149,11 @@ impl Exit {
     /// The table, as `--help` and the documentation show it.
     pub const TABLE: &'static str = "\
 Exit codes:
-  0    conforms (or the command did what it was asked)
-  1    findings (a hang or a crash is one too), and every planned check was run
+  0    conforms; no regression (or the command did what it was asked)
+  1    findings (a hang or a crash is one too), and every planned check was run; a regression
   2    wrong usage, or the environment lacks something
   3    the run could not be finished: checks were not run, or were blocked and nothing was found
-  125  nothing could be tested (what `git bisect run` expects)";
+  125  nothing could be tested, or not what it takes to tell (what `git bisect run` expects)";
 
     /// The exit code of a run.
     pub fn of_run(verdicts: &[Verdict], extent: Extent, strict: bool) -> Exit {

@@ -12,6 +12,10 @@ use super::LabError;
 /// The recipe is part of the program, so that a binary alone can make the environment.
 const RECIPE: &str = include_str!("../../ci/environment");
 
+/// The exit codes with which the recipe says that it is not the environment's fault.
+const UNAPPLIED: i32 = 3;
+const UNBUILT: i32 = 4;
+
 /// Asks the recipe for things; each is made on the first request and only looked up afterwards.
 pub struct Environment<'a> {
     tell: &'a mut dyn FnMut(&str),
@@ -45,10 +49,75 @@ pub struct Modules {
 pub struct ModuleOptions {
     /// The source of the target's driver, if it is not the kernel's own.
     pub driver: Option<PathBuf>,
-    /// Patches to the VFIO core, which is then built from its source.
-    pub patches: Vec<PathBuf>,
+    /// The VFIO core.
+    pub core: CoreOptions,
     /// Folders of further modules, loaded last.
     pub extra: Vec<PathBuf>,
+}
+
+/// Which VFIO core a guest has: the one that its kernel came with, unless something else is said.
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
+pub struct CoreOptions {
+    /// Build the VFIO core from the kernel's source instead of using the modules that it came with
+    #[arg(long)]
+    pub core: bool,
+    /// Build the VFIO core from this source: a kernel tree, of which drivers/vfio and its headers are taken
+    #[arg(long, value_name = "DIR")]
+    pub core_source: Option<PathBuf>,
+    /// Apply this patch to the VFIO core, which is built from source then; may be given again
+    #[arg(long, value_name = "FILE")]
+    pub patch: Vec<PathBuf>,
+}
+
+impl CoreOptions {
+    /// The words of the command line that say the same.
+    pub fn words(&self) -> Vec<String> {
+        let mut words: Vec<String> = self.core.then(|| "--core".to_owned()).into_iter().collect();
+        if let Some(source) = &self.core_source {
+            words.extend(["--core-source".to_owned(), source.display().to_string()]);
+        }
+        for patch in &self.patch {
+            words.extend(["--patch".to_owned(), patch.display().to_string()]);
+        }
+        words
+    }
+}
+
+/// Why the guest modules are not there.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ModulesError {
+    /// A patch does not fit the source.
+    #[error("{0}")]
+    Unapplied(LabError),
+    /// The VFIO core does not compile.
+    #[error("{0}")]
+    Unbuilt(LabError),
+    /// It is not for the patch or the source.
+    #[error("{0}")]
+    Environment(LabError),
+}
+
+impl From<ModulesError> for LabError {
+    fn from(error: ModulesError) -> LabError {
+        let (ModulesError::Unapplied(why) | ModulesError::Unbuilt(why) | ModulesError::Environment(why)) = error;
+        why
+    }
+}
+
+impl From<LabError> for ModulesError {
+    fn from(error: LabError) -> ModulesError {
+        ModulesError::Environment(error)
+    }
+}
+
+/// The folder where all of it is kept.
+pub fn cache() -> Option<PathBuf> {
+    let cache = std::env::var_os("VFIO_CONFORM_CACHE").map(PathBuf::from).or_else(|| {
+        let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+        let base = base.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
+        Some(base.join("vfio-conform"))
+    })?;
+    cache.is_dir().then_some(cache)
 }
 
 impl<'a> Environment<'a> {
@@ -79,29 +148,47 @@ impl<'a> Environment<'a> {
         Ok(Kernel { image: folder.join("vmlinuz"), release: read("release")?.trim().to_owned() })
     }
 
+    /// The versions of the kernels that there are or that can be had, from the oldest to the newest of each kind.
+    ///
+    /// # Errors
+    /// Why they are not known.
+    pub fn kernels(&mut self) -> Result<Vec<String>, LabError> {
+        let listed = self.ask(&["kernels".into()])?;
+        Ok(listed.lines().filter_map(|line| line.split('\t').next()).map(str::to_owned).collect())
+    }
+
     /// The guest modules of a kernel for a target.
     ///
     /// # Errors
     /// Why they cannot be built.
-    pub fn modules(&mut self, spec: &str, target: &str, options: &ModuleOptions) -> Result<Modules, LabError> {
+    pub fn modules(&mut self, spec: &str, target: &str, options: &ModuleOptions) -> Result<Modules, ModulesError> {
         let mut words = vec!["modules".to_owned(), spec.to_owned(), target.to_owned()];
         if let Some(driver) = &options.driver {
             words.extend(["--driver".to_owned(), driver.display().to_string()]);
         }
-        for patch in &options.patches {
+        let core = &options.core;
+        words.extend(core.core.then(|| "--core".to_owned()));
+        if let Some(source) = &core.core_source {
+            words.extend(["--source".to_owned(), source.display().to_string()]);
+        }
+        for patch in &core.patch {
             words.extend(["--patch".to_owned(), patch.display().to_string()]);
         }
         for extra in &options.extra {
             words.extend(["--extra".to_owned(), extra.display().to_string()]);
         }
-        let folder = PathBuf::from(self.ask(&words)?.trim());
+        let folder = PathBuf::from(self.try_to(&words)?.trim());
         let load = folder.join("load");
         let names = fs::read_to_string(&load).map_err(|error| unreadable(&load, &error))?;
         Ok(Modules { files: names.lines().map(|name| folder.join(name)).collect() })
     }
 
-    /// Runs the recipe, hands on its steps, and returns what it printed.
     fn ask(&mut self, words: &[String]) -> Result<String, LabError> {
+        Ok(self.try_to(words)?)
+    }
+
+    /// Runs the recipe, hands on its steps, and returns what it printed.
+    fn try_to(&mut self, words: &[String]) -> Result<String, ModulesError> {
         let failed = |error: std::io::Error| LabError::failed("prepare the environment", error);
         let mut recipe = tempfile::Builder::new().prefix("vfio-conform-environment").tempfile().map_err(failed)?;
         recipe.write_all(RECIPE.as_bytes()).map_err(failed)?;
@@ -121,11 +208,19 @@ impl<'a> Environment<'a> {
         if let Some(mut stdout) = child.stdout.take() {
             stdout.read_to_string(&mut printed).map_err(failed)?;
         }
-        match child.wait().map_err(failed)?.success() {
-            true => Ok(printed),
-            false if said.is_empty() => Err(LabError::failed("prepare the environment", "the recipe was ended")),
-            false => Err(LabError(said.join("\n"))),
+        let status = child.wait().map_err(failed)?;
+        if status.success() {
+            return Ok(printed);
         }
+        if said.is_empty() {
+            return Err(LabError::failed("prepare the environment", "the recipe was ended").into());
+        }
+        let why = LabError(said.join("\n"));
+        Err(match status.code() {
+            Some(UNAPPLIED) => ModulesError::Unapplied(why),
+            Some(UNBUILT) => ModulesError::Unbuilt(why),
+            _ => ModulesError::Environment(why),
+        })
     }
 }
 

@@ -52,7 +52,7 @@ impl Lab for LocalLab {
     }
 
     fn run(&mut self, check: &str) -> Answer {
-        Answer::Done(self.keeper.run(check))
+        self.keeper.run(check).into()
     }
 
     fn recover(&mut self, _watch: &mut dyn Watch) -> Result<LabReady, LabError> {

@@ -46,9 +46,15 @@ pub trait Lab: Send {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
     /// It was run, and this came of it.
-    Done(Done),
+    Done(Box<Done>),
     /// The lab was lost for this reason while more than one check ran. It wants to be asked again once it is recovered.
     Again(String),
+}
+
+impl From<Done> for Answer {
+    fn from(done: Done) -> Answer {
+        Answer::Done(Box::new(done))
+    }
 }
 
 /// Who is told what a lab does while it does it.

@@ -23,7 +23,7 @@ use crate::harness::wire::{Done, GuestRequest, Parameter, Reply, WireError};
 use crate::uapi::state::Capabilities;
 use vfio_conform_pci_target::command::memory_size;
 
-use super::environment::{Environment, Kernel, ModuleOptions, Modules};
+use super::environment::{CoreOptions, Environment, Kernel, ModuleOptions, Modules, ModulesError};
 use super::initramfs::{self, GuestPlan};
 use super::{Answer, Lab, LabError, Surroundings, Watch, guest, pci};
 use accelerator::Accelerator;
@@ -79,6 +79,9 @@ pub struct QemuOptions {
     /// or to a built kernel tree
     #[arg(long, default_value = "7.3")]
     pub kernel: String,
+    /// Which VFIO core
+    #[command(flatten)]
+    pub core: CoreOptions,
     /// The way to open the device in the guest [default: cdev where its kernel has it, else group]
     #[arg(long)]
     pub via: Option<Via>,
@@ -178,26 +181,59 @@ impl QemuOptions {
     pub fn reproduce(&self) -> String {
         let command = std::env::var("VFIO_CONFORM_COMMAND");
         let command = command.unwrap_or_else(|_| "vfio-conform qemu".to_owned());
-        let mut words = format!("{command} --target {} --kernel {}", self.target, self.kernel);
+        let words: Vec<String> = self.words_of_all().iter().map(|word| quoted(word)).collect();
+        format!("{command} {} -- --exact {{check}}", words.join(" "))
+    }
+
+    /// The words of the command line that ask for the same guest and device, whatever its VFIO core.
+    pub fn words_of_guest(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        let mut option = |name: &str, value: String| words.extend([name.to_owned(), value]);
+        option("--target", self.target.to_string());
+        option("--kernel", self.kernel.clone());
         if let Some(via) = self.via {
-            words += &format!(" --via {via}");
+            option("--via", via.to_string());
         }
         if let Some(caps) = self.caps {
-            words += &format!(" --caps {caps}");
+            option("--caps", caps.to_string());
         }
         if self.target == Target::Pci && self.device_memory != DEVICE_MEMORY {
-            words += &format!(" --device-memory {}", self.device_memory);
+            option("--device-memory", self.device_memory.clone());
         }
         if let Some(devices) = self.devices {
-            words += &format!(" --devices {devices}");
+            option("--devices", devices.to_string());
         }
         for extra in &self.extra {
-            words += &format!(" --extra {}", extra.display());
+            option("--extra", extra.display().to_string());
         }
         if let Some(append) = &self.append {
-            words += &format!(" --append '{append}'");
+            option("--append", append.clone());
         }
-        words + " -- --exact {check}"
+        words
+    }
+
+    /// The words of the command line that ask for the same guest, device and VFIO core.
+    pub fn words_of_all(&self) -> Vec<String> {
+        [self.words_of_guest(), self.core.words()].concat()
+    }
+
+    /// The words for how it is run, which do not change what is asked for.
+    pub fn words_of_running(&self) -> Vec<String> {
+        let accel = match self.accel {
+            AcceleratorChoice::Auto => "auto",
+            AcceleratorChoice::Kvm => "kvm",
+            AcceleratorChoice::Tcg => "tcg",
+        };
+        ["--accel", accel, "--deadline", &self.deadline.to_string()].map(str::to_owned).to_vec()
+    }
+}
+
+/// A word as a shell wants to have it.
+fn quoted(word: &str) -> String {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "+-_./:=,@%".contains(letter);
+    match !word.is_empty() && word.chars().all(is_plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
     }
 }
 
@@ -236,6 +272,16 @@ pub struct QemuLab {
     prepared: Option<Prepared>,
     vm: Option<Vm>,
     schedule: Schedule,
+}
+
+/// What the environment has made for a guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Built {
+    /// `uname -r` of the kernel.
+    pub release: String,
+    /// The folder of the modules, which has another name whenever anything differs that they are made from; `None` if there
+    /// are none.
+    pub modules: Option<PathBuf>,
 }
 
 /// What a guest is started from.
@@ -281,7 +327,8 @@ impl QemuLab {
 
     /// What the guest's modules are built from, written to this folder.
     fn module_options(&self, folder: &Path) -> Result<ModuleOptions, LabError> {
-        let mut options = ModuleOptions { extra: self.options.extra.clone(), ..ModuleOptions::default() };
+        let QemuOptions { core, extra, .. } = &self.options;
+        let mut options = ModuleOptions { driver: None, core: core.clone(), extra: extra.clone() };
         if self.options.target == Target::Mtty {
             return Ok(options);
         }
@@ -292,7 +339,7 @@ impl QemuLab {
                 let patch = folder.join("core.patch");
                 fs::write(&patch, FAULTY_CORE)
                     .map_err(|error| LabError::failed("write the patch of the core", error))?;
-                options.patches.push(patch);
+                options.core.patch.push(patch);
             }
         } else {
             pci::write_driver(&driver)?;
@@ -312,6 +359,21 @@ impl QemuLab {
             deadline: Duration::from_secs_f64(self.options.deadline),
             open_deadline: OPEN_BOUND,
         }
+    }
+
+    /// Has the environment make all that a guest is started from, which a run then finds there.
+    ///
+    /// # Errors
+    /// Why it cannot be had; that a patch does not apply, or the VFIO core does not build, is told apart.
+    pub fn build(&self, tell: &mut dyn FnMut(&str)) -> Result<Built, ModulesError> {
+        let mut environment = Environment::new(tell);
+        environment.qemu()?;
+        let kernel = environment.kernel(&self.options.kernel)?;
+        let folder = scratch()?;
+        let options = self.module_options(folder.path())?;
+        let modules = environment.modules(&self.options.kernel, &self.options.target.to_string(), &options)?;
+        let folder = modules.files.first().and_then(|file| file.parent());
+        Ok(Built { release: kernel.release, modules: folder.map(Path::to_owned) })
     }
 
     fn prepare(&mut self, watch: &mut dyn Watch) -> Result<Prepared, LabError> {
@@ -386,7 +448,7 @@ impl QemuLab {
     /// What is to be said of the check that is wanted, since the guest is gone.
     fn go_on(&mut self, wanted: &str) -> Result<(), Answer> {
         let Some(vm) = &mut self.vm else {
-            return Err(Answer::Done(Done::lost(Verdict::Blocked, "there is no guest")));
+            return Err(Done::lost(Verdict::Blocked, "there is no guest").into());
         };
         let console = vm.console_length();
         let deadline = Duration::from_secs_f64(self.options.deadline) + REPLY_MARGIN;
@@ -417,7 +479,7 @@ impl QemuLab {
         done.outcome.evidence.kernel_log = vm.console_since(console);
         self.vm = None;
         let why = done.lost.clone().unwrap_or_default();
-        Err(self.schedule.crash(done).map_or(Answer::Again(why), Answer::Done))
+        Err(self.schedule.crash(done).map_or(Answer::Again(why), Answer::from))
     }
 
     fn land(&mut self, device: usize, done: Done) -> Result<(), Answer> {
@@ -427,7 +489,7 @@ impl QemuLab {
                 self.vm = None;
                 Err(Answer::Again(why))
             }
-            Err(why) => Err(Answer::Done(Done::lost(Verdict::Blocked, why))),
+            Err(why) => Err(Done::lost(Verdict::Blocked, why).into()),
         }
     }
 }
@@ -455,7 +517,7 @@ impl Lab for QemuLab {
     fn run(&mut self, check: &str) -> Answer {
         loop {
             if let Some(done) = self.schedule.take(check) {
-                return Answer::Done(done);
+                return done.into();
             }
             if let Err(ran) = self.go_on(check) {
                 return ran;

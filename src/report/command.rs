@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::{ReportError, console, ktap, markdown, write_all};
+use crate::baseline::{BaselineError, BaselineOptions};
 use crate::harness::verdict::Exit;
 use crate::uapi::process::end_with_reader;
 
@@ -13,6 +14,7 @@ use crate::uapi::process::end_with_reader;
 pub const EXAMPLES: &str = "\
 Examples:
   vfio-conform report reports/out/latest
+  vfio-conform report reports/out/latest --baseline reports/baselines
   vfio-conform report reports/out/latest --format ktap         for tools of kernel developers
   vfio-conform report reports/out/latest --format markdown >> \"$GITHUB_STEP_SUMMARY\"";
 
@@ -24,6 +26,8 @@ pub struct ReportCommand {
     /// What to print
     #[arg(long, value_enum, default_value_t = Format::Summary)]
     format: Format,
+    #[command(flatten)]
+    baseline: BaselineOptions,
 }
 
 /// What is printed.
@@ -43,6 +47,9 @@ pub enum CommandError {
     /// The reports could not be made.
     #[error(transparent)]
     Report(#[from] ReportError),
+    /// The baseline cannot be used.
+    #[error(transparent)]
+    Baseline(#[from] BaselineError),
     /// They could not be shown.
     #[error("failed to print the report: {0}; it is in the run's folder")]
     Print(#[from] io::Error),
@@ -54,7 +61,7 @@ impl ReportCommand {
     /// # Errors
     /// Why no truthful report can be made, or why it could not be written.
     pub fn run(&self) -> Result<Exit, CommandError> {
-        let run = write_all(&self.dir)?;
+        let run = write_all(&self.dir, self.baseline.read()?.as_ref())?;
         end_with_reader();
         match self.format {
             Format::Summary => console::print(&run, &self.dir)?,

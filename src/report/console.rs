@@ -9,6 +9,7 @@ use super::measure::Figures;
 use super::run::Run;
 use super::text::{WIDTH, clean, one_line, plural, span, wrap};
 use super::write::{HTML, JOURNAL, JSON, JUNIT, MARKDOWN};
+use crate::baseline::Gone;
 use crate::harness::verdict::{Exit, RunVerdict, Verdict};
 
 /// The narrowest form that is still readable.
@@ -103,6 +104,8 @@ fn summary(run: &Run, folder: &Path, width: usize) -> String {
         block.paragraph("", &format!("the kernel's own path was not observed: {why}"));
     }
     block.paragraph("checks", &counts(run));
+    block.paragraphs("expected", &expected(run));
+    block.paragraphs("gone", &gone(run));
     block.paragraphs("blocked", &reasons(run, Verdict::Blocked));
     block.paragraphs("skip", &reasons(run, Verdict::Skip));
     block.paragraphs("note", &notes(run));
@@ -146,6 +149,30 @@ fn reasons(run: &Run, verdict: Verdict) -> Vec<String> {
         lines.push(format!("{} more in {JSON}", plural(more, "reason")));
     }
     lines
+}
+
+/// What was expected, for each reason.
+fn expected(run: &Run) -> Vec<String> {
+    let mut reasons: Vec<(String, usize)> = Vec::new();
+    for expected in run.baseline.iter().flat_map(|baseline| &baseline.expected) {
+        let fixed = expected.fixed.as_ref().map_or(String::new(), |commit| format!(" (mended by {commit})"));
+        let reason = format!("{}{fixed}", expected.reason);
+        match reasons.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, count)) => *count += 1,
+            None => reasons.push((reason, 1)),
+        }
+    }
+    reasons.into_iter().map(|(reason, count)| format!("{count}: {reason}")).collect()
+}
+
+/// What was expected and did not come.
+fn gone(run: &Run) -> Vec<String> {
+    let gone = run.baseline.iter().flat_map(|baseline| &baseline.gone);
+    gone.map(|gone| {
+        let Gone { check, expected, came, file, .. } = gone;
+        format!("{check} was expected to {expected} and came to {came}: take it out of {file}")
+    })
+    .collect()
 }
 
 fn notes(run: &Run) -> Vec<String> {
@@ -203,7 +230,8 @@ fn verdict(run: &Run, width: usize) -> Vec<String> {
         Some(reason) => format!("exit code {code}: {reason}"),
         None => format!("exit code {code}"),
     };
-    let mut lines = wrap(&format!("{verdict}{strict}{cut_off} ({exit})"), width);
+    let but = run.but_for();
+    let mut lines = wrap(&format!("{verdict}{but}{strict}{cut_off} ({exit})"), width);
     if let Some(first) = lines.first_mut() {
         *first = first.replacen(&verdict, &paint(style, &verdict), 1);
     }
@@ -225,7 +253,7 @@ fn next(run: &Run) -> Option<[String; 2]> {
         .into_iter()
         .filter(|verdict| *verdict != Verdict::Pass)
         .filter(|verdict| *verdict != Verdict::Skip || run.verdict == RunVerdict::NothingTested)
-        .find_map(|verdict| run.with_verdict(verdict).next())?;
+        .find_map(|verdict| run.with_verdict(verdict).find(|check| !run.is_expected(check)))?;
     let why = match worst.outcome.verdict {
         Verdict::Blocked => "run the first check that was blocked:",
         Verdict::Skip => "provide what the first check needs, then run it:",

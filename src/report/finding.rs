@@ -145,10 +145,10 @@ pub struct Alike<'a> {
     pub others: Vec<&'a CheckRun>,
 }
 
-/// All findings of a run, those that say the same together, the worst first.
+/// All findings of a run that nobody expects, those that say the same together, the worst first.
 pub fn all(run: &Run) -> Vec<Alike<'_>> {
     let findings = Verdict::ALL.into_iter().filter(|verdict| verdict.is_finding());
-    findings.flat_map(|verdict| group(run.with_verdict(verdict))).collect()
+    findings.flat_map(|verdict| group(run.with_verdict(verdict).filter(|check| !run.is_expected(check)))).collect()
 }
 
 /// Findings that break the same requirement, each in its own way.

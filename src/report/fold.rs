@@ -243,6 +243,8 @@ impl Fold {
             checks,
             cut_off,
             notes: self.notes,
+            extent,
+            baseline: None,
             verdict,
             exit,
         }

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::measure::Figures;
 use super::run::{CheckRun, Counts, Restart, Run, Timeline};
+use crate::baseline::Applied;
 use crate::device::Identity;
 use crate::harness::outcome::{Broken, Evidence};
 use crate::harness::verdict::{Exit, RunVerdict, Verdict};
@@ -64,6 +65,8 @@ pub struct Report<'a> {
     pub figures: Figures,
     /// Remarks about the journal itself.
     pub notes: &'a [String],
+    /// What of it was expected, and what was not seen though it was; `null` if no baseline was given.
+    pub baseline: Option<&'a Applied>,
     /// Every planned check, in the planned order.
     pub checks: Vec<Check<'a>>,
 }
@@ -146,6 +149,7 @@ impl<'a> Report<'a> {
             counts: run.counts(),
             figures: Figures::of(run),
             notes: &run.notes,
+            baseline: run.baseline.as_ref(),
             checks: run.checks.iter().map(|check| Check::of(run, check)).collect(),
         }
     }

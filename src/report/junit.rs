@@ -8,6 +8,7 @@
 //! | warn | none, or `<failure type="warn">` in a strict run; `system-out` begins with `warn:` |
 //! | fail | `<failure type="fail">` |
 //! | hang, crash, blocked | `<error type="hang">`, `"crash"`, `"blocked"` |
+//! | one that a baseline expects | `<skipped type="expected">` |
 //! | skip | `<skipped type="skip: correctly absent">`, `"skip: needs"` or `"skip"` |
 
 use junit_report::{Duration, OffsetDateTime, Report, TestCase, TestResult, TestSuite};
@@ -60,6 +61,9 @@ fn result(run: &Run, check: &CheckRun) -> TestResult {
     let message = attribute(&outcome.message);
     // Only for what shows it: most checks of most runs pass, and it takes as long as all the rest.
     let cause = || Some(cdata(&finding_text_of(run, check)));
+    if run.is_expected(check) {
+        return TestResult::SkippedWithCause { type_: "expected".to_owned(), message, cause: cause() };
+    }
     match outcome.verdict {
         Verdict::Pass => TestResult::Success,
         Verdict::Warn if !run.began.strict => TestResult::Success,

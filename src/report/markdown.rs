@@ -20,7 +20,13 @@ const TEXT_CHARACTERS: usize = 400;
 /// Makes the text of `summary.md`.
 pub fn to_markdown(run: &Run) -> String {
     let mut parts = vec![
-        format!("## {} vfio-conform: {}{}", sign(run.verdict), run.verdict, if run.cut_off { ", cut off" } else { "" }),
+        format!(
+            "## {} vfio-conform: {}{}{}",
+            sign(run.verdict),
+            run.verdict,
+            run.but_for(),
+            if run.cut_off { ", cut off" } else { "" }
+        ),
         format!("{} ({})", code(&console::subject(run)), exit(run)),
         counts(run),
     ];

@@ -7,9 +7,11 @@ use serde::Serialize;
 
 use super::fold;
 use super::journal_error::{JournalError, JournalFault};
+use super::text::plural;
+use crate::baseline::Applied;
 use crate::harness::journal::{LabReady, RunStarted};
 use crate::harness::outcome::Outcome;
-use crate::harness::verdict::{Exit, RunVerdict, Verdict};
+use crate::harness::verdict::{Exit, Extent, RunVerdict, Verdict};
 
 /// Everything that a report says about a run.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +30,10 @@ pub struct Run {
     pub cut_off: bool,
     /// Remarks about the journal itself.
     pub notes: Vec<String>,
+    /// Whether it came to all of its checks.
+    pub extent: Extent,
+    /// What of it was expected, if a baseline says so.
+    pub baseline: Option<Applied>,
     /// What the run came to, judged anew from its checks.
     pub verdict: RunVerdict,
     /// The exit code that goes with it.
@@ -124,6 +130,19 @@ impl Run {
         fold::fold(journal)
     }
 
+    /// Whether a baseline expects what this check came to.
+    pub fn is_expected(&self, check: &CheckRun) -> bool {
+        self.baseline.as_ref().is_some_and(|baseline| baseline.has(&check.name))
+    }
+
+    /// What the verdict leaves out of account: `, but for 3 expected findings`, or nothing.
+    pub fn but_for(&self) -> String {
+        match self.baseline.as_ref().map_or(0, |baseline| baseline.expected.len()) {
+            0 => String::new(),
+            count => format!(", but for {}", plural(count, "expected finding")),
+        }
+    }
+
     /// The command that runs just this check again.
     pub fn reproduce(&self, check: &str) -> String {
         self.began.reproduce.replace("{check}", check)
@@ -148,10 +167,10 @@ impl Run {
         self.checks.iter().filter(move |check| check.outcome.verdict == verdict)
     }
 
-    /// Why checks came to this verdict, the most frequent reason first.
+    /// Why checks came to this verdict that nobody expects, the most frequent reason first.
     pub fn reasons(&self, verdict: Verdict) -> Vec<(&str, Vec<&CheckRun>)> {
         let mut reasons: Vec<(&str, Vec<&CheckRun>)> = Vec::new();
-        for check in self.with_verdict(verdict) {
+        for check in self.with_verdict(verdict).filter(|check| !self.is_expected(check)) {
             let message = check.outcome.message.as_str();
             match reasons.iter_mut().find(|(reason, _)| *reason == message) {
                 Some((_, checks)) => checks.push(check),

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::journal_error::JournalError;
 use super::run::Run;
 use super::{html, json, junit, markdown};
+use crate::baseline::Baseline;
 
 /// The name of the journal in a run's folder.
 pub const JOURNAL: &str = "journal.jsonl";
@@ -50,12 +51,15 @@ pub enum ReportError {
 
 /// Reads the journal in a run's folder and writes `report.html`, `summary.md`, `junit.xml` and `report.json` beside it.
 ///
-/// Each of them appears whole or not at all; what was there before is replaced.
+/// A baseline says what is expected of it. Each report appears whole or not at all; what was there before is replaced.
 ///
 /// # Errors
 /// Why the journal allows no truthful report, or why a report could not be written.
-pub fn write_all(folder: &Path) -> Result<Run, ReportError> {
-    let run = Run::read(&folder.join(JOURNAL))?;
+pub fn write_all(folder: &Path, baseline: Option<&Baseline>) -> Result<Run, ReportError> {
+    let mut run = Run::read(&folder.join(JOURNAL))?;
+    if let Some(baseline) = baseline {
+        baseline.apply(&mut run);
+    }
     for (name, bytes) in make_all(&run)? {
         write_whole(folder, name, &bytes)?;
     }

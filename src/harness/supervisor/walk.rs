@@ -11,7 +11,7 @@ use crate::harness::journal::{Event, PlannedCheck};
 use crate::harness::outcome::Outcome;
 use crate::harness::verdict::{Exit, Extent, Verdict};
 use crate::lab::Lab;
-use crate::report;
+use crate::report::Run;
 use crate::requirement::walk::ALLOWED;
 use crate::suites::walk::Order;
 use crate::uapi::state::Capabilities;
@@ -74,12 +74,7 @@ pub fn walk(options: &RunOptions, folder: &RunFolder, walk: Walk, lab: Box<dyn L
 ///
 /// # Errors
 /// Why the run could not begin, or its reports not be made.
-pub fn walk_silently(
-    options: &RunOptions,
-    folder: &RunFolder,
-    walk: Walk,
-    lab: Box<dyn Lab>,
-) -> Result<report::Run, RunError> {
+pub fn walk_silently(options: &RunOptions, folder: &RunFolder, walk: Walk, lab: Box<dyn Lab>) -> Result<Run, RunError> {
     say(&format!("a random walk with seed {}", walk.seed));
     run_one(options, folder, &walk.name(), lab, |supervisor, capabilities| {
         let mut walker = Walker { supervisor, capabilities, seed: walk.seed, folder, device: &options.device };
@@ -111,7 +106,7 @@ fn run_one(
     name: &str,
     lab: Box<dyn Lab>,
     go: impl FnOnce(&mut Supervisor, Option<Capabilities>) -> Outcome,
-) -> Result<report::Run, RunError> {
+) -> Result<Run, RunError> {
     let planned = [PlannedCheck { name: name.to_owned(), requirements: vec![ALLOWED.id.to_owned()] }];
     let journal = begin(options, folder, &planned)?;
     let mut supervisor =
@@ -124,7 +119,7 @@ fn run_one(
     if let Some(error) = supervisor.broken.take() {
         return Err(RunError::Folder { path: folder.journal(), why: error });
     }
-    Ok(report::write_all(folder.path())?)
+    folder.report()
 }
 
 struct Walker<'a> {

@@ -40,5 +40,5 @@ pub fn whole(
     if let Some(error) = supervisor.broken.take() {
         return Err(RunError::Folder { path: folder.journal(), why: error });
     }
-    Ok(Whole { run: report::write_all(folder.path())?, surroundings })
+    Ok(Whole { run: folder.report()?, surroundings })
 }

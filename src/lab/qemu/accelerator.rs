@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::LabError;
+use crate::lab::environment;
 
 /// A guest under KVM says hello within a few seconds, or never.
 const TRY_BOUND: Duration = Duration::from_secs(20);
@@ -124,10 +125,5 @@ fn why_not(error: &LabError) -> String {
 
 fn memory() -> Option<PathBuf> {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    let cache = std::env::var_os("VFIO_CONFORM_CACHE").map(PathBuf::from).or_else(|| {
-        let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-        let base = base.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
-        Some(base.join("vfio-conform"))
-    })?;
-    cache.is_dir().then(|| cache.join(format!("kvm-{}", boot.trim())))
+    Some(environment::cache()?.join(format!("kvm-{}", boot.trim())))
 }

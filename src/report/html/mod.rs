@@ -130,13 +130,14 @@ fn sentence(run: &Run) -> String {
     };
     match run.cut_off {
         true => format!("{sentence} (the run was cut off)"),
-        false => sentence,
+        false => sentence + &run.but_for(),
     }
 }
 
 fn nothing_broken(run: &Run) -> String {
-    match run.with_verdict(Verdict::Blocked).count() {
-        0 => "Nothing that was tested is broken.".to_owned(),
+    let blocked = run.with_verdict(Verdict::Blocked).filter(|check| !run.is_expected(check)).count();
+    match blocked {
+        0 => format!("Nothing that was tested is broken{}.", run.but_for()),
         blocked => format!(
             "Nothing that was tested is broken, but {} could not have {} say.",
             plural(blocked, "check"),

@@ -17,11 +17,11 @@ fn names(folder: &Path) -> Vec<String> {
 fn reports_are_made_again_from_the_journal_alone() {
     let folder = sample::folder(&journal(sample::mtty()));
     let read = || [JUNIT, JSON, HTML, MARKDOWN].map(|name| fs::read(folder.path().join(name)).unwrap());
-    let first = write_all(folder.path()).unwrap();
+    let first = write_all(folder.path(), None).unwrap();
     let first_files = read();
     fs::write(folder.path().join(JUNIT), "old").unwrap();
 
-    assert_eq!(write_all(folder.path()).unwrap(), first);
+    assert_eq!(write_all(folder.path(), None).unwrap(), first);
     assert_eq!(read(), first_files);
     assert_eq!(names(folder.path()), ALL);
 }
@@ -30,7 +30,7 @@ fn reports_are_made_again_from_the_journal_alone() {
 fn a_refused_journal_leaves_the_old_reports_alone() {
     let folder = sample::folder(b"nonsense\n");
     fs::write(folder.path().join(JSON), "old").unwrap();
-    let error = write_all(folder.path()).unwrap_err().to_string();
+    let error = write_all(folder.path(), None).unwrap_err().to_string();
     assert!(error.contains("it holds something that is no event"), "{error}");
     assert_eq!(fs::read(folder.path().join(JSON)).unwrap(), b"old");
     assert_eq!(names(folder.path()), ["journal.jsonl", "report.json"]);
@@ -40,7 +40,7 @@ fn a_refused_journal_leaves_the_old_reports_alone() {
 fn a_report_that_cannot_be_written_is_said_and_leaves_nothing_behind() {
     let folder = sample::folder(&journal(sample::mtty()));
     fs::create_dir(folder.path().join(JUNIT)).unwrap();
-    let error = write_all(folder.path()).unwrap_err().to_string();
+    let error = write_all(folder.path(), None).unwrap_err().to_string();
     let place = folder.path().display();
     let expected = format!(
         "failed to write {place}/junit.xml: Is a directory (os error 21); \

@@ -24,7 +24,7 @@ pub enum ProfileError {
     },
 }
 
-/// What is wrong with a profile's text.
+/// What is wrong with the text of a profile, or of another file that is read as strictly.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Complaint {
     why: String,

@@ -5,7 +5,7 @@
 
 mod check;
 mod command;
-mod error;
+pub(crate) mod error;
 mod play;
 mod step;
 #[cfg(test)]

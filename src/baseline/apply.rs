@@ -1,0 +1,120 @@
+//! What a baseline makes of a run.
+
+use serde::Serialize;
+
+use super::{Baseline, Entry, Version};
+use crate::harness::verdict::{Exit, Verdict, judge_run};
+use crate::report::{CheckRun, Run};
+use crate::requirement::Level;
+
+/// What of a run was expected, and what was not seen though it was.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Applied {
+    /// Each finding, or check that was blocked, that was expected.
+    pub expected: Vec<Expected>,
+    /// What was expected and did not come.
+    pub gone: Vec<Gone>,
+}
+
+/// A finding that was expected.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Expected {
+    /// The check.
+    pub check: String,
+    /// Why it was expected.
+    pub reason: String,
+    /// The upstream commit that mends it.
+    pub fixed: Option<String>,
+}
+
+/// A finding that did not come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Gone {
+    /// The check.
+    pub check: String,
+    /// What was expected of it.
+    pub expected: Verdict,
+    /// What came.
+    pub came: Verdict,
+    /// Why it was expected.
+    pub reason: String,
+    /// The file that expects it.
+    pub file: String,
+}
+
+impl Applied {
+    /// Whether what this check came to was expected.
+    pub fn has(&self, check: &str) -> bool {
+        self.expected.iter().any(|expected| expected.check == check)
+    }
+}
+
+impl Baseline {
+    /// Judges a run anew: what is expected does not count, and what is expected and did not come counts like a broken
+    /// should.
+    pub fn apply(&self, run: &mut Run) {
+        let applied = self.applied(run);
+        let mut verdicts: Vec<Verdict> = run.checks.iter().map(|check| counted(check, &applied)).collect();
+        verdicts.extend(applied.gone.iter().map(|_| Verdict::Warn));
+        run.verdict = judge_run(&verdicts, run.began.strict);
+        run.exit = Exit::of_run(&verdicts, run.extent, run.began.strict);
+        run.baseline = Some(applied);
+    }
+
+    fn applied(&self, run: &Run) -> Applied {
+        let mut applied = Applied::default();
+        let Some(ready) = &run.ready else { return applied };
+        let version = Version::of_release(&ready.kernel);
+        let meant: Vec<&Entry> =
+            self.entries.iter().filter(|entry| entry.is_about(&ready.identity.driver, version.as_ref())).collect();
+        for check in &run.checks {
+            let entries = meant.iter().filter(|entry| entry.checks.contains(&check.name));
+            match entries.clone().find(|entry| entry.explains(check)) {
+                Some(entry) => applied.expected.push(Expected {
+                    check: check.name.clone(),
+                    reason: entry.reason.clone(),
+                    fixed: entry.fixed.clone(),
+                }),
+                None => applied.gone.extend(entries.filter(|entry| entry.is_refuted_by(check)).map(|entry| Gone {
+                    check: check.name.clone(),
+                    expected: entry.verdict,
+                    came: check.outcome.verdict,
+                    reason: entry.reason.clone(),
+                    file: entry.file.display().to_string(),
+                })),
+            }
+        }
+        applied
+    }
+}
+
+/// What a check counts as.
+fn counted(check: &CheckRun, applied: &Applied) -> Verdict {
+    match check.outcome.verdict {
+        verdict if !applied.has(&check.name) => verdict,
+        // It could not be judged, and was not expected to be.
+        Verdict::Blocked => Verdict::Skip,
+        _ => Verdict::Pass,
+    }
+}
+
+impl Entry {
+    fn is_about(&self, driver: &str, version: Option<&Version>) -> bool {
+        let is_driver = self.driver.as_ref().is_none_or(|meant| meant == driver);
+        let is_kernel = self.kernel.as_ref().is_none_or(|kernels| version.is_some_and(|version| kernels.has(version)));
+        is_driver && is_kernel
+    }
+
+    /// Whether what a check came to is what was expected, and accuses of nothing else.
+    fn explains(&self, check: &CheckRun) -> bool {
+        let mut broken = check.outcome.broken.iter().filter(|broken| broken.level != Level::Advice);
+        let is_known = self.breaks.is_empty() || broken.all(|broken| self.breaks.contains(&broken.requirement));
+        check.outcome.verdict == self.verdict && is_known
+    }
+
+    /// Whether a check found all kept, though it was expected to accuse each time. Another finding than the
+    /// expected one says so itself.
+    fn is_refuted_by(&self, check: &CheckRun) -> bool {
+        !self.sometimes && check.outcome.verdict == Verdict::Pass
+    }
+}

@@ -1,0 +1,158 @@
+use std::fs;
+use std::path::Path;
+
+use anstream::adapter::strip_str;
+
+use super::Baseline;
+use crate::harness::outcome::{Broken, Outcome};
+use crate::harness::verdict::{Exit, RunVerdict, Verdict};
+use crate::report::sample::{self, finish, journal, outcome, start};
+use crate::report::{JSON, JUNIT, Run, console, write_all};
+use crate::requirement::Level;
+
+const REOPENED: &str = "fsm::reopened_in_stop";
+const AVAILABLE: &str = "reset::is_available";
+
+const MTTY: &str = r#"
+[[expected]]
+driver = "mtty"
+kernel = "7.2.."
+checks = ["fsm::reopened_in_stop"]
+verdict = "fail"
+breaks = ["fsm.open.running"]
+reason = "it opens in the state that it was closed in"
+fixed = "abc123 (\"mtty: mend it\")"
+"#;
+
+fn broken(requirement: &str) -> Outcome {
+    let broken = Broken {
+        requirement: requirement.to_owned(),
+        level: Level::Must,
+        statement: "It is so.".to_owned(),
+        asked: "whether it is so".to_owned(),
+        expected: "yes".to_owned(),
+        actual: "no".to_owned(),
+    };
+    Outcome { broken: vec![broken], ..outcome(Verdict::Fail, "it is not so") }
+}
+
+/// A run of mtty on 7.3.4 in which these two checks came to this, judged with a baseline.
+fn judged(baseline: &str, reopened: Outcome, available: Outcome) -> Run {
+    let folder = tempfile::tempdir().unwrap();
+    let events = vec![
+        sample::began(&[REOPENED, AVAILABLE]),
+        sample::ready(),
+        start(REOPENED),
+        finish(REOPENED, reopened),
+        start(AVAILABLE),
+        finish(AVAILABLE, available),
+    ];
+    fs::write(folder.path().join("journal.jsonl"), journal(events)).unwrap();
+    let path = folder.path().join("mtty.toml");
+    fs::write(&path, baseline).unwrap();
+    let baseline = Baseline::read(&[path]).unwrap();
+    let run = write_all(folder.path(), Some(&baseline)).unwrap();
+    assert!(folder.path().join(JSON).exists() && folder.path().join(JUNIT).exists());
+    run
+}
+
+fn pass() -> Outcome {
+    outcome(Verdict::Pass, "")
+}
+
+#[test]
+fn an_expected_finding_does_not_count() {
+    let run = judged(MTTY, broken("fsm.open.running"), pass());
+    assert_eq!((run.verdict, run.exit), (RunVerdict::Conforms, Exit::Conforms));
+    let mut out = Vec::new();
+    console::write(&run, Path::new("out"), 100, &mut out).unwrap();
+    insta::assert_snapshot!(strip_str(&String::from_utf8(out).unwrap()).to_string());
+}
+
+#[test]
+fn another_finding_counts_as_before() {
+    for (reopened, available) in [
+        (broken("fsm.open.running"), broken("reset.available")),
+        // The same check, for a reason that nobody expects, or in a worse way.
+        (broken("fsm.refuse.keeps_state"), pass()),
+        (outcome(Verdict::Hang, "it never came back"), pass()),
+    ] {
+        assert_eq!(judged(MTTY, reopened, available).verdict, RunVerdict::DoesNotConform);
+    }
+}
+
+#[test]
+fn what_is_about_another_driver_or_kernel_is_not_meant() {
+    for baseline in [MTTY.replace("\"mtty\"", "\"mlx5\""), MTTY.replace("7.2..", "..7.2")] {
+        let run = judged(&baseline, broken("fsm.open.running"), pass());
+        assert_eq!(run.exit, Exit::Findings, "{baseline}");
+        // And so it is not missed either.
+        assert_eq!(judged(&baseline, pass(), pass()).baseline.unwrap().gone, []);
+    }
+}
+
+#[test]
+fn an_expected_finding_that_goes_away_is_told() {
+    let run = judged(MTTY, pass(), pass());
+    assert_eq!((run.verdict, run.exit), (RunVerdict::Conforms, Exit::Conforms));
+    let mut out = Vec::new();
+    console::write(&run, Path::new("out"), 200, &mut out).unwrap();
+    let said = strip_str(&String::from_utf8(out).unwrap()).to_string();
+    assert!(said.contains("fsm::reopened_in_stop was expected to fail and came to pass"), "{said}");
+    let gone = run.baseline.unwrap().gone;
+    assert_eq!(gone.iter().map(|gone| gone.check.as_str()).collect::<Vec<_>>(), [REOPENED]);
+
+    let sometimes = format!("{MTTY}sometimes = true\n");
+    assert_eq!(judged(&sometimes, pass(), pass()).baseline.unwrap().gone, []);
+}
+
+#[test]
+fn with_strict_a_baseline_that_rots_is_a_failure() {
+    let mut events = vec![sample::began(&[REOPENED]), sample::ready(), start(REOPENED), finish(REOPENED, pass())];
+    if let crate::harness::journal::Event::RunStarted(began) = &mut events[0] {
+        began.strict = true;
+    }
+    let folder = sample::folder(&journal(events));
+    let path = folder.path().join("mtty.toml");
+    fs::write(&path, MTTY).unwrap();
+    let run = write_all(folder.path(), Some(&Baseline::read(&[path]).unwrap())).unwrap();
+    assert_eq!(run.exit, Exit::Findings);
+}
+
+#[test]
+fn an_expected_block_does_not_leave_the_run_unfinished() {
+    let blocked = || outcome(Verdict::Blocked, "there is no poll");
+    let baseline = MTTY.replace("\"fail\"", "\"blocked\"").replace("breaks = [\"fsm.open.running\"]\n", "");
+    assert_eq!(judged(&baseline, blocked(), pass()).exit, Exit::Conforms);
+    assert_eq!(judged(&baseline, blocked(), blocked()).exit, Exit::Unfinished);
+}
+
+#[test]
+fn what_is_wrong_in_a_baseline_is_told_with_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("b.toml");
+    let mut said = String::new();
+    for (from, to) in [
+        ("reason", "reasons"),
+        ("reopened_in_stop", "reopend_in_stop"),
+        ("fsm.open.running", "fsm.open.runing"),
+        ("7.2..", "7.2...7.3"),
+        ("\"fail\"", "\"pass\""),
+        ("\"fail\"", "\"failed\""),
+        ("it opens in the state that it was closed in", " "),
+        ("[\"fsm::reopened_in_stop\"]", "[]"),
+    ] {
+        fs::write(&path, MTTY.replacen(from, to, 1)).unwrap();
+        let error = Baseline::read(std::slice::from_ref(&path)).unwrap_err().to_string();
+        said += &error.replace(&*folder.path().to_string_lossy(), "");
+        said += "\n\n";
+    }
+    insta::assert_snapshot!(said);
+    assert!(Baseline::read(&[folder.path().join("nowhere")]).unwrap_err().to_string().contains("reports/baselines"));
+}
+
+#[test]
+fn the_baselines_of_the_project_are_understood() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("reports/baselines");
+    assert!(!Baseline::read(&[folder]).unwrap().entries.is_empty());
+}

@@ -1,0 +1,257 @@
+//! `vfio-conform gate`: the command line of the comparison.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::Args;
+
+use super::compare::{Change, Kind, compare};
+use super::reference::{self, Reference};
+use super::report::{Blocked, FORMAT, GateReport, Side, judge};
+use super::trial::{self, Obstacle, Plan, Subject, Tested, make_folder};
+use super::{JSON, MARKDOWN, patch, text};
+use crate::harness::supervisor::{new_name, reports_folder};
+use crate::harness::verdict::{Exit, Verdict};
+use crate::lab::Progress;
+use crate::lab::environment::CoreOptions;
+use crate::lab::qemu::QemuOptions;
+use crate::report::console::terminal_width;
+use crate::suites;
+
+/// The examples of `gate --help`, and what its exit codes mean there.
+pub const EXAMPLES: &str = "\
+A REF is the folder of a finished run, a kernel (7.3, 6.12.94, debug-7.3, a bzImage), a kernel tree that was built,
+or TREE@REVISION, whose drivers/vfio is built as modules for the environment's kernel of that series. With --patch, which a
+built tree does not take, both sides have a VFIO core built from source.
+
+Examples:
+  vfio-conform gate --base 6.12.94 --head 6.12.107         what a stable update changes
+  vfio-conform gate --base 7.3 --patch fix.patch           what a patch to drivers/vfio changes
+  b4 am -o- ID | vfio-conform gate --base 7.3 --patch -    a series from a mailing list
+  vfio-conform gate --base reports/out/a --head reports/out/b
+  vfio-conform gate --base ~/linux@v7.3 --head ~/linux@HEAD -- fsm::
+  git bisect run vfio-conform gate --base ~/good-run --head ~/linux
+
+Exit codes: 0 no regression, 1 regression, 125 cannot tell (a patch that does not apply or build, a kernel that does not
+boot), 2 wrong usage.";
+
+/// What is compared, and how.
+#[derive(Debug, Args)]
+pub struct GateCommand {
+    /// What was there before
+    #[arg(long, value_name = "REF")]
+    base: Reference,
+    /// What is judged [default with --patch: the base]
+    #[arg(long, value_name = "REF", required_unless_present = "patch")]
+    head: Option<Reference>,
+    /// How many runs of each side; checks whose runs disagree are flaky
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    repeat: u32,
+    /// Run both sides, though they have finished runs; a patch is always run
+    #[arg(long)]
+    fresh: bool,
+    #[command(flatten)]
+    guest: QemuOptions,
+    /// Folder of the reports and of all runs [default: a new one in reports/out]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Options of libtest, to run fewer checks: a filter, --exact, --skip
+    #[arg(last = true, value_name = "LIBTEST OPTIONS")]
+    libtest: Vec<String>,
+}
+
+/// The more checks differ, the less likely it is an accident; and the longer it takes to ask again.
+const CONFIRMED_AT_MOST: usize = 24;
+
+type Failure = Box<dyn std::error::Error>;
+
+impl GateCommand {
+    /// Does it.
+    ///
+    /// # Errors
+    /// What is wrong with what was asked.
+    pub fn run(self) -> Result<Exit, Failure> {
+        self.guest.check()?;
+        let began = Instant::now();
+        let folder = folder_of(self.out.as_deref(), "gate")?;
+        let progress = Progress::new();
+        let mut report = self.compare(&folder, &mut |step| progress.step(step))?;
+        progress.clear();
+        report.seconds = began.elapsed().as_secs_f64();
+        write(&folder, &report)?;
+        anstream::print!("{}", text::to_text(&report, &folder.display().to_string(), terminal_width()));
+        Ok(report.outcome.exit())
+    }
+
+    fn compare(&self, folder: &Path, tell: &mut dyn FnMut(&str)) -> Result<GateReport, Failure> {
+        let patches = patch::keep(&self.guest.core.patch, folder)?;
+        let head = self.head.as_ref().unwrap_or(&self.base);
+        // What the patch changes is to be all that differs.
+        let core = CoreOptions { core: !patches.is_empty(), ..CoreOptions::default() };
+        let base = side(&self.base, &self.guest, &core, &folder.join("base-source"))?;
+        let head = side(head, &self.guest, &CoreOptions { patch: patches, ..core }, &folder.join("head-source"))?;
+        let plan = Plan { libtest: &self.libtest, repeat: self.repeat, reuse: !self.fresh };
+        let names = (base.name.clone(), head.name.clone());
+        let base_tested = match test(&base, &plan, &folder.join("base"), tell) {
+            Ok(tested) => tested,
+            Err(obstacle) => return Ok(blocked(names, None, Blocked { side: "base", obstacle })),
+        };
+        let head_tested = match test(&head, &plan, &folder.join("head"), tell) {
+            Ok(tested) => tested,
+            Err(obstacle) => return Ok(blocked(names, Some(&base_tested), Blocked { side: "head", obstacle })),
+        };
+        let mut changes = compare(&base_tested.runs, &head_tested.runs);
+        if let What::Boot(subject) = &head.what
+            && self.repeat == 1
+        {
+            confirm(&mut changes, subject, &folder.join("head-again"), tell);
+        }
+        Ok(judged(names, &base_tested, &head_tested, changes))
+    }
+}
+
+/// One side: finished, or to be tested.
+struct Sided {
+    name: String,
+    what: What,
+}
+
+enum What {
+    Finished(PathBuf),
+    Boot(Box<Subject>),
+}
+
+fn side(reference: &Reference, guest: &QemuOptions, core: &CoreOptions, source: &Path) -> Result<Sided, Failure> {
+    let patched = match core.patch.len() {
+        0 => String::new(),
+        1 => " with the patch".to_owned(),
+        count => format!(" with {count} patches"),
+    };
+    let name = format!("{reference}{patched}");
+    if let Reference::Run(path) = reference {
+        return match core.patch.is_empty() && !core.core {
+            true => Ok(Sided { name, what: What::Finished(path.clone()) }),
+            false => Err(format!(
+                "failed to patch {}: it is a finished run\n    give the kernel that the patch is for",
+                path.display()
+            )
+            .into()),
+        };
+    }
+    let subject = subject(reference, name.clone(), guest, core, source)?;
+    Ok(Sided { name, what: What::Boot(Box::new(subject)) })
+}
+
+/// What is booted for a reference; the VFIO core of a revision is put into `source`.
+///
+/// # Errors
+/// Why it cannot be had.
+pub fn subject(
+    reference: &Reference,
+    name: String,
+    guest: &QemuOptions,
+    core: &CoreOptions,
+    source: &Path,
+) -> Result<Subject, Failure> {
+    let mut guest = QemuOptions { core: core.clone(), ..guest.clone() };
+    let mut is_lasting = core.patch.is_empty();
+    match reference {
+        Reference::Run(path) => return Err(format!("failed to boot {}: it is a finished run", path.display()).into()),
+        Reference::Kernel(spec) if Path::new(spec).exists() => {
+            guest.kernel.clone_from(spec);
+            is_lasting = false;
+        }
+        Reference::Kernel(spec) => guest.kernel.clone_from(spec),
+        Reference::Tree(path) => guest.kernel = path.display().to_string(),
+        Reference::Revision { tree, revision } => {
+            let commit = reference::commit(tree, revision)?;
+            reference::extract(tree, &commit, source)?;
+            guest.kernel = reference::kernel_of(tree, &commit)?;
+            guest.core.core_source = Some(fs::canonicalize(source)?);
+        }
+    }
+    Ok(Subject { name, guest, is_lasting })
+}
+
+fn test(side: &Sided, plan: &Plan<'_>, folder: &Path, tell: &mut dyn FnMut(&str)) -> Result<Tested, Obstacle> {
+    match &side.what {
+        What::Finished(path) => trial::read(path),
+        What::Boot(subject) => trial::test(subject, plan, folder, tell),
+    }
+}
+
+/// Asks the head again about what seems to be a regression: an accident of a busy machine does not happen twice.
+fn confirm(changes: &mut [Change], subject: &Subject, out: &Path, tell: &mut dyn FnMut(&str)) {
+    let suspects: Vec<&str> = of_kind(changes, Kind::Regression).map(|change| change.check.as_str()).collect();
+    if suspects.is_empty() || suspects.len() > CONFIRMED_AT_MOST {
+        return;
+    }
+    tell(&format!("{}: asking again about {} that differ", subject.name, suspects.len()));
+    let skip = suites::all().into_iter().map(|check| check.name().to_owned());
+    let skip = skip.filter(|check| !suspects.contains(&check.as_str())).flat_map(|check| ["--skip".to_owned(), check]);
+    let libtest: Vec<String> = std::iter::once("--exact".to_owned()).chain(skip).collect();
+    // A guest that does not even come up again acquits nobody.
+    let Ok(again) = trial::run_once(subject, &libtest, out, tell) else { return };
+    for change in changes.iter_mut().filter(|change| change.kind == Kind::Regression) {
+        let Some(check) = again.checks.iter().find(|check| check.name == change.check) else { continue };
+        change.is.push(check.outcome.verdict);
+        // A loss shows as a skip, in both runs.
+        if check.outcome.verdict == Verdict::Pass {
+            change.kind = Kind::Flaky;
+        }
+    }
+}
+
+fn of_kind(changes: &[Change], kind: Kind) -> impl Iterator<Item = &Change> {
+    changes.iter().filter(move |change| change.kind == kind)
+}
+
+fn blocked(names: (String, String), base: Option<&Tested>, blocked: Blocked) -> GateReport {
+    GateReport {
+        format: FORMAT,
+        outcome: blocked.outcome(),
+        base: Side::new(names.0, base),
+        head: Side::new(names.1, None),
+        obstacle: Some(blocked),
+        changes: Vec::new(),
+        unchanged: 0,
+        seconds: 0.0,
+    }
+}
+
+fn judged(names: (String, String), base: &Tested, head: &Tested, mut changes: Vec<Change>) -> GateReport {
+    let outcome = judge(&changes);
+    let unchanged = of_kind(&changes, Kind::Unchanged).count();
+    changes.retain(|change| change.kind != Kind::Unchanged);
+    changes.sort_by_key(|change| change.kind);
+    GateReport {
+        format: FORMAT,
+        outcome,
+        base: Side::new(names.0, Some(base)),
+        head: Side::new(names.1, Some(head)),
+        obstacle: None,
+        changes,
+        unchanged,
+        seconds: 0.0,
+    }
+}
+
+/// The folder that was asked for, or a new one among the reports.
+///
+/// # Errors
+/// Why it cannot be had.
+pub fn folder_of(out: Option<&Path>, what: &str) -> Result<PathBuf, Failure> {
+    let folder = out.map_or_else(|| reports_folder().join(format!("{what}-{}", new_name())), Path::to_owned);
+    make_folder(&folder)?;
+    Ok(folder)
+}
+
+fn write(folder: &Path, report: &GateReport) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| format!("failed to write {}: {error}", folder.display());
+    let mut json = serde_json::to_vec_pretty(report)?;
+    json.push(b'\n');
+    fs::write(folder.join(JSON), json).map_err(failed)?;
+    fs::write(folder.join(MARKDOWN), text::to_markdown(report)).map_err(failed)?;
+    Ok(())
+}

@@ -1,0 +1,275 @@
+//! What differs between the runs of two kernels, check by check.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::harness::verdict::Verdict;
+use crate::report::{CheckRun, Run};
+use crate::requirement::{self, Level};
+
+/// How a check came out on the head, compared with the base.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// It was kept, and is broken, worse than it was, or not there any more.
+    Regression,
+    /// It was broken, and is kept.
+    Fixed,
+    /// Runs of the same side disagree, or the head's do when it is asked again.
+    Flaky,
+    /// It could be judged on the base, and could not on the head.
+    Unclear,
+    /// It is judged on the head only.
+    New,
+    /// It was judged on the base only, or does not apply any more where it was broken.
+    Gone,
+    /// As it was.
+    Unchanged,
+}
+
+impl Kind {
+    /// All of them, the worst news first.
+    pub const ALL: [Kind; 7] =
+        [Kind::Regression, Kind::Fixed, Kind::Flaky, Kind::Unclear, Kind::New, Kind::Gone, Kind::Unchanged];
+
+    /// The one word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Kind::Regression => "regression",
+            Kind::Fixed => "fixed",
+            Kind::Flaky => "flaky",
+            Kind::Unclear => "unclear",
+            Kind::New => "new",
+            Kind::Gone => "gone",
+            Kind::Unchanged => "unchanged",
+        }
+    }
+}
+
+/// One check on both sides.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// `chapter::check_name`.
+    pub check: String,
+    /// How it came out.
+    pub kind: Kind,
+    /// What it came to in each run of the base.
+    pub was: Vec<Verdict>,
+    /// What it came to in each run of the head.
+    pub is: Vec<Verdict>,
+    /// The requirements that are meant: those broken where something is broken, else those that the check can prove.
+    pub requirements: Vec<Meant>,
+    /// Why it came to its verdict on the head, or on the base where the head has nothing to say.
+    pub message: String,
+    /// The command that shows it again.
+    pub reproduce: String,
+}
+
+/// A requirement that a change is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Meant {
+    /// Its id.
+    pub id: String,
+    /// Its sentence, if this version's catalogue has it.
+    pub statement: Option<&'static str>,
+    /// What came instead, where it was judged.
+    pub came: Option<String>,
+}
+
+/// Compares the runs of the base with those of the head. The checks stand in the order of the head's plan; those that
+/// only the base has follow.
+pub fn compare(base: &[Run], head: &[Run]) -> Vec<Change> {
+    let was = by_check(base);
+    let is = by_check(head);
+    let only_in_base = names(base).filter(|name| !is.contains_key(name));
+    names(head).chain(only_in_base).map(|name| change(name, side(&was, name), side(&is, name))).collect()
+}
+
+/// What one check came to in the runs of one side.
+type Seen<'a> = Vec<(&'a Run, &'a CheckRun)>;
+
+fn by_check(runs: &[Run]) -> BTreeMap<&str, Seen<'_>> {
+    let mut seen: BTreeMap<&str, Seen<'_>> = BTreeMap::new();
+    for run in runs {
+        for check in &run.checks {
+            seen.entry(&check.name).or_default().push((run, check));
+        }
+    }
+    seen
+}
+
+/// Every run of a side plans the same checks.
+fn names(runs: &[Run]) -> impl Iterator<Item = &str> {
+    runs.iter().take(1).flat_map(|run| run.checks.iter().map(|check| check.name.as_str()))
+}
+
+fn side<'a, 'b>(seen: &'b BTreeMap<&str, Seen<'a>>, name: &str) -> &'b [(&'a Run, &'a CheckRun)] {
+    seen.get(name).map_or(&[], Vec::as_slice)
+}
+
+fn change(name: &str, was: &[(&Run, &CheckRun)], is: &[(&Run, &CheckRun)]) -> Change {
+    let verdicts = |seen: &[(&Run, &CheckRun)]| seen.iter().map(|(_, check)| check.outcome.verdict).collect::<Vec<_>>();
+    let kind = match judge(&verdicts(was), &verdicts(is)) {
+        Kind::Unchanged if breaks_more(was, is) => Kind::Regression,
+        kind => kind,
+    };
+    // The run that shows it: of the head's the worst, or of the base's where only that has something to show.
+    let worst = |seen: &[(&Run, &CheckRun)]| -> Option<usize> {
+        (0..seen.len()).max_by_key(|index| badness(seen[*index].1.outcome.verdict))
+    };
+    let shown = match kind {
+        Kind::Fixed | Kind::Gone => worst(was).map(|index| was[index]),
+        _ => worst(is).map(|index| is[index]),
+    };
+    Change {
+        check: name.to_owned(),
+        kind,
+        was: verdicts(was),
+        is: verdicts(is),
+        requirements: shown.map(|(_, check)| meant(check)).unwrap_or_default(),
+        message: shown.map(|(_, check)| check.outcome.message.clone()).unwrap_or_default(),
+        reproduce: shown.map(|(run, _)| run.reproduce(name)).unwrap_or_default(),
+    }
+}
+
+/// The requirements that a check's outcome is about.
+fn meant(check: &CheckRun) -> Vec<Meant> {
+    let broken: Vec<Meant> = check
+        .outcome
+        .broken
+        .iter()
+        .filter(|broken| broken.level != Level::Advice)
+        .map(|broken| in_words(&broken.requirement, Some(broken.actual.clone())))
+        .collect();
+    match broken.is_empty() {
+        true => check.requirements.iter().map(|id| in_words(id, None)).collect(),
+        false => broken,
+    }
+}
+
+fn in_words(id: &str, came: Option<String>) -> Meant {
+    Meant { id: id.to_owned(), statement: requirement::find(id).map(|known| known.statement), came }
+}
+
+/// Whether the head accuses a check of something that no run of the base accuses it of.
+fn breaks_more(was: &[(&Run, &CheckRun)], is: &[(&Run, &CheckRun)]) -> bool {
+    let broken = |seen: &[(&Run, &CheckRun)]| -> Vec<String> {
+        let all = seen.iter().flat_map(|(_, check)| &check.outcome.broken);
+        all.filter(|broken| broken.level != Level::Advice).map(|broken| broken.requirement.clone()).collect()
+    };
+    let known = broken(was);
+    broken(is).iter().any(|id| !known.contains(id))
+}
+
+/// How bad a verdict is for the device; none for what says nothing of it.
+fn badness(verdict: Verdict) -> Option<u8> {
+    match verdict {
+        Verdict::Pass => Some(0),
+        Verdict::Warn => Some(1),
+        Verdict::Fail => Some(2),
+        Verdict::Hang => Some(3),
+        Verdict::Crash => Some(4),
+        Verdict::Skip | Verdict::Blocked => None,
+    }
+}
+
+/// Judges the verdicts of a check on both sides.
+fn judge(was: &[Verdict], is: &[Verdict]) -> Kind {
+    if was.is_empty() {
+        return Kind::New;
+    }
+    if is.is_empty() {
+        return Kind::Gone;
+    }
+    if was.iter().chain(is).all(|verdict| badness(*verdict).is_some()) {
+        return judge_judged(was, is);
+    }
+    match (uniform(was), uniform(is)) {
+        (Some(was), Some(is)) => judge_uniform(was, is),
+        _ => Kind::Flaky,
+    }
+}
+
+/// The one verdict of all runs.
+fn uniform(verdicts: &[Verdict]) -> Option<Verdict> {
+    verdicts.first().copied().filter(|first| verdicts.iter().all(|verdict| verdict == first))
+}
+
+/// Where every run judged: the sides differ only if all of one are worse than all of the other.
+fn judge_judged(was: &[Verdict], is: &[Verdict]) -> Kind {
+    let least_and_most = |verdicts: &[Verdict]| {
+        let badness: Vec<u8> = verdicts.iter().filter_map(|verdict| badness(*verdict)).collect();
+        (badness.iter().min().copied().unwrap_or_default(), badness.iter().max().copied().unwrap_or_default())
+    };
+    let (was_least, was_most) = least_and_most(was);
+    let (is_least, is_most) = least_and_most(is);
+    match () {
+        () if is_least > was_most => Kind::Regression,
+        () if is_most == 0 && was_least > 0 => Kind::Fixed,
+        () if was_least == was_most && is_least == is_most => Kind::Unchanged,
+        () => Kind::Flaky,
+    }
+}
+
+/// Where at least one side says nothing of the device.
+fn judge_uniform(was: Verdict, is: Verdict) -> Kind {
+    match (was, is) {
+        (was, is) if was == is => Kind::Unchanged,
+        // What the device had and has no more is a loss to its user, however orderly.
+        (Verdict::Pass, Verdict::Skip) => Kind::Regression,
+        (Verdict::Skip, is) if is.is_finding() => Kind::Regression,
+        (_, Verdict::Blocked) => Kind::Unclear,
+        (Verdict::Skip | Verdict::Blocked, _) => Kind::New,
+        _ => Kind::Gone,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use Verdict::*;
+
+    use super::*;
+
+    #[test]
+    fn one_run_of_each_side() {
+        for (was, is, kind) in [
+            (Pass, Pass, Kind::Unchanged),
+            (Fail, Fail, Kind::Unchanged),
+            (Blocked, Blocked, Kind::Unchanged),
+            (Pass, Fail, Kind::Regression),
+            (Pass, Warn, Kind::Regression),
+            (Warn, Fail, Kind::Regression),
+            (Fail, Hang, Kind::Regression),
+            (Pass, Skip, Kind::Regression),
+            (Skip, Crash, Kind::Regression),
+            (Hang, Pass, Kind::Fixed),
+            (Warn, Pass, Kind::Fixed),
+            // Not kept yet.
+            (Hang, Fail, Kind::Unchanged),
+            (Pass, Blocked, Kind::Unclear),
+            (Skip, Pass, Kind::New),
+            (Blocked, Fail, Kind::New),
+            (Fail, Skip, Kind::Gone),
+        ] {
+            assert_eq!(judge(&[was], &[is]), kind, "{was} -> {is}");
+        }
+    }
+
+    #[test]
+    fn a_check_that_only_one_side_has_is_new_or_gone() {
+        assert_eq!(judge(&[], &[Fail]), Kind::New);
+        assert_eq!(judge(&[Fail], &[]), Kind::Gone);
+    }
+
+    #[test]
+    fn a_side_that_disagrees_with_itself_is_flaky_unless_the_other_is_always_worse() {
+        assert_eq!(judge(&[Pass, Pass], &[Pass, Fail]), Kind::Flaky);
+        assert_eq!(judge(&[Pass, Fail], &[Fail, Fail]), Kind::Flaky);
+        assert_eq!(judge(&[Pass, Fail], &[Pass, Pass]), Kind::Flaky);
+        assert_eq!(judge(&[Pass, Pass], &[Pass, Blocked]), Kind::Flaky);
+        assert_eq!(judge(&[Pass, Pass], &[Fail, Hang]), Kind::Regression);
+        assert_eq!(judge(&[Fail, Hang], &[Pass, Pass]), Kind::Fixed);
+        assert_eq!(judge(&[Pass, Pass], &[Fail, Fail]), Kind::Regression);
+    }
+}

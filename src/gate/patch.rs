@@ -1,0 +1,187 @@
+//! A patch as people have it: a file, standard input, or mail. What is applied is plain text, and is kept with the gate's
+//! other papers.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// Why a patch cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PatchError {
+    /// It cannot be read.
+    #[error("failed to read the patch {name}: {why}")]
+    Unreadable {
+        /// As it was named.
+        name: String,
+        /// What the system answered.
+        why: std::io::Error,
+    },
+    /// It is none.
+    #[error(
+        "failed to find a patch in {0}: it has no line that begins with \"diff --git\" or \"+++ \"\n    \
+         give what `git format-patch`, `git diff` or a mailing list's mbox has"
+    )]
+    None(String),
+}
+
+/// Reads a patch, `-` for standard input, and makes plain text of it: of a mailbox, its patches in the order of their
+/// numbers, with the encoding of their transfer undone.
+///
+/// # Errors
+/// Why there is no patch.
+pub fn read(name: &Path) -> Result<Vec<u8>, PatchError> {
+    let unreadable = |why| PatchError::Unreadable { name: name.display().to_string(), why };
+    let bytes = match name == Path::new("-") {
+        true => {
+            let mut bytes = Vec::new();
+            std::io::stdin().read_to_end(&mut bytes).map_err(unreadable)?;
+            bytes
+        }
+        false => fs::read(name).map_err(unreadable)?,
+    };
+    let plain = plain_text(bytes);
+    match has_patch(&plain) {
+        true => Ok(plain),
+        false => Err(PatchError::None(match name == Path::new("-") {
+            true => "standard input".to_owned(),
+            false => name.display().to_string(),
+        })),
+    }
+}
+
+/// Reads patches and writes them to this folder, in their order; returns the paths that they have there.
+///
+/// # Errors
+/// Why one is none, or cannot be written.
+pub fn keep(names: &[PathBuf], folder: &Path) -> Result<Vec<PathBuf>, Box<dyn std::error::Error>> {
+    let mut kept = Vec::new();
+    for (index, name) in names.iter().enumerate() {
+        let text = read(name)?;
+        let path = folder.join(format!("{:02}-{}", index + 1, file_name(name)));
+        fs::write(&path, text).map_err(|error| format!("failed to write {}: {error}", path.display()))?;
+        // Commands to see something again work from any folder.
+        kept.push(fs::canonicalize(&path).unwrap_or(path));
+    }
+    Ok(kept)
+}
+
+fn file_name(name: &Path) -> String {
+    let stem = name.file_stem().filter(|_| name != Path::new("-"));
+    let stem = stem.map_or("stdin".into(), |stem| stem.to_string_lossy());
+    let safe = |letter: char| if letter.is_ascii_alphanumeric() || "-_.".contains(letter) { letter } else { '-' };
+    format!("{}.patch", stem.chars().map(safe).collect::<String>())
+}
+
+fn has_patch(text: &[u8]) -> bool {
+    text.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"diff --git ") || line.starts_with(b"+++ "))
+}
+
+/// Where a mail begins in a mailbox.
+const MAIL: &[u8] = b"From ";
+
+fn plain_text(bytes: Vec<u8>) -> Vec<u8> {
+    let is_mail = bytes.starts_with(MAIL) || header(&bytes, "subject").is_some();
+    if !is_mail {
+        return bytes;
+    }
+    let mut mails: Vec<(u32, Vec<u8>)> = mails(&bytes).into_iter().map(|mail| (number(mail), body(mail))).collect();
+    // A reply carries no patch, and the stable sort leaves what has no number where it is.
+    mails.retain(|(_, body)| has_patch(body));
+    mails.sort_by_key(|(number, _)| *number);
+    mails.into_iter().flat_map(|(_, body)| body).collect()
+}
+
+/// The mails of a mailbox, each with its headers.
+fn mails(bytes: &[u8]) -> Vec<&[u8]> {
+    let mut starts = vec![0];
+    let mut at = 0;
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        // After an empty line; within a mail such a line is quoted with '>'.
+        if at > 1 && line.starts_with(MAIL) && bytes[..at].ends_with(b"\n\n") {
+            starts.push(at);
+        }
+        at += line.len();
+    }
+    let ends = starts.iter().copied().skip(1).chain([bytes.len()]);
+    starts.iter().zip(ends).map(|(start, end)| without_envelope(&bytes[*start..end])).collect()
+}
+
+/// A mail without the line that a mailbox puts before it.
+fn without_envelope(mail: &[u8]) -> &[u8] {
+    match mail.starts_with(MAIL).then(|| mail.iter().position(|byte| *byte == b'\n')).flatten() {
+        Some(newline) => &mail[newline + 1..],
+        None => mail,
+    }
+}
+
+/// The body of a mail with its transfer encoding undone; of one with parts, all of them.
+fn body(mail: &[u8]) -> Vec<u8> {
+    fn collect(part: &mailparse::ParsedMail<'_>, into: &mut Vec<u8>) {
+        if part.subparts.is_empty() {
+            into.extend(part.get_body_raw().unwrap_or_default().into_iter().filter(|byte| *byte != b'\r'));
+        }
+        part.subparts.iter().for_each(|part| collect(part, into));
+    }
+    match mailparse::parse_mail(mail) {
+        Ok(parsed) => {
+            let mut body = Vec::new();
+            collect(&parsed, &mut body);
+            body
+        }
+        // As it is, then; whoever applies it says what is wrong.
+        Err(_) => mail.to_vec(),
+    }
+}
+
+fn header(mail: &[u8], name: &str) -> Option<String> {
+    let (headers, _) = mailparse::parse_headers(mail).ok()?;
+    headers.iter().find(|header| header.get_key_ref().eq_ignore_ascii_case(name)).map(mailparse::MailHeader::get_value)
+}
+
+/// The n of `[PATCH v2 n/m]`.
+fn number(mail: &[u8]) -> u32 {
+    let subject = header(mail, "subject").unwrap_or_default();
+    let tag = subject.split_once('[').and_then(|(_, rest)| rest.split_once(']')).map_or("", |(tag, _)| tag);
+    tag.split_whitespace().find_map(|word| word.split_once('/')?.0.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIFF: &str = "diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n";
+
+    #[test]
+    fn a_plain_patch_stays_as_it_is() {
+        let text = format!("A word before.\n\n{DIFF}");
+        assert_eq!(plain_text(text.clone().into_bytes()), text.into_bytes());
+    }
+
+    #[test]
+    fn a_mailbox_is_put_in_order_and_decoded() {
+        let mail = |subject: &str, encoding: &str, body: &str| {
+            format!(
+                "From mboxrd@z Thu Jan  1 00:00:00 1970\nFrom: A <a@b.c>\nSubject: {subject}\n\
+                 Content-Transfer-Encoding: {encoding}\n\n{body}\n"
+            )
+        };
+        let mailbox = [
+            mail("[PATCH 0/2] cover", "8bit", " drivers/vfio/x | 2 +-\n"),
+            mail("[PATCH v3 2/2] second", "8bit", &DIFF.replace("+b", "+second")),
+            mail("Re: [PATCH v3 2/2] second", "8bit", "> +++ b/x\nNo.\n"),
+            mail("[PATCH v3 1/2] first", "quoted-printable", &DIFF.replace("+b", "+fi=\nrst=3D")),
+        ];
+        let plain = String::from_utf8(plain_text(mailbox.concat().into_bytes())).unwrap();
+        let added: Vec<&str> = plain.lines().filter(|line| line.starts_with('+') && !line.starts_with("+++")).collect();
+        assert_eq!(added, ["+first=", "+second"]);
+    }
+
+    #[test]
+    fn what_has_no_patch_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("note.txt");
+        fs::write(&path, "Hello.\n").unwrap();
+        assert!(read(&path).unwrap_err().to_string().contains("git format-patch"));
+        assert!(read(&folder.path().join("nowhere")).unwrap_err().to_string().starts_with("failed to read"));
+    }
+}

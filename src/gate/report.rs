@@ -1,0 +1,158 @@
+//! What a comparison came to.
+
+use serde::Serialize;
+
+use super::compare::{Change, Kind};
+use super::trial::{Obstacle, Tested};
+use crate::harness::verdict::Exit;
+use crate::report::console;
+
+/// The version of the form of gate.json. It grows when an old reader would misread a new report.
+pub const FORMAT: u32 = 1;
+
+/// A whole comparison.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct GateReport {
+    /// The version of this form.
+    pub format: u32,
+    /// What it comes to.
+    pub outcome: Outcome,
+    /// What was there before.
+    pub base: Side,
+    /// What is judged.
+    pub head: Side,
+    /// What stands in the way of a comparison, if anything does.
+    pub obstacle: Option<Blocked>,
+    /// Every check that differs, the worst news first.
+    pub changes: Vec<Change>,
+    /// How many checks are as they were.
+    pub unchanged: usize,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+}
+
+/// What a comparison comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Nothing got worse.
+    NoRegression,
+    /// Something got worse.
+    Regression,
+    /// One side could not be tested, or what matters could not be judged.
+    CannotTell,
+}
+
+/// A side that could not be tested.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Blocked {
+    /// `base` or `head`.
+    pub side: &'static str,
+    /// What stands in its way.
+    #[serde(flatten)]
+    pub obstacle: Obstacle,
+}
+
+/// One side.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Side {
+    /// As it was named.
+    pub name: String,
+    /// What was tested, in a line; `None` if nothing was.
+    pub subject: Option<String>,
+    /// The folders of its runs.
+    pub runs: Vec<String>,
+    /// How many of them were finished before.
+    pub reused: u32,
+}
+
+impl Side {
+    /// A side with what came of it.
+    pub fn new(name: String, tested: Option<&Tested>) -> Side {
+        Side {
+            name,
+            subject: tested.and_then(|tested| tested.runs.first()).map(console::subject),
+            runs: tested
+                .into_iter()
+                .flat_map(|tested| &tested.folders)
+                .map(|path| path.display().to_string())
+                .collect(),
+            reused: tested.map_or(0, |tested| tested.reused),
+        }
+    }
+}
+
+/// Judges the changes.
+pub fn judge(changes: &[Change]) -> Outcome {
+    let any = |kind| changes.iter().any(|change| change.kind == kind);
+    let is_compared = |change: &Change| !matches!(change.kind, Kind::New | Kind::Gone);
+    match () {
+        () if any(Kind::Regression) => Outcome::Regression,
+        () if any(Kind::Unclear) || !changes.iter().any(is_compared) => Outcome::CannotTell,
+        () => Outcome::NoRegression,
+    }
+}
+
+impl Blocked {
+    /// What it comes to. A kernel that boots and has no device any more, where the base has one, got worse.
+    pub fn outcome(&self) -> Outcome {
+        match (self.side, &self.obstacle) {
+            ("head", Obstacle::NoDevice(_)) => Outcome::Regression,
+            _ => Outcome::CannotTell,
+        }
+    }
+}
+
+impl Outcome {
+    /// The exit code, as `git bisect run` wants to hear it.
+    pub fn exit(self) -> Exit {
+        match self {
+            Outcome::NoRegression => Exit::Conforms,
+            Outcome::Regression => Exit::Findings,
+            Outcome::CannotTell => Exit::NothingTested,
+        }
+    }
+}
+
+impl GateReport {
+    /// The changes of one kind.
+    pub fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Change> {
+        self.changes.iter().filter(move |change| change.kind == kind)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(kind: Kind) -> Change {
+        Change {
+            check: "fsm::a".to_owned(),
+            kind,
+            was: Vec::new(),
+            is: Vec::new(),
+            requirements: Vec::new(),
+            message: String::new(),
+            reproduce: String::new(),
+        }
+    }
+
+    #[test]
+    fn exit_codes_are_those_of_git_bisect_run() {
+        let exit = |kinds: &[Kind]| judge(&kinds.iter().copied().map(change).collect::<Vec<_>>()).exit() as u8;
+        assert_eq!(exit(&[Kind::Unchanged, Kind::Fixed, Kind::Flaky, Kind::New]), 0);
+        assert_eq!(exit(&[Kind::Unchanged, Kind::Regression, Kind::Unclear]), 1);
+        assert_eq!(exit(&[Kind::Unchanged, Kind::Unclear]), 125);
+        assert_eq!(exit(&[]), 125);
+        assert_eq!(exit(&[Kind::New, Kind::Gone]), 125, "no check was on both sides");
+    }
+
+    #[test]
+    fn only_a_head_without_a_device_got_worse() {
+        let no_device = Obstacle::NoDevice("EBUSY".to_owned());
+        let exit = |side, obstacle| Blocked { side, obstacle }.outcome().exit() as u8;
+        assert_eq!(exit("head", no_device.clone()), 1);
+        assert_eq!(exit("base", no_device), 125);
+        assert_eq!(exit("head", Obstacle::DoesNotBoot("silence".to_owned())), 125);
+    }
+}

@@ -1,0 +1,89 @@
+//! Finished runs that can be had again: of a kernel that does not change, with this very program.
+//!
+//! They are kept beside the environment. Without it, or with a disk that is full, every run is made anew.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use crate::lab::environment;
+use crate::lab::local;
+use crate::report::{JOURNAL, Run};
+
+/// After this long without a use a run goes away.
+const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// The name of the run that follows from all of this, and from the program itself.
+pub fn key(parts: &[&str], number: u32) -> Option<String> {
+    let mut hash = Sha256::new();
+    hash.update(fs::read(local::this_program().ok()?).ok()?);
+    for part in parts {
+        hash.update(part.as_bytes());
+        hash.update([0]);
+    }
+    let digest = hash.finalize();
+    let name: String = digest.iter().take(12).map(|byte| format!("{byte:02x}")).collect();
+    Some(format!("{name}-{number}"))
+}
+
+/// Puts a finished run into this folder, if there is one, and reads it.
+pub fn find(key: &str, into: &Path) -> Option<Run> {
+    let kept = folder()?.join(key);
+    let run = Run::read(&kept.join(JOURNAL)).ok().filter(is_whole)?;
+    fs::create_dir_all(into).ok()?;
+    copy_files(&kept, into).ok()?;
+    Some(run)
+}
+
+/// Keeps a run for the next one who needs it. One that was cut off or lost its device for good helps nobody.
+pub fn keep(key: &str, from: &Path) {
+    let Some(folder) = folder() else { return };
+    if !Run::read(&from.join(JOURNAL)).is_ok_and(|run| is_whole(&run)) {
+        return;
+    }
+    forget_old(&folder);
+    // What cannot be kept is run again; it appears whole or not at all.
+    let _ = put(&folder, key, from);
+}
+
+fn is_whole(run: &Run) -> bool {
+    !run.cut_off && run.ready.is_some()
+}
+
+fn folder() -> Option<PathBuf> {
+    Some(environment::cache()?.join("runs"))
+}
+
+fn put(folder: &Path, key: &str, from: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    let new = tempfile::Builder::new().prefix(".new").tempdir_in(folder)?;
+    copy_files(from, new.path())?;
+    let place = folder.join(key);
+    if place.exists() {
+        fs::remove_dir_all(&place)?;
+    }
+    fs::rename(new.keep(), place)
+}
+
+fn copy_files(from: &Path, into: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            fs::copy(entry.path(), into.join(entry.file_name()))?;
+        }
+    }
+    Ok(())
+}
+
+fn forget_old(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.filter_map(Result::ok) {
+        let age = entry.metadata().and_then(|data| data.modified()).ok().and_then(|time| time.elapsed().ok());
+        if age.is_some_and(|age| age > KEPT) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! A comparison for people: on a terminal, and as Markdown for a pull request.
+
+use std::fmt::Write;
+
+use super::compare::{Change, Kind};
+use super::report::{GateReport, Outcome, Side};
+use super::{JSON, MARKDOWN};
+use crate::harness::verdict::Verdict;
+use crate::report::block::{Block, STRONG, colour, paint};
+use crate::report::text::{clean, one_line, plural, span};
+
+/// How wide the labels are.
+const LABELS: usize = 13;
+const INDENT: usize = 2;
+/// How many requirements of a change are shown.
+const REQUIREMENTS: usize = 4;
+
+/// The text for a terminal: a block for each change, then what it comes to.
+pub fn to_text(report: &GateReport, folder: &str, width: usize) -> String {
+    let mut text = String::new();
+    for change in &report.changes {
+        text += &block_of(change, width);
+        text.push('\n');
+    }
+    text + &summary(report, folder, width)
+}
+
+fn block_of(change: &Change, width: usize) -> String {
+    let mut block = Block::new(INDENT, LABELS, width);
+    block.headline(&format!(
+        "{}  {}",
+        paint(colour(like(change.kind)), change.kind.word()),
+        paint(STRONG, &one_line(&change.check))
+    ));
+    block.paragraph("was, is", &format!("{} -> {}", verdicts(&change.was), verdicts(&change.is)));
+    for meant in change.requirements.iter().take(REQUIREMENTS) {
+        let statement = meant.statement.map_or(String::new(), |statement| format!(": {statement}"));
+        block.paragraph("requirement", &format!("{}{statement}", meant.id));
+        if let Some(came) = &meant.came {
+            block.paragraph("came", came);
+        }
+    }
+    if !change.message.is_empty() {
+        block.paragraph("what", &change.message);
+    }
+    if !change.reproduce.is_empty() {
+        block.lines("see it again", &[one_line(&change.reproduce)]);
+    }
+    block.into_text()
+}
+
+/// The verdict whose colour a kind of change has.
+fn like(kind: Kind) -> Verdict {
+    match kind {
+        Kind::Regression => Verdict::Fail,
+        Kind::Fixed => Verdict::Pass,
+        Kind::Flaky | Kind::Unclear => Verdict::Warn,
+        Kind::New | Kind::Gone | Kind::Unchanged => Verdict::Skip,
+    }
+}
+
+fn verdicts(of_runs: &[Verdict]) -> String {
+    let uniform = of_runs.first().filter(|first| of_runs.iter().all(|verdict| verdict == *first));
+    match (uniform, of_runs.len()) {
+        (_, 0) => "not there".to_owned(),
+        (Some(verdict), 1) => verdict.to_string(),
+        (Some(verdict), times) => format!("{verdict} ({times} times)"),
+        (None, _) => of_runs.iter().map(Verdict::to_string).collect::<Vec<_>>().join(", "),
+    }
+}
+
+fn summary(report: &GateReport, folder: &str, width: usize) -> String {
+    let mut block = Block::new(0, LABELS, width);
+    for (label, side) in [("base", &report.base), ("head", &report.head)] {
+        block.paragraph(label, &side_in_words(side));
+    }
+    if let Some(blocked) = &report.obstacle {
+        // What a compiler says keeps its lines.
+        let said = format!("the {}: {}", blocked.side, blocked.obstacle);
+        block.lines("obstacle", &said.lines().map(clean).collect::<Vec<_>>());
+    } else {
+        block.paragraph("checks", &counts(report));
+    }
+    block.paragraph("time", &span(report.seconds));
+    block.lines("reports", &[format!("{folder}: {JSON}, {MARKDOWN}")]);
+    let style = colour(match report.outcome {
+        Outcome::NoRegression => Verdict::Pass,
+        Outcome::Regression => Verdict::Fail,
+        Outcome::CannotTell => Verdict::Blocked,
+    });
+    let code = report.outcome.exit() as u8;
+    block.lines("outcome", &[format!("{} (exit code {code})", paint(style, in_words(report.outcome)))]);
+    block.into_text()
+}
+
+fn side_in_words(side: &Side) -> String {
+    let reused = match side.reused {
+        0 => String::new(),
+        1 => " (a finished run, reused)".to_owned(),
+        count => format!(" ({count} finished runs, reused)"),
+    };
+    match &side.subject {
+        Some(subject) => format!("{}: {subject}{reused}", side.name),
+        None => format!("{}: not tested", side.name),
+    }
+}
+
+fn counts(report: &GateReport) -> String {
+    let counts: Vec<String> = Kind::ALL
+        .into_iter()
+        .map(|kind| (report.of_kind(kind).count(), kind))
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, kind)| format!("{count} {}", kind.word()))
+        .chain([format!("{} unchanged", report.unchanged)])
+        .collect();
+    counts.join(", ")
+}
+
+fn in_words(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::NoRegression => "no regression",
+        Outcome::Regression => "regression",
+        Outcome::CannotTell => "cannot tell",
+    }
+}
+
+/// The text for a pull request.
+pub fn to_markdown(report: &GateReport) -> String {
+    let mut text = format!("### VFIO migration: {}\n\n", in_words(report.outcome));
+    for (label, side) in [("Base", &report.base), ("Head", &report.head)] {
+        let _ = writeln!(text, "- {label}: {}", escape(&side_in_words(side)));
+    }
+    match &report.obstacle {
+        Some(blocked) => {
+            let _ = writeln!(text, "\nThe {} could not be tested:\n\n```\n{}\n```", blocked.side, blocked.obstacle);
+        }
+        None => {
+            let _ = writeln!(text, "- Checks: {}", counts(report));
+        }
+    }
+    if !report.changes.is_empty() {
+        text += "\n| outcome | check | was | is | requirement |\n|---|---|---|---|---|\n";
+    }
+    for change in &report.changes {
+        let ids: Vec<String> = change.requirements.iter().map(|meant| format!("`{}`", meant.id)).collect();
+        let _ = writeln!(
+            text,
+            "| {} | `{}` | {} | {} | {} |",
+            change.kind.word(),
+            change.check,
+            verdicts(&change.was),
+            verdicts(&change.is),
+            ids.join(", ")
+        );
+    }
+    for change in report.of_kind(Kind::Regression) {
+        let _ = writeln!(
+            text,
+            "\n<details><summary>{}</summary>\n\n{}\n\n```\n{}\n```\n</details>",
+            change.check,
+            escape(&one_line(&change.message)),
+            one_line(&change.reproduce)
+        );
+    }
+    let _ =
+        writeln!(text, "\n{} in {}", plural(report.changes.len() + report.unchanged, "check"), span(report.seconds));
+    text
+}
+
+/// What devices and kernels say must not become markup.
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('|', "\\|")
+}

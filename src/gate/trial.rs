@@ -1,0 +1,221 @@
+//! Runs the checks on one side of a comparison, each run in a process of its own.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde::Serialize;
+
+use super::store;
+use crate::lab::environment::ModulesError;
+use crate::lab::local;
+use crate::lab::qemu::{Built, QemuLab, QemuOptions};
+use crate::report::{JOURNAL, Run};
+use crate::uapi::process::die_with_parent;
+
+/// Why a side could not be tested.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+#[serde(tag = "obstacle", content = "why", rename_all = "snake_case")]
+pub enum Obstacle {
+    /// A patch does not fit the source.
+    #[error("the patch does not apply\n{0}")]
+    PatchDoesNotApply(String),
+    /// The VFIO core does not compile.
+    #[error("it does not build\n{0}")]
+    DoesNotBuild(String),
+    /// The guest's kernel did not come up.
+    #[error("its kernel does not boot: {0}")]
+    DoesNotBoot(String),
+    /// The kernel came up, and its device could not be opened.
+    #[error("its kernel boots, but the device cannot be opened: {0}")]
+    NoDevice(String),
+    /// Something of this machine stands in the way.
+    #[error("{0}")]
+    Environment(String),
+}
+
+/// What is tested on one side.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// As people call it.
+    pub name: String,
+    /// The guest and its VFIO core.
+    pub guest: QemuOptions,
+    /// Whether a finished run of it is as good as a new one: not of a patch that somebody works on, nor of a bzImage.
+    pub is_lasting: bool,
+}
+
+/// How a side is tested.
+#[derive(Debug, Clone)]
+pub struct Plan<'a> {
+    /// The checks, as options of libtest.
+    pub libtest: &'a [String],
+    /// How often.
+    pub repeat: u32,
+    /// Whether a run that is finished already will do.
+    pub reuse: bool,
+}
+
+/// The runs of a side.
+#[derive(Debug)]
+pub struct Tested {
+    /// In the order in which they were made.
+    pub runs: Vec<Run>,
+    /// Their folders.
+    pub folders: Vec<PathBuf>,
+    /// How many of them were finished already.
+    pub reused: u32,
+}
+
+/// Tests a side; the folders of its runs begin with `folder` and end with their number.
+///
+/// # Errors
+/// What stands in the way.
+pub fn test(subject: &Subject, plan: &Plan<'_>, folder: &Path, tell: &mut dyn FnMut(&str)) -> Result<Tested, Obstacle> {
+    let built = build(subject, tell)?;
+    let mut tested = Tested { runs: Vec::new(), folders: Vec::new(), reused: 0 };
+    for number in 1..=plan.repeat {
+        let out = numbered(folder, number);
+        let key =
+            Some(subject).filter(|subject| subject.is_lasting).and_then(|subject| key(subject, &built, plan, number));
+        let found = key.as_deref().filter(|_| plan.reuse).and_then(|key| store::find(key, &out));
+        let run = match found {
+            Some(run) => {
+                tell(&format!("{}: its run of {} is reused", subject.name, run.began.started));
+                tested.reused += 1;
+                run
+            }
+            None => run_once(subject, plan.libtest, &out, tell)?,
+        };
+        if let Some(key) = &key {
+            store::keep(key, &out);
+        }
+        tested.runs.push(run);
+        tested.folders.push(out);
+    }
+    Ok(tested)
+}
+
+fn numbered(folder: &Path, number: u32) -> PathBuf {
+    let mut name = folder.as_os_str().to_owned();
+    name.push(format!("-{number}"));
+    PathBuf::from(name)
+}
+
+/// The name by which a finished run is found again.
+fn key(subject: &Subject, built: &Built, plan: &Plan<'_>, number: u32) -> Option<String> {
+    let modules = built.modules.as_ref()?.display().to_string();
+    let words = [subject.guest.words_of_guest(), subject.guest.words_of_running(), plan.libtest.to_vec()].concat();
+    store::key(&[&built.release, &modules, &words.join("\n")], number)
+}
+
+/// Has all that the guest needs.
+fn build(subject: &Subject, tell: &mut dyn FnMut(&str)) -> Result<Built, Obstacle> {
+    let lab = QemuLab::new(subject.guest.clone(), PathBuf::new());
+    match lab.build(&mut |step| tell(&format!("{}: {step}", subject.name))) {
+        Ok(built) => Ok(built),
+        Err(ModulesError::Unapplied(why)) => Err(Obstacle::PatchDoesNotApply(why.0)),
+        Err(ModulesError::Unbuilt(why)) => Err(Obstacle::DoesNotBuild(why.0)),
+        Err(ModulesError::Environment(why)) => Err(Obstacle::Environment(why.0)),
+    }
+}
+
+/// Runs the checks once, in a process whose output is ours to read.
+///
+/// # Errors
+/// What stands in the way.
+pub fn run_once(
+    subject: &Subject,
+    libtest: &[String],
+    out: &Path,
+    tell: &mut dyn FnMut(&str),
+) -> Result<Run, Obstacle> {
+    let failed = |why: std::io::Error| Obstacle::Environment(format!("failed to run the checks: {why}"));
+    let mut command = Command::new(local::this_program().map_err(failed)?);
+    command.arg("qemu").args(subject.guest.words_of_all()).args(subject.guest.words_of_running());
+    command.arg("--out").arg(out).arg("--").args(libtest);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    tell(&format!("{}: booting", subject.name));
+    let mut child = die_with_parent(&mut command).spawn().map_err(failed)?;
+    let stderr = child.stderr.take();
+    // Read beside, so that neither pipe fills up while we wait at the other.
+    let said = std::thread::spawn(move || {
+        let mut text = Vec::new();
+        stderr.map(|mut stderr| stderr.read_to_end(&mut text));
+        String::from_utf8_lossy(&text).into_owned()
+    });
+    if let Some(stdout) = child.stdout.take() {
+        tell_chapters(&subject.name, BufReader::new(stdout), tell);
+    }
+    child.wait().map_err(failed)?;
+    let said = said.join().unwrap_or_default();
+    let run = Run::read(&out.join(JOURNAL)).map_err(|error| match complaint(&said) {
+        Some(complaint) => Obstacle::Environment(complaint),
+        None => Obstacle::Environment(error.to_string()),
+    })?;
+    match obstacle(&run, complaint(&said)) {
+        Some(obstacle) => Err(obstacle),
+        None => Ok(run),
+    }
+}
+
+/// Says which chapter the trials have come to.
+fn tell_chapters(name: &str, trials: impl BufRead, tell: &mut dyn FnMut(&str)) {
+    let mut chapter = String::new();
+    for line in trials.lines().map_while(Result::ok) {
+        let Some(check) = line.strip_prefix("test ").and_then(|rest| rest.split_once("::")) else { continue };
+        if check.0 != chapter {
+            check.0.clone_into(&mut chapter);
+            tell(&format!("{name}: chapter {chapter}"));
+        }
+    }
+}
+
+/// What the process complained of.
+fn complaint(said: &str) -> Option<String> {
+    let at = said.find("vfio-conform: ")?;
+    let text = said[at..].trim_start_matches("vfio-conform: ").trim_end();
+    Some(text.to_owned())
+}
+
+/// Why a run is none, if its guest never could run checks.
+fn obstacle(run: &Run, complaint: Option<String>) -> Option<Obstacle> {
+    if run.ready.is_some() || run.checks.is_empty() {
+        return None;
+    }
+    let why = complaint.unwrap_or_else(|| "the run was cut off".to_owned());
+    Some(match (run.timeline.power_on, run.timeline.guest_up) {
+        (None, _) => Obstacle::Environment(why),
+        (Some(_), None) => Obstacle::DoesNotBoot(why),
+        (Some(_), Some(_)) => Obstacle::NoDevice(why),
+    })
+}
+
+/// Reads a finished run.
+///
+/// # Errors
+/// Why it is none.
+pub fn read(folder: &Path) -> Result<Tested, Obstacle> {
+    let run = Run::read(&folder.join(JOURNAL)).map_err(|error| Obstacle::Environment(error.to_string()))?;
+    match obstacle(&run, None) {
+        Some(obstacle) => Err(obstacle),
+        None => Ok(Tested { runs: vec![run], folders: vec![folder.to_owned()], reused: 0 }),
+    }
+}
+
+/// The folder of a comparison, in which there was none before.
+///
+/// # Errors
+/// Why it cannot be had.
+pub fn make_folder(folder: &Path) -> Result<(), String> {
+    let failed = |why: &dyn std::fmt::Display| {
+        format!("failed to write {}: {why}\n    choose another folder with --out", folder.display())
+    };
+    fs::create_dir_all(folder).map_err(|error| failed(&error))?;
+    let mut entries = fs::read_dir(folder).map_err(|error| failed(&error))?;
+    match entries.next() {
+        None => Ok(()),
+        Some(_) => Err(failed(&"there is something in it already")),
+    }
+}

@@ -1,0 +1,167 @@
+//! The gate and the search, in real guests: a fix is named as one, patches that break something are named with what they
+//! break, and harmless ones are not.
+//!
+//! These tests need the environment of the qemu lab, so a plain `cargo test` leaves them out. `VFIO_CONFORM` names the
+//! program to test, which is otherwise the one that cargo has just built.
+
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+type Tested = Result<(), Box<dyn Error>>;
+
+const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures");
+/// Chapters that no patch of these is about, and that take most of the time.
+const LEFT_OUT: [&str; 7] =
+    ["walk::", "wear::", "concurrency::", "quiesce::", "resume::", "dma_logging::", "stop_copy::"];
+const BLOCKED_ARCS: [&str; 2] = ["fsm::stop_copy_to_pre_copy", "fsm::stop_copy_to_pre_copy_p2p"];
+
+/// What a gate came to.
+struct Gate {
+    exit: Option<i32>,
+    said: String,
+    report: Value,
+}
+
+impl Gate {
+    /// The changes of a kind.
+    fn of_kind(&self, kind: &str) -> Vec<&Value> {
+        self.report["changes"].as_array().into_iter().flatten().filter(|change| change["kind"] == kind).collect()
+    }
+
+    fn names(&self, kind: &str) -> Vec<&str> {
+        self.of_kind(kind).iter().filter_map(|change| change["check"].as_str()).collect()
+    }
+}
+
+fn program() -> PathBuf {
+    std::env::var_os("VFIO_CONFORM").map_or_else(|| env!("CARGO_BIN_EXE_vfio-conform").into(), PathBuf::from)
+}
+
+fn gate(options: &[&str], libtest: &[&str]) -> Result<Gate, Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    let output = Command::new(program())
+        .arg("gate")
+        .args(options)
+        .arg("--out")
+        .arg(folder.path())
+        .arg("--")
+        .args(libtest)
+        .output()?;
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let report = fs::read(folder.path().join("gate.json")).map_err(|error| format!("{error}; it said:\n{said}"))?;
+    Ok(Gate { exit: output.status.code(), said, report: serde_json::from_slice(&report)? })
+}
+
+fn gate_of_patch(patch: &Path) -> Result<Gate, Box<dyn Error>> {
+    let skip = LEFT_OUT.map(|chapter| ["--skip", chapter]).concat();
+    gate(&["--base", "7.3", "--patch", &patch.display().to_string()], &skip)
+}
+
+fn patches(folder: &str) -> Result<Vec<PathBuf>, Box<dyn Error>> {
+    let entries = fs::read_dir(Path::new(FIXTURES).join(folder))?;
+    let mut patches = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>, std::io::Error>>()?;
+    patches.sort();
+    Ok(patches)
+}
+
+#[test]
+#[ignore = "boots guests, as long as there is a Linux 6.12.94: cargo test --test gates -- --ignored"]
+fn the_fix_of_the_blocked_arcs_is_named() -> Tested {
+    for options in [
+        ["--base", "6.12.94", "--head", "6.12.107"],
+        [
+            "--base",
+            "6.12.94",
+            "--patch",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/patches/blocked-arcs-6.12.94.patch"),
+        ],
+    ] {
+        let gate = gate(&options, &["fsm::"])?;
+        assert_eq!(gate.exit, Some(0), "{}", gate.said);
+        assert_eq!(gate.names("fixed"), BLOCKED_ARCS, "{}", gate.said);
+        assert_eq!(gate.names("regression"), [""; 0], "{}", gate.said);
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "boots guests for a quarter of an hour: cargo test --test gates -- --ignored"]
+fn patches_that_break_something_are_named_with_what_they_break() -> Tested {
+    let patches = patches("patches/breaking")?;
+    assert_eq!(patches.len(), 10);
+    for patch in patches {
+        judge_breaking(&patch)?;
+    }
+    Ok(())
+}
+
+/// The name of the file says which requirement is broken.
+fn judge_breaking(patch: &Path) -> Tested {
+    let broken = patch.file_stem().map(|stem| stem.to_string_lossy().into_owned()).ok_or("no name")?;
+    let gate = gate_of_patch(patch)?;
+    assert_eq!(gate.exit, Some(1), "{broken}: {}", gate.said);
+    let regressions = gate.of_kind("regression");
+    let mut accused = regressions.iter().flat_map(|change| change["requirements"].as_array().into_iter().flatten());
+    assert!(accused.any(|requirement| requirement["id"] == broken.as_str()), "{broken}: {}", gate.said);
+    Ok(())
+}
+
+#[test]
+#[ignore = "boots guests for ten minutes: cargo test --test gates -- --ignored"]
+fn harmless_patches_change_nothing() -> Tested {
+    let patches = patches("faults/harmless")?;
+    assert_eq!(patches.len(), 10);
+    for patch in patches {
+        let gate = gate_of_patch(&patch)?;
+        assert_eq!(gate.exit, Some(0), "{}: {}", patch.display(), gate.said);
+        assert_eq!(gate.names("regression"), [""; 0], "{}: {}", patch.display(), gate.said);
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "builds modules: cargo test --test gates -- --ignored"]
+fn a_patch_that_does_not_apply_or_build_is_no_regression() -> Tested {
+    let folder = tempfile::tempdir()?;
+    let patch = |name: &str, first: &str| -> Result<String, std::io::Error> {
+        let path = folder.path().join(name);
+        let text = format!(
+            "diff --git a/drivers/vfio/vfio_main.c b/drivers/vfio/vfio_main.c\n--- a/drivers/vfio/vfio_main.c\n\
+             +++ b/drivers/vfio/vfio_main.c\n@@ -1,1 +1,1 @@\n-{first}\n+this is no C;\n"
+        );
+        fs::write(&path, text)?;
+        Ok(path.display().to_string())
+    };
+    let first = "// SPDX-License-Identifier: GPL-2.0-only";
+    for (path, obstacle) in [
+        (patch("unfit.patch", "no such line")?, "patch_does_not_apply"),
+        (patch("wrong.patch", first)?, "does_not_build"),
+    ] {
+        let gate = gate(&["--base", "7.3", "--patch", &path], &["--exact", "health::ordinary_life"])?;
+        assert_eq!(gate.exit, Some(125), "{}", gate.said);
+        assert_eq!(gate.report["obstacle"]["obstacle"], obstacle, "{}", gate.said);
+        assert_eq!(gate.report["obstacle"]["side"], "head", "{}", gate.said);
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "boots guests, as long as there is a Linux 6.12.94: cargo test --test gates -- --ignored"]
+fn the_first_kernel_that_refuses_the_blocked_arcs_is_found() -> Tested {
+    let folder = tempfile::tempdir()?;
+    let check = BLOCKED_ARCS[0];
+    let mut command = Command::new(program());
+    command.args(["bisect", "--kernels", "6.12", "--check", check, "--out"]).arg(folder.path());
+    let output = command.output()?;
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    let turns: Value = serde_json::from_slice(&fs::read(folder.path().join("bisect.json"))?)?;
+    assert_eq!(turns[0]["check"], check, "{said}");
+    assert_eq!(turns[0]["last"], serde_json::json!(["6.12.94", "hang"]), "{said}");
+    assert_eq!(turns[0]["first"], serde_json::json!(["6.12.107", "pass"]), "{said}");
+    Ok(())
+}

@@ -125,15 +125,12 @@ fn no_dma(bench: &mut Bench, state: State) -> Judgement {
     let (_session, delay) = enter_with_pending(
         bench,
         state,
-        |bench, delay| bench.begin_dma(DmaDirection::ToMemory, &area, TRANSFER_BYTES, delay),
-        |bench| {
-            let has_begun = area.pages_written() > 0;
-            if has_begun {
-                bench.stimulate(Stimulus::FinishDma)?;
-                area.refresh();
-            }
-            Ok(has_begun)
+        |bench, delay| {
+            area.refresh();
+            bench.begin_dma(DmaDirection::ToMemory, &area, TRANSFER_BYTES, delay)
         },
+        |_| Ok(area.pages_written() > 0),
+        |bench| bench.stimulate(Stimulus::FinishDma),
     )?;
     bench.watch(delay + TAIL);
     let written = area.pages_written();
@@ -166,6 +163,11 @@ fn no_interrupt(bench: &mut Bench, state: State) -> Judgement {
         state,
         |bench, after| bench.stimulate(Stimulus::Interrupt { after }),
         |bench| Ok(bench.interrupted(&interrupts, Duration::ZERO)),
+        |bench| {
+            // One that came already does not come again.
+            bench.interrupted(&interrupts, TAIL);
+            Ok(())
+        },
     )?;
     let came = bench.interrupted(&interrupts, delay + TAIL);
     let asked = format!("enter {state} while an interrupt is pending");
@@ -235,6 +237,7 @@ fn enter_with_pending(
     state: State,
     begin: impl Fn(&mut Bench, Duration) -> Judgement,
     has_come: impl Fn(&mut Bench) -> Judgement<bool>,
+    finish: impl Fn(&mut Bench) -> Judgement,
 ) -> Judgement<(Option<Session>, Duration)> {
     if !bench.capabilities().has(state) {
         // Skips, once asking for it was seen to be refused.
@@ -251,6 +254,10 @@ fn enter_with_pending(
         }
         drop(session);
         bench.bring_back()?;
+        // What leads out of RESUMING has taken it away.
+        if state != State::Resuming {
+            finish(bench)?;
+        }
     }
     let longest = DELAYS[DELAYS.len() - 1].as_millis();
     Err(Interruption::Blocked(format!(

@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 use vfio_conform::device::model::ModelSpec;
+use vfio_conform::harness::bench::Host;
 use vfio_conform::harness::check::Check;
 use vfio_conform::harness::executor;
 use vfio_conform::harness::outcome::Outcome;
@@ -55,7 +56,7 @@ fn trials_on(spec: ModelSpec, passing: &Passing) -> Vec<Trial> {
         let name = format!("{spec}::{}", check.name());
         let passing = Arc::clone(passing);
         Trial::ignorable_test(name, move || {
-            let outcome = executor::run(&mut in_process::bench(spec), Some(&check)).outcome;
+            let outcome = executor::run(&mut in_process::bench(spec, Host::PATIENCE), Some(&check)).outcome;
             if outcome.verdict == Verdict::Pass {
                 passing.lock().unwrap_or_else(PoisonError::into_inner).insert(check.name().to_owned());
             }

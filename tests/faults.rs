@@ -10,6 +10,7 @@ mod program;
 use std::process::{ExitCode, Stdio};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -21,8 +22,10 @@ use vfio_conform::harness::executor;
 use vfio_conform::harness::outcome::Outcome;
 use vfio_conform::suites;
 
+/// A sleeper that nobody wakes is given up after this: the model wakes one within a millisecond.
+const PATIENCE: Duration = Duration::from_millis(600);
 /// How many devices the checks of one fault share.
-const DEVICES: usize = 4;
+const DEVICES: usize = 10;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
@@ -76,7 +79,7 @@ fn outcomes_on<'a>(spec: ModelSpec, checks: &[&'a Check]) -> Vec<(&'a Check, Out
 
 /// Runs checks in their order, as an executor does.
 fn outcomes_on_one<'a>(spec: ModelSpec, checks: &[&'a Check]) -> Vec<(&'a Check, Outcome)> {
-    let mut bench = in_process::bench(spec);
+    let mut bench = in_process::bench(spec, PATIENCE);
     checks.iter().map(|check| (*check, executor::run(&mut bench, Some(check)).outcome)).collect()
 }
 

@@ -10,7 +10,7 @@ mod in_process;
 use std::time::Instant;
 
 use vfio_conform::device::model::{Fault, ModelSpec};
-use vfio_conform::harness::bench::{Bench, Detail};
+use vfio_conform::harness::bench::{Bench, Detail, Host};
 use vfio_conform::uapi::state::Capabilities;
 use vfio_conform::walk::{Operation, Shortened, Tried, Violation, plan, shorten};
 
@@ -110,7 +110,7 @@ fn words(operations: &[Operation]) -> String {
 #[test]
 fn a_device_that_conforms_is_never_accused() {
     for set in Capabilities::ALL {
-        let mut bench = in_process::bench(ModelSpec::conforming(set));
+        let mut bench = in_process::bench(ModelSpec::conforming(set), Host::PATIENCE);
         let began = Instant::now();
         let found = walk(&mut bench, 1, SEGMENTS);
         let seconds = began.elapsed().as_secs_f64();
@@ -127,7 +127,7 @@ fn a_device_that_conforms_is_never_accused() {
 fn faults_are_found_as_what_they_are_and_explained_in_a_few_steps() {
     let mut wrong = String::new();
     for (fault, requirements) in SEEN {
-        let mut bench = in_process::bench(ModelSpec::faulty(fault));
+        let mut bench = in_process::bench(ModelSpec::faulty(fault), Host::PATIENCE);
         let Some((operations, violation)) = walk(&mut bench, 1, SEGMENTS_TO_A_FAULT) else {
             wrong += &format!("{} was not found\n", fault.name());
             continue;

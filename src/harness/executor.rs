@@ -90,7 +90,7 @@ fn open(arguments: &ExecutorArguments) -> Result<Bench, String> {
             (version.unwrap_or(KernelVersion::NEWEST), Tracer::start())
         }
     };
-    let host = Host { kernel, may_hang: arguments.may_hang };
+    let host = Host { kernel, may_hang: arguments.may_hang, patience: Host::PATIENCE };
     Ok(Bench::new(device, host, tracer, Recorder::new(record)))
 }
 

@@ -1,6 +1,7 @@
 //! The kernel that a device lives in, as far as rules depend on it.
 
 use std::fmt;
+use std::time::Duration;
 
 /// The kernel's version, as far as rules depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,11 +39,16 @@ pub struct Host {
     pub kernel: KernelVersion,
     /// Whether a call may be made that is known to wedge this kernel until a reboot.
     pub may_hang: bool,
+    /// Who waits comes back within this after it was woken, however busy the machine is.
+    pub patience: Duration,
 }
 
 impl Host {
     /// What is not in a kernel (the model) is held to the newest text, and can wedge nothing.
-    pub const NEWEST: Host = Host { kernel: KernelVersion::NEWEST, may_hang: true };
+    pub const NEWEST: Host = Host { kernel: KernelVersion::NEWEST, may_hang: true, patience: Host::PATIENCE };
+
+    /// What a machine that does much else may need.
+    pub const PATIENCE: Duration = Duration::from_secs(2);
 }
 
 #[cfg(test)]

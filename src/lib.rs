@@ -13,10 +13,12 @@ pub mod fault;
 pub mod fsm;
 pub mod gate;
 pub mod harness;
+pub mod host;
 pub mod lab;
 pub mod probe;
 pub mod report;
 pub mod requirement;
+pub mod shell;
 pub mod stimulus;
 #[path = "../suites/mod.rs"]
 pub mod suites;

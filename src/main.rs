@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use vfio_conform::arguments::{seconds, span};
 use vfio_conform::baseline::BaselineOptions;
@@ -17,8 +17,11 @@ use vfio_conform::gate::bisect::{self, BisectCommand};
 use vfio_conform::gate::command::{self as gate, GateCommand};
 use vfio_conform::harness::executor::{self, ExecutorArguments};
 use vfio_conform::harness::keeper::ExecutorSpec;
-use vfio_conform::harness::supervisor::{self, Length, RunFolder, RunOptions, Walk};
+use vfio_conform::harness::supervisor::{self, Length, RunFolder, RunOptions, Unfinished, Walk};
 use vfio_conform::harness::verdict::Exit;
+use vfio_conform::host::command::{
+    BIND_EXAMPLES, BindCommand, DOCTOR_EXAMPLES, DoctorCommand, UNBIND_EXAMPLES, UnbindCommand,
+};
 use vfio_conform::lab::local::LocalLab;
 use vfio_conform::lab::pci::SUBCOMMAND;
 use vfio_conform::lab::qemu::{QemuLab, QemuOptions};
@@ -27,16 +30,17 @@ use vfio_conform::probe::{Probe, ProbeArguments};
 use vfio_conform::report::command::ReportCommand;
 use vfio_conform::report::console::terminal_width;
 use vfio_conform::requirement::Level;
+use vfio_conform::shell::{COMPLETIONS_EXAMPLES, CompletionsCommand, MAN_EXAMPLES, ManCommand};
 use vfio_conform::stimulus::profile::Profile;
 use vfio_conform::suites::walk;
 use vfio_conform::uapi::process::end_with_reader;
 use vfio_conform::uapi::state::Capabilities;
 use vfio_conform::walk::WalkList;
-use vfio_conform::{fsm, probe, report};
+use vfio_conform::{fault, fsm, probe, report};
 
 /// Tells whether a VFIO variant driver keeps the Linux VFIO migration protocol (v2, with PRE_COPY).
 #[derive(Debug, Parser)]
-#[command(version, after_help = Exit::TABLE, max_term_width = 100)]
+#[command(version, after_help = format!("{EXAMPLES}\n\n{}", Exit::TABLE), max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -47,6 +51,15 @@ enum Command {
     /// Run the checks on a device of this host, or on the model.
     #[command(after_help = RUN_EXAMPLES)]
     Run(RunCommand),
+    /// Say whether this host can test a device, and what to type where it cannot.
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor(DoctorCommand),
+    /// Bind a PCI function to the variant driver that fits it.
+    #[command(after_help = BIND_EXAMPLES)]
+    Bind(BindCommand),
+    /// Put a function back as it was before bind.
+    #[command(after_help = UNBIND_EXAMPLES)]
+    Unbind(UnbindCommand),
     /// Boot a guest with an emulated device and run the checks on it.
     #[command(after_help = QEMU_EXAMPLES)]
     Qemu(QemuCommand),
@@ -92,11 +105,17 @@ enum Command {
     )]
     Bisect(BisectCommand),
     /// Show that the checks can fail: deliberate defects, and what the suite says to each.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = fault::command::EXAMPLE)]
     Faults(FaultsCommand),
     /// Look at a profile, which says how one kind of device is stimulated.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = PROFILE_EXAMPLES)]
     Profile(ProfileCommand),
+    /// Print completions for a shell.
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions(CompletionsCommand),
+    /// Make manual pages.
+    #[command(after_help = MAN_EXAMPLES)]
+    Man(ManCommand),
     /// Hold a device open and run the checks that standard input names.
     #[command(hide = true)]
     Executor(ExecutorArguments),
@@ -108,6 +127,13 @@ enum Command {
     PciTarget(vfio_conform_pci_target::command::Arguments),
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  vfio-conform run model                                   a first look, without any device
+  vfio-conform doctor                                      can this host test a device, and which?
+  sudo vfio-conform run 0000:65:00.1                       the checks on one
+  vfio-conform help run                                    more about a command";
+
 const RUN_EXAMPLES: &str = "\
 Examples:
   vfio-conform run model                                   the in-process model, as a first look
@@ -115,6 +141,7 @@ Examples:
   sudo vfio-conform run 0000:65:00.1                       a function bound to its variant driver
   sudo vfio-conform run 0000:65:00.1 -- fsm::              one chapter of it
   sudo vfio-conform run 0000:65:00.1 -- --exact fsm::stop_copy_to_pre_copy
+  sudo vfio-conform run --resume reports/out/latest        what is left after a reboot
   vfio-conform run model -- --list                         the checks that there are";
 
 const QEMU_EXAMPLES: &str = "\
@@ -172,7 +199,14 @@ Example:
 #[derive(Debug, Args)]
 struct RunCommand {
     /// PCI address, mdev UUID, group number, vfioN, or model[:CAPABILITIES[,fault=NAME]]
-    device: DeviceName,
+    #[arg(required_unless_present = "resume")]
+    device: Option<DeviceName>,
+    /// Go on with the run in this folder, which was cut off or lost its device: the checks without a verdict
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "strict"])]
+    resume: Option<PathBuf>,
+    /// With --resume: also the check that was running when the run was cut off
+    #[arg(long, requires = "resume")]
+    retry: bool,
     /// The way to open it [default: cdev where the host has it, else group]
     #[arg(long)]
     via: Option<Via>,
@@ -347,6 +381,9 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Run(command) => run(command),
         Command::Qemu(command) => qemu(command),
+        Command::Doctor(command) => command.run(),
+        Command::Bind(command) => command.run(),
+        Command::Unbind(command) => command.run(),
         Command::Walk(command) => walk_locally(command),
         Command::Replay(command) => replay_locally(command),
         Command::List(command) => list(command),
@@ -360,6 +397,8 @@ fn main() -> ExitCode {
         Command::Report(command) => command.run().map_err(Into::into),
         Command::Profile(ProfileCommand::Check { file }) => check_profile(&file),
         Command::Profile(ProfileCommand::Schema) => Ok(print_schema()),
+        Command::Completions(command) => command.run(Cli::command()).map_err(Into::into),
+        Command::Man(command) => command.run(Cli::command()),
         Command::Executor(arguments) => serve(&arguments),
         Command::Probe(arguments) => look(&arguments),
         Command::PciTarget(arguments) => be_pci_target(&arguments),
@@ -380,32 +419,74 @@ fn run(command: RunCommand) -> Outcome {
     let Some(arguments) = libtest_arguments(&command.common) else {
         return Ok(Exit::Conforms);
     };
-    let profile = command.profile.as_deref().map(Profile::read).transpose()?;
-    let timeouts = profile.map(|profile| profile.timeouts).unwrap_or_default();
-    let is_model = matches!(command.device, DeviceName::Model(_));
+    if let Some(folder) = &command.resume {
+        return run_on(&command, arguments, folder);
+    }
+    // The command line is not read without one of the two.
+    let Some(device) = &command.device else {
+        return Err("failed to run: no device is named\n    name one, or a run with --resume".into());
+    };
     let options = RunOptions {
-        device: command.device.to_string(),
+        device: device.to_string(),
         lab: "local",
         target: None,
         kernel: None,
         strict: command.common.strict,
-        durable: !is_model,
-        reproduce: format!("vfio-conform run {} -- --exact {{check}}", command.device),
+        durable: !matches!(device, DeviceName::Model(_)),
+        reproduce: command.reproduce(device, command.may_hang),
     };
+    let spec = command.spec(device)?;
     let baseline = command.common.baseline.read()?;
     let folder = RunFolder::create(command.common.out.as_deref())?.with_baseline(baseline);
-    let lab = LocalLab::new(
-        ExecutorSpec {
-            device: command.device.to_string(),
-            via: command.via,
-            profile: command.profile,
-            may_hang: command.may_hang,
-            deadline: command.deadline.map_or(Duration::from_secs(timeouts.check_s), Duration::from_secs_f64),
-            open_deadline: Duration::from_secs(timeouts.open_s),
-        },
-        &folder.console(),
-    )?;
+    let lab = LocalLab::new(spec, &folder.console())?;
     Ok(supervisor::run(&options, &folder, arguments, Box::new(lab))?)
+}
+
+/// Goes on with a run of this host.
+fn run_on(command: &RunCommand, arguments: libtest_mimic::Arguments, folder: &Path) -> Outcome {
+    let unfinished = Unfinished::open(folder)?.with_baseline(command.common.baseline.read()?);
+    if arguments.filter.is_some() || !arguments.skip.is_empty() || arguments.ignored {
+        let why = "its checks were chosen when it began\n    leave out the filters behind --";
+        return Err(unfinished.refuse(why.to_owned()).into());
+    }
+    let device: DeviceName = unfinished.device().parse()?;
+    if let Some(other) = command.device.as_ref().filter(|other| **other != device) {
+        let why = format!("it is a run on {device}, not on {other}\n    leave the device out");
+        return Err(unfinished.refuse(why).into());
+    }
+    // Whoever was hanging may want to go on without more of it, or with.
+    if ![false, true].iter().any(|may_hang| unfinished.is_begun_by(&command.reproduce(&device, *may_hang))) {
+        let why =
+            format!("it was begun with other options\n    {} --resume {}", unfinished.command(), folder.display());
+        return Err(unfinished.refuse(why).into());
+    }
+    let lab = LocalLab::new(command.spec(&device)?, &unfinished.folder().console())?;
+    Ok(supervisor::resume(unfinished, arguments, command.retry, Box::new(lab))?)
+}
+
+impl RunCommand {
+    /// The command that repeats a check on a device.
+    fn reproduce(&self, device: &DeviceName, may_hang: bool) -> String {
+        let via = self.via.map(|via| format!(" --via {via}"));
+        let profile = self.profile.as_ref().map(|profile| format!(" --profile {}", profile.display()));
+        let deadline = self.deadline.map(|seconds| format!(" --deadline {seconds}"));
+        let may_hang = may_hang.then(|| " --may-hang".to_owned());
+        let options: String = [via, profile, deadline, may_hang].into_iter().flatten().collect();
+        format!("vfio-conform run {device}{options} -- --exact {{check}}")
+    }
+
+    fn spec(&self, device: &DeviceName) -> Result<ExecutorSpec, Box<dyn std::error::Error>> {
+        let profile = self.profile.as_deref().map(Profile::read).transpose()?;
+        let timeouts = profile.map(|profile| profile.timeouts).unwrap_or_default();
+        Ok(ExecutorSpec {
+            device: device.to_string(),
+            via: self.via,
+            profile: self.profile.clone(),
+            may_hang: self.may_hang,
+            deadline: self.deadline.map_or(Duration::from_secs(timeouts.check_s), Duration::from_secs_f64),
+            open_deadline: Duration::from_secs(timeouts.open_s),
+        })
+    }
 }
 
 fn walk_locally(command: WalkCommand) -> Outcome {
@@ -603,4 +684,44 @@ fn look(arguments: &ProbeArguments) -> Outcome {
 fn be_pci_target(arguments: &vfio_conform_pci_target::command::Arguments) -> Outcome {
     arguments.run()?;
     Ok(Exit::Conforms)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every command that people can type, by its words.
+    fn commands(command: &clap::Command, words: &str) -> Vec<(String, clap::Command)> {
+        let visible = command.get_subcommands().filter(|command| !command.is_hide_set());
+        let below = visible.flat_map(|command| commands(command, &format!("{words} {}", command.get_name())));
+        std::iter::once((words.to_owned(), command.clone())).chain(below).collect()
+    }
+
+    #[test]
+    fn the_definition_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_an_example_of_itself() {
+        let all = commands(&Cli::command(), "vfio-conform");
+        assert!(all.len() > 15, "{}", all.len());
+        for (words, mut command) in all {
+            let help = command.render_long_help().to_string();
+            let example = help.split_once("Example").map_or("", |(_, examples)| examples);
+            assert!(
+                example.contains(&words) || example.contains("./ci/emulated"),
+                "{words} --help has no example:\n{help}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_argument_says_what_it_is() {
+        for (words, command) in commands(&Cli::command(), "vfio-conform") {
+            for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
+                assert!(argument.get_help().is_some(), "{words}: {}", argument.get_id());
+            }
+        }
+    }
 }

@@ -70,11 +70,45 @@ fn folder_with_run() -> (TempDir, Vec<u8>) {
 fn help_of_every_command() {
     let folder = folder();
     insta::assert_snapshot!("help", say(folder.path(), &["--help"]).whole());
+    for command in ["doctor", "bind", "unbind", "completions", "man"] {
+        insta::assert_snapshot!(format!("help_{command}"), say(folder.path(), &[command, "--help"]).whole());
+    }
     for command in
         ["run", "qemu", "walk", "replay", "list", "explain", "fsm", "report", "certify", "verify", "gate", "bisect"]
     {
         insta::assert_snapshot!(format!("help_{command}"), say(folder.path(), &[command, "--help"]).whole());
     }
+}
+
+#[test]
+fn completions_and_pages_have_what_people_can_type_and_nothing_else() {
+    let folder = folder();
+    let mut texts = Vec::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let said = say(folder.path(), &["completions", shell]);
+        assert_eq!((said.code, said.error.as_str()), (0, ""));
+        texts.push(said.out);
+    }
+    texts.push(say(folder.path(), &["man"]).out);
+    for text in texts {
+        assert!(text.contains("doctor") && text.contains("unbind"), "{text}");
+        assert!(!text.contains("executor") && !text.contains("pci-target"), "{text}");
+    }
+    assert_eq!(say(folder.path(), &["man", "pages"]).code, 0);
+    let pages: Vec<_> = fs::read_dir(folder.path().join("pages")).expect("a folder").flatten().collect();
+    let names: Vec<String> = pages.iter().map(|page| page.file_name().to_string_lossy().into_owned()).collect();
+    assert!(names.contains(&"vfio-conform-run.1".to_owned()), "{names:?}");
+    assert!(!names.iter().any(|name| name.contains("executor")), "{names:?}");
+    let run = fs::read_to_string(folder.path().join("pages/vfio-conform-run.1")).expect("a page");
+    assert!(run.contains("resume") && run.contains("Examples"), "{run}");
+}
+
+#[test]
+fn a_host_in_which_nothing_can_be_tested_says_so() {
+    let folder = folder();
+    fs::create_dir_all(folder.path().join("host/proc/sys/kernel")).expect("writable");
+    fs::write(folder.path().join("host/proc/sys/kernel/osrelease"), "6.12.94\n").expect("writable");
+    insta::assert_snapshot!(say(folder.path(), &["doctor", "--root", "host"]).whole());
 }
 
 #[test]
@@ -111,6 +145,15 @@ fn refusals_say_what_is_wrong_and_what_to_do() {
         &["run", "model", "--out", "out"],
         &["run", "model", "--out", "file"],
         &["run", "model", "--out", "file/below"],
+        &["run"],
+        &["run", "model", "--retry"],
+        &["run", "--resume", "out", "--out", "other"],
+        &["doctor", "model"],
+        &["doctor", "0000:ff:1f.7"],
+        &["bind", "eth0"],
+        &["unbind", "0000:ff:1f.7"],
+        &["completions", "csh"],
+        &["man", "file"],
         &["qemu", "--target", "mtty", "--devices", "2"],
         &["qemu", "--devices", "0"],
         &["fsm", "--caps", "p2p"],

@@ -160,6 +160,9 @@ pub enum Flaw {
     /// A check runs before there is a device.
     #[error("a check runs before the device was open")]
     NotReady,
+    /// A certificate's runs end in one go, in one boot.
+    #[error("the run was cut off and resumed")]
+    Resumed,
     /// A check passes and proves nothing.
     #[error("the check {0} passes without having kept a requirement of its own")]
     ProvesNothing(String),

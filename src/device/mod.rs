@@ -29,7 +29,7 @@ use crate::uapi::stream::{Interest, Readiness, Trigger};
 use crate::uapi::vfio_device::{DeviceInfo, IrqInfo, RegionInfo};
 
 pub use kernel::hardware::{Hardware, Module, PciIds};
-pub use name::{DeviceName, ParseDeviceNameError, Via};
+pub use name::{DeviceName, KernelName, ParseDeviceNameError, Via};
 
 /// One device, open. All calls take `&self`: the uAPI allows them from many threads at once, and so do checks.
 pub trait Device: Send + Sync {

@@ -26,6 +26,11 @@ pub enum FaultsCommand {
     Run(Box<RunFaults>),
 }
 
+/// What `vfio-conform faults --help` ends with.
+pub const EXAMPLE: &str = "\
+Example:
+  vfio-conform faults run --place model                    all defects of the model, and what notices each";
+
 const LIST_EXAMPLE: &str = "\
 Example:
   vfio-conform faults list --place driver                  what can be broken in the variant driver";

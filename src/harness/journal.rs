@@ -3,7 +3,7 @@
 //! It is the one truth about a run. Whatever dies, its lines say what was running; every report is made from them.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 use std::time::Instant;
 
@@ -58,6 +58,14 @@ pub enum Event {
     LabRestarted {
         /// Why, in one sentence.
         reason: String,
+    },
+    /// The run goes on after it was cut off, or ended without all of its checks. It takes back the end, and every
+    /// `check_finished` of a check that was not started.
+    RunResumed {
+        /// Version of vfio-conform, which is that of the beginning.
+        tool: String,
+        /// When, as RFC 3339 in UTC.
+        resumed: String,
     },
     /// The last line of a journal that was not cut off.
     RunFinished {
@@ -142,11 +150,24 @@ pub enum Stage {
     PowerOff,
 }
 
+/// Where a journal is gone on with.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Continuation {
+    /// How many whole lines there are.
+    pub lines: u64,
+    /// How long they are.
+    pub bytes: u64,
+    /// Seconds since the run began.
+    pub seconds: f64,
+}
+
 /// Writes the journal of a run that is going on.
 #[derive(Debug)]
 pub struct Journal {
     file: File,
     began: Instant,
+    /// Seconds since the run began that were over at that instant: more than none if it was resumed.
+    before: f64,
     next: u64,
     /// Whether each line is forced to the disk, since the machine itself may die under a check.
     durable: bool,
@@ -159,7 +180,19 @@ impl Journal {
     /// What creating the file answered; it must not be there yet.
     pub fn create(path: &Path, durable: bool) -> std::io::Result<Journal> {
         let file = File::create_new(path)?;
-        Ok(Journal { file, began: Instant::now(), next: 0, durable })
+        // Who wants to go on with this run sees that it still goes on. Not every file system can tell.
+        let _ = file.try_lock();
+        Ok(Journal { file, began: Instant::now(), before: 0.0, next: 0, durable })
+    }
+
+    /// Goes on with the journal of a run that ended early, after the lines that are whole.
+    ///
+    /// # Errors
+    /// What cutting off the rest of the file answered.
+    pub fn go_on(mut file: File, durable: bool, from: &Continuation) -> std::io::Result<Journal> {
+        file.set_len(from.bytes)?;
+        file.seek(SeekFrom::End(0))?;
+        Ok(Journal { file, began: Instant::now(), before: from.seconds, next: from.lines, durable })
     }
 
     /// Appends one event. When this returns, the line is in the file.
@@ -167,7 +200,7 @@ impl Journal {
     /// # Errors
     /// What writing answered: a full disk, usually.
     pub fn write(&mut self, event: Event) -> std::io::Result<()> {
-        let entry = Entry { seq: self.next, t: self.began.elapsed().as_secs_f64(), event };
+        let entry = Entry { seq: self.next, t: self.before + self.began.elapsed().as_secs_f64(), event };
         let mut line = serde_json::to_vec(&entry)?;
         line.push(b'\n');
         self.file.write_all(&line)?;

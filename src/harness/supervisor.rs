@@ -1,6 +1,7 @@
 //! The supervisor: the libtest-mimic program. It lists, filters and orders trials, and each trial is a request to the
 //! lab. It holds no device; what it holds is the journal.
 
+mod resume;
 mod walk;
 mod whole;
 
@@ -25,6 +26,7 @@ use super::journal::{Event, FORMAT, Journal, LabReady, PlannedCheck, RunStarted,
 use super::outcome::Outcome;
 use super::verdict::{Exit, Extent, Verdict, judge_run};
 use super::wire::Done;
+pub use resume::{Unfinished, resume};
 pub use walk::{Length, Walk, replay, walk, walk_silently};
 pub use whole::{Whole, whole};
 
@@ -61,6 +63,14 @@ pub enum RunError {
     /// The folder holds a run already.
     #[error("failed to begin a run in {}: it holds the journal of another run\n    choose another folder with --out", .0.display())]
     Occupied(PathBuf),
+    /// The run in the folder cannot be gone on with.
+    #[error("failed to go on with the run in {}: {why}", .path.display())]
+    Resume {
+        /// The folder.
+        path: PathBuf,
+        /// Why, and what to do.
+        why: String,
+    },
     /// The lab did not come up.
     #[error("{0}")]
     Lab(#[from] LabError),
@@ -102,6 +112,7 @@ impl RunFolder {
             }
             // A run whose lab never came up left it; it says nothing that is not said again.
             fs::remove_file(&journal).map_err(failed)?;
+            let _ = fs::remove_file(path.join(CONSOLE));
         }
         if out.is_none() {
             point_latest_at(&path).map_err(failed)?;
@@ -131,7 +142,7 @@ impl RunFolder {
 
     /// What the guest's or this host's kernel printed.
     pub fn console(&self) -> PathBuf {
-        self.path.join("console.log")
+        self.path.join(CONSOLE)
     }
 
     fn name(&self) -> String {
@@ -139,6 +150,9 @@ impl RunFolder {
         name.to_string_lossy().into_owned()
     }
 }
+
+/// What the kernel printed, in a run's folder.
+const CONSOLE: &str = "console.log";
 
 /// Whether a journal tells of any check. Read as text, since one that cannot be understood is not ours to remove.
 fn has_checks(journal: &Path) -> std::io::Result<bool> {
@@ -197,19 +211,40 @@ pub fn run(
         supervisor.lab.announce(planned.iter().map(|check| check.name.clone()).collect());
         supervisor.start()?;
     }
+    let supervisor = try_all(supervisor, checks, &planned, &arguments, folder);
+    conclude(&mut lock(&supervisor), options.strict, folder, &arguments)
+}
+
+/// Runs the checks that the arguments leave, as trials.
+fn try_all(
+    supervisor: Supervisor,
+    checks: Vec<Check>,
+    planned: &[PlannedCheck],
+    arguments: &Arguments,
+    folder: &RunFolder,
+) -> Arc<Mutex<Supervisor>> {
     let shared = Arc::new(Mutex::new(supervisor));
     let trials = checks.into_iter().map(|check| trial(&shared, check)).collect();
-    let is_heard = unless_output_is_gone(|| libtest_mimic::run(&arguments, trials));
-    let mut supervisor = lock(&shared);
+    let is_heard = unless_output_is_gone(|| libtest_mimic::run(arguments, trials));
     if !is_heard {
-        supervisor.run_rest(&planned, folder);
+        lock(&shared).run_rest(planned, folder);
     }
-    supervisor.finish(options.strict);
+    shared
+}
+
+/// Ends the run, and makes its reports.
+fn conclude(
+    supervisor: &mut Supervisor,
+    strict: bool,
+    folder: &RunFolder,
+    arguments: &Arguments,
+) -> Result<Exit, RunError> {
+    supervisor.finish(strict);
     if let Some(error) = supervisor.broken.take() {
         return Err(RunError::Folder { path: folder.journal(), why: error });
     }
     let run = folder.report()?;
-    summarize(&run, folder, &arguments);
+    summarize(&run, folder, arguments);
     Ok(run.exit)
 }
 
@@ -340,12 +375,16 @@ impl Watch for Told<'_> {
 
 impl Supervisor {
     fn start(&mut self) -> Result<LabReady, LabError> {
+        let ready = self.open()?;
+        self.write(Event::LabReady(Box::new(ready.clone())));
+        Ok(ready)
+    }
+
+    fn open(&mut self) -> Result<LabReady, LabError> {
         let mut told = Told { journal: &mut self.journal, broken: &mut self.broken, progress: Progress::new() };
         let ready = self.lab.start(&mut told);
         drop(told);
-        let ready = ready?;
-        self.write(Event::LabReady(Box::new(ready.clone())));
-        Ok(ready)
+        ready
     }
 
     fn run(&mut self, check: &str) -> Outcome {

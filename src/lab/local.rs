@@ -23,7 +23,8 @@ impl LocalLab {
     /// What stands in the way of starting an executor.
     pub fn new(spec: ExecutorSpec, console: &Path) -> Result<LocalLab, LabError> {
         let failed = |error: std::io::Error| LabError::failed("prepare the executor", error);
-        let console = File::create(console).map_err(failed)?;
+        // A run that is resumed has one already.
+        let console = File::options().create(true).append(true).open(console).map_err(failed)?;
         let device = spec.device.parse().map_err(|error| LabError::failed("prepare the executor", error))?;
         let keeper = Keeper::new(this_program().map_err(failed)?, spec, Some(console)).map_err(failed)?;
         Ok(LocalLab { device, keeper })

@@ -18,6 +18,40 @@ use crate::requirement::Level;
 
 /// Makes a run of the bytes of its journal.
 pub fn fold(bytes: &[u8]) -> Result<Run, JournalFault> {
+    Ok(fold_all(bytes)?.end())
+}
+
+/// What a run has left to do, and where its journal is gone on with.
+pub struct Left {
+    /// The checks that were never run.
+    pub waiting: Vec<String>,
+    /// The checks that were running when the run, or its lab, was lost.
+    pub interrupted: Vec<String>,
+    /// The end of what is whole in the journal.
+    pub lines: u64,
+    /// How many bytes that is.
+    pub bytes: u64,
+}
+
+/// Makes a run of the bytes of its journal, and says what it has left to do.
+pub fn fold_to_go_on(bytes: &[u8]) -> Result<(Run, Left), JournalFault> {
+    let fold = fold_all(bytes)?;
+    let those = |wanted: fn(&Progress) -> bool| {
+        let checks = fold.began.planned.iter().zip(&fold.progress);
+        checks.filter(|(_, progress)| wanted(progress)).map(|(planned, _)| planned.name.clone()).collect()
+    };
+    let left = Left {
+        waiting: those(|progress| matches!(progress, Progress::Waiting | Progress::PassedOver(_))),
+        interrupted: those(|progress| {
+            matches!(progress, Progress::Running | Progress::Lost(_) | Progress::Interrupted)
+        }),
+        lines: fold.next,
+        bytes: split_tail(bytes).0.len() as u64,
+    };
+    Ok((fold.end(), left))
+}
+
+fn fold_all(bytes: &[u8]) -> Result<Fold, JournalFault> {
     let (whole, rest) = split_tail(bytes);
     let mut lines = whole.split_inclusive(|byte| *byte == b'\n');
     let first = lines.next().ok_or(JournalFault::Empty)?;
@@ -29,7 +63,7 @@ pub fn fold(bytes: &[u8]) -> Result<Run, JournalFault> {
     if !rest.is_empty() {
         fold.notes.push(format!("the last line of the journal was cut off after {} bytes and is left out", rest.len()));
     }
-    Ok(fold.end())
+    Ok(fold)
 }
 
 /// Separates the whole lines from what follows the last newline.
@@ -48,6 +82,8 @@ enum Progress {
     Running,
     /// It was running when the lab was lost for this reason, and may start again.
     Lost(String),
+    /// It was running when the run was cut off, and may start again now that the run was resumed.
+    Interrupted,
     /// It was run, and is over.
     Over(Box<Outcome>),
     /// It was not run, and this says why.
@@ -115,7 +151,7 @@ impl Fold {
     }
 
     fn event(&mut self, t: f64, event: Event) -> Result<(), Contradiction> {
-        if self.finished.is_some() {
+        if self.finished.is_some() && !matches!(event, Event::RunResumed { .. }) {
             return Err(Contradiction::AfterTheEnd);
         }
         match event {
@@ -125,6 +161,7 @@ impl Fold {
             Event::CheckStarted { check } => self.check_started(check)?,
             Event::CheckFinished { check, outcome } => self.check_finished(check, outcome)?,
             Event::LabRestarted { reason } => self.lab_restarted(t, reason),
+            Event::RunResumed { .. } => self.run_resumed(t),
             Event::RunFinished { verdict, exit } => {
                 self.timeline.verdict = Some(t);
                 self.finished = Some((verdict, exit));
@@ -162,10 +199,27 @@ impl Fold {
         self.restarts.push(Restart { at: t, ready: None, reason });
     }
 
+    /// What has a verdict keeps it. What never ran has its turn again.
+    fn run_resumed(&mut self, t: f64) {
+        self.finished = None;
+        for progress in &mut self.progress {
+            match progress {
+                Progress::PassedOver(_) => *progress = Progress::Waiting,
+                Progress::Running | Progress::Lost(_) => *progress = Progress::Interrupted,
+                Progress::Waiting | Progress::Interrupted | Progress::Over(_) => {}
+            }
+        }
+        self.restarts.push(Restart {
+            at: t,
+            ready: None,
+            reason: "the run had ended early and was resumed".to_owned(),
+        });
+    }
+
     fn check_started(&mut self, check: String) -> Result<(), Contradiction> {
         let progress = self.progress_of(&check)?;
         match progress {
-            Progress::Waiting | Progress::Lost(_) => *progress = Progress::Running,
+            Progress::Waiting | Progress::Lost(_) | Progress::Interrupted => *progress = Progress::Running,
             Progress::Running | Progress::Over(_) | Progress::PassedOver(_) => {
                 return Err(Contradiction::StartedTwice(check));
             }
@@ -187,6 +241,7 @@ impl Fold {
             }
             Progress::Waiting => verdict == Verdict::Skip,
             Progress::Lost(_) => verdict != Verdict::Pass,
+            Progress::Interrupted => false,
             Progress::Over(_) | Progress::PassedOver(_) => return Err(Contradiction::FinishedTwice(check)),
         };
         if !possible {
@@ -283,6 +338,7 @@ fn outcome_of(progress: Progress, cut_off: bool, never_ran: &str) -> Outcome {
     match progress {
         Progress::Over(outcome) | Progress::PassedOver(outcome) => *outcome,
         Progress::Waiting => blocked(never_ran),
+        Progress::Interrupted => blocked("was running when the run was cut off; --resume with --retry runs it again"),
         Progress::Lost(reason) => blocked(&format!("was running when the lab was lost: {reason}")),
         Progress::Running if cut_off => blocked("was running when the run was cut off"),
         Progress::Running => blocked("started, but the run ended without its result"),

@@ -29,6 +29,7 @@ pub(crate) mod sample;
 mod tests;
 
 pub use finding::finding_text;
+pub(crate) use fold::{Left, fold_to_go_on};
 pub use journal_error::{Contradiction, JournalError, JournalFault};
 pub use measure::Figures;
 pub use run::{CheckRun, Counts, Restart, Run, Timeline};

@@ -3,7 +3,7 @@
 mod footprint;
 pub mod hardware;
 mod open;
-mod sysfs;
+pub(crate) mod sysfs;
 
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::BorrowedFd;

@@ -110,19 +110,25 @@ fn by_group(found: &Found) -> Result<Way, OpenError> {
 }
 
 impl Found {
-    fn has_cdev(&self) -> bool {
-        self.vfio_dev.is_some() && self.cdev_path().exists() && Path::new("/dev/iommu").exists()
+    /// Whether it can be opened through its own character device.
+    pub fn has_cdev(&self) -> bool {
+        self.vfio_dev.is_some() && self.cdev_path().exists() && self.root.join("dev/iommu").exists()
     }
 
-    fn cdev_path(&self) -> PathBuf {
+    /// Its own character device.
+    pub fn cdev_path(&self) -> PathBuf {
         let name = self.vfio_dev.clone().unwrap_or_default();
-        Path::new("/dev/vfio/devices").join(name)
+        self.root.join("dev/vfio/devices").join(name)
     }
 
-    fn is_driven_by_vfio(&self) -> Result<(), OpenError> {
+    /// That a VFIO driver drives it.
+    ///
+    /// # Errors
+    /// Which driver does instead.
+    pub fn is_driven_by_vfio(&self) -> Result<(), OpenError> {
         match (&self.vfio_dev, &self.driver) {
             (Some(_), _) => Ok(()),
-            _ if !Path::new("/dev/vfio/vfio").exists() => Err(self.failed(OpenFailure::NoVfio)),
+            _ if !self.root.join("dev/vfio/vfio").exists() => Err(self.failed(OpenFailure::NoVfio)),
             (None, driver) => Err(self.failed(OpenFailure::WrongDriver(driver.clone()))),
         }
     }
@@ -140,7 +146,8 @@ impl Found {
         self.failed(why)
     }
 
-    fn failed(&self, why: OpenFailure) -> OpenError {
+    /// A failure with what would mend it.
+    pub fn failed(&self, why: OpenFailure) -> OpenError {
         OpenError { device: self.name.clone(), remedy: self.remedy(&why), why }
     }
 
@@ -170,16 +177,8 @@ impl Found {
         }
     }
 
+    /// `bind` finds the driver, and remembers what the function was bound to.
     fn rebind(&self) -> Vec<String> {
-        let device = format!("/sys/bus/pci/devices/{}", self.name);
-        let mut lines = vec![
-            "modprobe DRIVER    # the variant driver of this device: modinfo -F alias DRIVER".to_owned(),
-            format!("echo DRIVER > {device}/driver_override"),
-        ];
-        if self.driver.is_some() {
-            lines.push(format!("echo {} > {device}/driver/unbind", self.name));
-        }
-        lines.push(format!("echo {} > /sys/bus/pci/drivers_probe", self.name));
-        lines
+        vec![format!("sudo vfio-conform bind {}    # undone by: sudo vfio-conform unbind {0}", self.name)]
     }
 }

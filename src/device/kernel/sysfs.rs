@@ -6,14 +6,19 @@ use std::path::{Path, PathBuf};
 use super::super::name::KernelName;
 use super::super::{OpenError, OpenFailure};
 
-const PCI_DEVICES: &str = "/sys/bus/pci/devices";
-const MDEV_DEVICES: &str = "/sys/bus/mdev/devices";
-const GROUPS: &str = "/sys/kernel/iommu_groups";
-const CDEVS: &str = "/sys/class/vfio-dev";
+const PCI_DEVICES: &str = "sys/bus/pci/devices";
+const MDEV_DEVICES: &str = "sys/bus/mdev/devices";
+const GROUPS: &str = "sys/kernel/iommu_groups";
+const CDEVS: &str = "sys/class/vfio-dev";
+
+/// Drivers that leave DMA alone, so that VFIO lets them share a group.
+const HARMLESS_DRIVERS: [&str; 2] = ["pcieport", "pci-stub"];
 
 /// A device as sysfs shows it.
 #[derive(Debug, Clone)]
 pub struct Found {
+    /// Where the host's file system begins; `/` but in tests.
+    pub root: PathBuf,
     /// The name that sysfs and `VFIO_GROUP_GET_DEVICE_FD` know it by.
     pub name: String,
     /// Its folder.
@@ -28,16 +33,22 @@ pub struct Found {
 
 /// Finds a device by what the user called it.
 pub fn find(name: &KernelName) -> Result<Found, OpenError> {
+    find_in(Path::new("/"), name)
+}
+
+/// The same, of a host whose file system begins there.
+pub fn find_in(root: &Path, name: &KernelName) -> Result<Found, OpenError> {
     let path = match name {
-        KernelName::Pci(address) => Path::new(PCI_DEVICES).join(address),
-        KernelName::Mdev(uuid) => Path::new(MDEV_DEVICES).join(uuid),
-        KernelName::Group(number) => only_device_of(*number)?,
-        KernelName::Cdev(cdev) => Path::new(CDEVS).join(cdev).join("device"),
+        KernelName::Pci(address) => root.join(PCI_DEVICES).join(address),
+        KernelName::Mdev(uuid) => root.join(MDEV_DEVICES).join(uuid),
+        KernelName::Group(number) => only_device_of(root, *number)?,
+        KernelName::Cdev(cdev) => root.join(CDEVS).join(cdev).join("device"),
     };
     let Ok(path) = path.canonicalize() else {
         return Err(absent(name));
     };
     Ok(Found {
+        root: root.to_owned(),
         name: file_name(&path),
         driver: link_name(&path.join("driver")),
         group: link_name(&path.join("iommu_group")).and_then(|number| number.parse().ok()),
@@ -60,8 +71,8 @@ fn absent(name: &KernelName) -> OpenError {
     }
 }
 
-fn only_device_of(group: u32) -> Result<PathBuf, OpenError> {
-    let folder = Path::new(GROUPS).join(group.to_string()).join("devices");
+fn only_device_of(root: &Path, group: u32) -> Result<PathBuf, OpenError> {
+    let folder = root.join(GROUPS).join(group.to_string()).join("devices");
     let mut names = entries(&folder);
     match names.len() {
         0 => Err(absent(&KernelName::Group(group))),
@@ -75,17 +86,19 @@ fn only_device_of(group: u32) -> Result<PathBuf, OpenError> {
 }
 
 impl Found {
-    /// The other devices of its group that a driver other than VFIO's holds.
+    /// The other devices of its group that a driver holds which is none of VFIO's and does DMA.
     pub fn foreign_neighbours(&self) -> Vec<String> {
         let Some(group) = self.group else {
             return Vec::new();
         };
-        let folder = Path::new(GROUPS).join(group.to_string()).join("devices");
+        let folder = self.root.join(GROUPS).join(group.to_string()).join("devices");
         entries(&folder)
             .into_iter()
             .filter(|name| {
                 let path = folder.join(name);
-                path.join("driver").exists() && entries(&path.join("vfio-dev")).is_empty()
+                let driver = link_name(&path.join("driver"));
+                driver.is_some_and(|driver| !HARMLESS_DRIVERS.contains(&driver.as_str()))
+                    && entries(&path.join("vfio-dev")).is_empty()
             })
             .collect()
     }
@@ -116,7 +129,7 @@ impl Found {
     }
 }
 
-pub(super) fn entries(folder: &Path) -> Vec<String> {
+pub(crate) fn entries(folder: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(folder) else {
         return Vec::new();
     };
@@ -126,10 +139,10 @@ pub(super) fn entries(folder: &Path) -> Vec<String> {
     names
 }
 
-pub(super) fn link_name(link: &Path) -> Option<String> {
+pub(crate) fn link_name(link: &Path) -> Option<String> {
     fs::read_link(link).ok().map(|target| file_name(&target))
 }
 
-pub(super) fn file_name(path: &Path) -> String {
+pub(crate) fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }

@@ -210,8 +210,9 @@ impl Bench {
     fn applies(&self, check: &Check) -> Judgement {
         if let Some(fixed) = check.hangs_before().filter(|fixed| self.host.kernel < *fixed && !self.host.may_hang) {
             return lacking(&format!(
-                "needs --may-hang: on kernels before {fixed} (stable ones may have the fix) it can leave a process \
-                 spinning in the kernel until a reboot"
+                "needs --may-hang: on this kernel ({}) it can leave a process spinning in the kernel until a reboot; \
+                 Linux {fixed} has the fix, and stable kernels may have it too",
+                self.host.kernel
             ));
         }
         match (check.needs(), self.migration) {
@@ -331,4 +332,33 @@ impl Bench {
 
 fn lacking(what: &str) -> Judgement {
     Err(Interruption::Skip(Skip::Lacking(what.to_owned())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::model::{ModelDevice, ModelSpec};
+
+    fn run_on(host: Host) -> Outcome {
+        let device = Box::new(ModelDevice::new(ModelSpec::default()));
+        let mut bench = Bench::new(device, host, Err("not asked for".to_owned()), Recorder::new(None));
+        let checks = crate::suites::all();
+        let check = checks.iter().find(|check| check.name() == "fsm::stop_copy_to_pre_copy").unwrap();
+        bench.run(check).outcome
+    }
+
+    #[test]
+    fn a_check_that_wedges_this_kernel_is_left_out_and_says_which_has_the_fix() {
+        let kernel = KernelVersion::parse("6.12.94+deb13-amd64").unwrap();
+        let outcome = run_on(Host { kernel, may_hang: false, ..Host::NEWEST });
+        assert_eq!(outcome.verdict, Verdict::Skip);
+        assert_eq!(
+            outcome.message,
+            "needs --may-hang: on this kernel (6.12) it can leave a process spinning in the kernel until a reboot; \
+             Linux 7.2 has the fix, and stable kernels may have it too"
+        );
+        assert_eq!(run_on(Host { kernel, may_hang: true, ..Host::NEWEST }).verdict, Verdict::Pass);
+        let fixed = KernelVersion::parse("7.2.6").unwrap();
+        assert_eq!(run_on(Host { kernel: fixed, may_hang: false, ..Host::NEWEST }).verdict, Verdict::Pass);
+    }
 }

@@ -171,6 +171,30 @@ fn a_check_that_was_lost_with_the_lab_may_run_again() {
 }
 
 #[test]
+fn a_run_that_is_resumed_takes_back_its_end_and_no_verdict() {
+    let resumed = || Event::RunResumed { tool: "0.0.1".to_owned(), resumed: "2026-11-23T06:00:00Z".to_owned() };
+    let lost = || finish(B, outcome(Verdict::Blocked, "the device is lost"));
+    let end = || finished(RunVerdict::Incomplete, Exit::Unfinished);
+    let before = || vec![ready(), start(A), finish(A, sample::hung()), lost(), end(), resumed()];
+    let run = run_of(before()).unwrap();
+    assert!(run.cut_off);
+    assert_eq!(run.checks[0].outcome.verdict, Verdict::Hang);
+    assert_eq!(verdicts(&run)[1], (Verdict::Blocked, "did not run: the run was cut off before its turn"));
+
+    let end = finished(RunVerdict::DoesNotConform, Exit::Findings);
+    let run = run_of([before(), vec![ready(), start(B), finish(B, pass()), end]].concat()).unwrap();
+    assert_eq!((run.exit, run.notes.len(), run.checks[1].outcome.verdict), (Exit::Findings, 0, Verdict::Pass));
+
+    let again = run_of([before(), vec![start(A)]].concat());
+    assert!(matches!(again, Err(JournalFault::Contradictory { .. })), "a verdict stays");
+    let unstarted = run_of(vec![ready(), start(A), resumed(), finish(A, pass())]);
+    assert!(matches!(unstarted, Err(JournalFault::Contradictory { .. })), "a check does not end that did not go on");
+    let run = run_of(vec![ready(), start(A), resumed()]).unwrap();
+    let message = "was running when the run was cut off; --resume with --retry runs it again";
+    assert_eq!(verdicts(&run)[0], (Verdict::Blocked, message));
+}
+
+#[test]
 fn the_checks_have_the_last_word_on_the_verdict() {
     let end = finished(RunVerdict::Conforms, Exit::Conforms);
     let run = run_of(vec![start(A), finish(A, pass()), end]).unwrap();

@@ -1,0 +1,189 @@
+//! Going on with a run that was cut off, or that lost its device: the checks that have no verdict yet.
+//!
+//! A check that was running when the host went down is `blocked`, not `crash`: nothing proves that it was to blame, since
+//! a power cut looks the same. It is not run again by itself, since it may well take the host down again.
+
+use std::fs::{File, TryLockError};
+use std::io::Read;
+use std::path::Path;
+
+use libtest_mimic::Arguments;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::{RunError, RunFolder, Supervisor, conclude, say, summarize, try_all};
+use crate::baseline::Baseline;
+use crate::harness::check::Check;
+use crate::harness::journal::{Continuation, Event, Journal, LabReady, PlannedCheck};
+use crate::harness::verdict::{Exit, Extent, Verdict};
+use crate::lab::Lab;
+use crate::report::{self, JOURNAL, JournalError, Left, Run};
+use crate::suites;
+
+const THIS_TOOL: &str = env!("CARGO_PKG_VERSION");
+
+/// A run that has ended early.
+pub struct Unfinished {
+    folder: RunFolder,
+    journal: File,
+    run: Run,
+    left: Left,
+}
+
+impl Unfinished {
+    /// Reads the run in a folder, which nobody else may go on with meanwhile.
+    ///
+    /// # Errors
+    /// Why this program cannot go on with it.
+    pub fn open(path: &Path) -> Result<Unfinished, RunError> {
+        let refused = |why: String| RunError::Resume { path: path.to_owned(), why };
+        let journal = path.join(JOURNAL);
+        let mut file = File::options().read(true).write(true).open(&journal).map_err(|error| {
+            refused(format!("{}: {error}\n    name the folder that `vfio-conform run` said", journal.display()))
+        })?;
+        if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
+            return Err(refused("it is still going on\n    wait for its end".to_owned()));
+        }
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(|error| refused(format!("{}: {error}", journal.display())))?;
+        let (run, left) = report::fold_to_go_on(&bytes)
+            .map_err(|fault| report::ReportError::Journal(JournalError { path: journal, fault }))?;
+        let unfinished =
+            Unfinished { folder: RunFolder { path: path.to_owned(), baseline: None }, journal: file, run, left };
+        match unfinished.why_not() {
+            Some(why) => Err(refused(why)),
+            None => Ok(unfinished),
+        }
+    }
+
+    /// The run whose reports know what is expected.
+    pub fn with_baseline(self, baseline: Option<Baseline>) -> Unfinished {
+        Unfinished { folder: self.folder.with_baseline(baseline), ..self }
+    }
+
+    /// The folder of the run.
+    pub fn folder(&self) -> &RunFolder {
+        &self.folder
+    }
+
+    /// The device as it was named.
+    pub fn device(&self) -> &str {
+        &self.run.began.device
+    }
+
+    /// Whether the run was begun with this command that repeats a check.
+    pub fn is_begun_by(&self, reproduce: &str) -> bool {
+        self.run.began.reproduce == reproduce
+    }
+
+    /// The refusal of anything but the way that the run was begun.
+    pub fn refuse(&self, why: String) -> RunError {
+        RunError::Resume { path: self.folder.path.clone(), why }
+    }
+
+    /// The command line that the run was begun with, as far as it matters to a check.
+    pub fn command(&self) -> &str {
+        self.run.began.reproduce.split(" -- ").next().unwrap_or_default()
+    }
+
+    fn why_not(&self) -> Option<String> {
+        let began = &self.run.began;
+        if began.lab != "local" {
+            return Some("it was a run in a guest\n    begin a new one: a guest is as it was before".to_owned());
+        }
+        if began.tool != THIS_TOOL {
+            let tool = &began.tool;
+            return Some(format!(
+                "vfio-conform {tool} began it, and this is {THIS_TOOL}\n    use vfio-conform {tool}, or begin a new run"
+            ));
+        }
+        let checks = suites::all();
+        let stranger = began.planned.iter().find(|planned| !checks.iter().any(|check| check.name() == planned.name));
+        stranger.map(|planned| {
+            format!("this vfio-conform has no check {}\n    begin a new run; walks cannot be resumed", planned.name)
+        })
+    }
+
+    /// The checks that are to run now.
+    fn turns(&self, retry: bool) -> Vec<PlannedCheck> {
+        let has_turn = |planned: &&PlannedCheck| {
+            self.left.waiting.contains(&planned.name) || (retry && self.left.interrupted.contains(&planned.name))
+        };
+        self.run.began.planned.iter().filter(has_turn).cloned().collect()
+    }
+
+    /// The verdicts of the checks that do not run now.
+    fn verdicts(&self, turns: &[PlannedCheck]) -> Vec<Verdict> {
+        let others = self.run.checks.iter().filter(|check| turns.iter().all(|turn| turn.name != check.name));
+        others.map(|check| check.outcome.verdict).collect()
+    }
+
+    /// Where the journal is gone on with. The clock of the wall may have been set back meanwhile.
+    fn continuation(&self) -> Continuation {
+        let began = OffsetDateTime::parse(&self.run.began.started, &Rfc3339);
+        let since = began.map_or(0.0, |began| (OffsetDateTime::now_utc() - began).as_seconds_f64());
+        let seconds = since.max(self.run.timeline.last_event);
+        Continuation { lines: self.left.lines, bytes: self.left.bytes, seconds }
+    }
+}
+
+/// Goes on with a run, and makes its reports. With `retry` also the checks are run that were running when it was cut off.
+///
+/// # Errors
+/// Why it cannot be gone on with, or its reports not be made.
+pub fn resume(
+    unfinished: Unfinished,
+    mut arguments: Arguments,
+    retry: bool,
+    lab: Box<dyn Lab>,
+) -> Result<Exit, RunError> {
+    arguments.test_threads = Some(1);
+    let turns = unfinished.turns(retry);
+    let folder = unfinished.folder.clone();
+    if turns.is_empty() {
+        say("nothing is left to run");
+        let run = folder.report()?;
+        summarize(&run, &folder, &arguments);
+        return Ok(run.exit);
+    }
+    say(&format!("going on with {} of {} checks", turns.len(), unfinished.run.checks.len()));
+    let verdicts = unfinished.verdicts(&turns);
+    let strict = unfinished.run.began.strict;
+    let leaves_some = !retry && !unfinished.left.interrupted.is_empty();
+    let failed = |why| RunError::Folder { path: folder.journal(), why };
+    let from = unfinished.continuation();
+    let durable = unfinished.device() != "model" && !unfinished.device().starts_with("model:");
+    let Unfinished { journal, run, .. } = unfinished;
+    let mut journal = Journal::go_on(journal, durable, &from).map_err(failed)?;
+    let resumed = OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default();
+    journal.write(Event::RunResumed { tool: THIS_TOOL.to_owned(), resumed }).map_err(failed)?;
+
+    let extent = if leaves_some { Extent::Part } else { Extent::Whole };
+    let mut supervisor = Supervisor { lab, journal, lost: None, verdicts: Vec::new(), extent, broken: None };
+    supervisor.lab.announce(turns.iter().map(|check| check.name.clone()).collect());
+    let ready = supervisor.open()?;
+    if let Some(difference) = run.ready.as_ref().and_then(|before| difference(before, &ready)) {
+        let why = format!("{difference}\n    make it as it was, or begin a new run");
+        return Err(RunError::Resume { path: folder.path, why });
+    }
+    supervisor.write(Event::LabReady(Box::new(ready)));
+
+    let mut checks: Vec<Check> = suites::all();
+    checks.retain(|check| turns.iter().any(|turn| turn.name == check.name()));
+    let shared = try_all(supervisor, checks, &turns, &arguments, &folder);
+    let mut supervisor = super::lock(&shared);
+    supervisor.verdicts.extend(verdicts);
+    conclude(&mut supervisor, strict, &folder, &arguments)
+}
+
+/// What is not as it was when the run began.
+fn difference(before: &LabReady, now: &LabReady) -> Option<String> {
+    let told = |what: &str, before: &str, now: &str| {
+        (before != now).then(|| format!("the {what} was {before} when it began, and is {now}"))
+    };
+    let version = |ready: &LabReady| ready.identity.driver_version.clone().unwrap_or_default();
+    told("kernel", &before.kernel, &now.kernel)
+        .or_else(|| told("device", &before.identity.name, &now.identity.name))
+        .or_else(|| told("driver", &before.identity.driver, &now.identity.driver))
+        .or_else(|| told("driver's version", &version(before), &version(now)))
+}

@@ -291,7 +291,7 @@ fn a_walk_that_kills_is_shortened_too() {
     let folder = folder();
     for (fault, exit) in [("crash", "SET RESUMING"), ("blocked-arc-hangs", "SET PRE_COPY")] {
         let device = format!("model:fault={fault}");
-        let said = say(folder.path(), &["walk", &device, "--seed", "7", "--deadline", "0.2", "--out", fault]);
+        let said = say(folder.path(), &["walk", &device, "--seed", "7", "--deadline", "0.12", "--out", fault]);
         assert_eq!(said.code, Exit::Findings as i32, "{}", said.whole());
         let list = fs::read_to_string(folder.path().join(fault).join("walk.txt")).expect("the walk was saved");
         let operations: Vec<&str> = list.lines().filter(|line| !line.starts_with('#')).collect();

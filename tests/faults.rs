@@ -23,7 +23,7 @@ use vfio_conform::harness::outcome::Outcome;
 use vfio_conform::suites;
 
 /// A sleeper that nobody wakes is given up after this: the model wakes one within a millisecond.
-const PATIENCE: Duration = Duration::from_millis(600);
+const PATIENCE: Duration = Duration::from_millis(400);
 /// How many devices the checks of one fault share.
 const DEVICES: usize = 10;
 

@@ -21,7 +21,7 @@ fn keeper(device: &str) -> Keeper {
         via: None,
         profile: None,
         may_hang: false,
-        deadline: Duration::from_secs(1),
+        deadline: Duration::from_millis(300),
         open_deadline: Duration::from_secs(60),
     };
     let program = PathBuf::from(env!("CARGO_BIN_EXE_vfio-conform"));
@@ -40,7 +40,7 @@ fn a_late_executor_is_killed_and_its_check_hangs() {
     keeper.start().expect("a model");
     let done = keeper.run(LATE);
     assert_eq!(done.outcome.verdict, Verdict::Hang);
-    assert_eq!(done.outcome.message, "SET PRE_COPY never came back within 1s; the process could be killed");
+    assert_eq!(done.outcome.message, "SET PRE_COPY never came back within 300ms; the process could be killed");
     assert_eq!(last_operation(&done.outcome), ("SET PRE_COPY", None));
     assert_eq!(done.lost, None, "the model is as good as new for the next executor");
     assert_eq!(keeper.run(ORDINARY).outcome.verdict, Verdict::Pass);

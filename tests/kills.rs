@@ -23,7 +23,7 @@ use vfio_conform::harness::verdict::Exit;
 use vfio_conform::report::{JOURNAL, JSON};
 
 /// How many supervisors are killed, each at a moment of its own.
-const SUPERVISORS: u32 = 12;
+const SUPERVISORS: u32 = 8;
 /// What they run: little, so that the moments lie close together.
 const CHAPTER: &str = "session::";
 /// How many runs of everything lose their executors again and again.

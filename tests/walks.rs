@@ -15,7 +15,7 @@ use vfio_conform::uapi::state::Capabilities;
 use vfio_conform::walk::{Operation, Shortened, Tried, Violation, plan, shorten};
 
 /// A million steps in a release build, fewer where each costs ten times as much.
-const SEGMENTS: u64 = if cfg!(debug_assertions) { 8 } else { 1000 };
+const SEGMENTS: u64 = if cfg!(debug_assertions) { 4 } else { 1000 };
 /// Within so many thousand steps each of the faults is to be found.
 const SEGMENTS_TO_A_FAULT: u64 = 4;
 /// More steps than that are no explanation.

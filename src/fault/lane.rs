@@ -16,7 +16,7 @@ use crate::requirement::health;
 /// How long a check may take on the model, which waits for nothing. Checks themselves give a sleeper two seconds to wake.
 const MODEL_DEADLINE: Duration = Duration::from_secs(4);
 /// How long, where the fault makes a call hang: it does not matter how late the others are.
-const HANGS_WITHIN: Duration = Duration::from_secs(1);
+const HANGS_WITHIN: Duration = Duration::from_millis(500);
 const OPEN_DEADLINE: Duration = Duration::from_secs(20);
 
 /// A place with devices that can be given a fault.

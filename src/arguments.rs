@@ -1,6 +1,59 @@
-//! How the words of the command line are read that more than one command takes.
+//! What more than one command takes, and how its words are read.
 
+use std::path::PathBuf;
 use std::time::Duration;
+
+use clap::Args;
+
+use crate::device::{DeviceName, Via};
+use crate::harness::keeper::ExecutorSpec;
+use crate::stimulus::profile::{Profile, ProfileError};
+
+/// How a device of this host is opened and handled.
+#[derive(Debug, Clone, Args)]
+pub struct Handling {
+    /// The way to open it [default: cdev where the host has it, else group]
+    #[arg(long)]
+    pub via: Option<Via>,
+    /// How to stimulate the device [default: the bundled profile that fits it]
+    #[arg(long, value_name = "FILE")]
+    pub profile: Option<PathBuf>,
+    /// Also make calls that are known to wedge this host's kernel until a reboot
+    #[arg(long)]
+    pub may_hang: bool,
+    /// Seconds that a check may take [default: what the profile says, else 10]
+    #[arg(long, value_parser = seconds)]
+    deadline: Option<f64>,
+}
+
+impl Handling {
+    /// The command that repeats a check on a device; `{check}` stands for its name.
+    pub fn reproduce(&self, device: &DeviceName, may_hang: bool) -> String {
+        let via = self.via.map(|via| format!(" --via {via}"));
+        let profile = self.profile.as_ref().map(|profile| format!(" --profile {}", profile.display()));
+        let deadline = self.deadline.map(|seconds| format!(" --deadline {seconds}"));
+        let may_hang = may_hang.then(|| " --may-hang".to_owned());
+        let options: String = [via, profile, deadline, may_hang].into_iter().flatten().collect();
+        format!("vfio-conform run {device}{options} -- --exact {{check}}")
+    }
+
+    /// What the executor of a device is started with.
+    ///
+    /// # Errors
+    /// Why the profile cannot be used.
+    pub fn spec(&self, device: &DeviceName) -> Result<ExecutorSpec, ProfileError> {
+        let profile = self.profile.as_deref().map(Profile::read).transpose()?;
+        let timeouts = profile.map(|profile| profile.timeouts).unwrap_or_default();
+        Ok(ExecutorSpec {
+            device: device.to_string(),
+            via: self.via,
+            profile: self.profile.clone(),
+            may_hang: self.may_hang,
+            deadline: self.deadline.map_or(Duration::from_secs(timeouts.check_s), Duration::from_secs_f64),
+            open_deadline: Duration::from_secs(timeouts.open_s),
+        })
+    }
+}
 
 /// Reads a number of seconds.
 ///

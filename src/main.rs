@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-use vfio_conform::arguments::{seconds, span};
+use vfio_conform::arguments::{Handling, seconds, span};
 use vfio_conform::baseline::BaselineOptions;
 use vfio_conform::catalogue::{self, Filter, Format, Show};
 use vfio_conform::certificate::command::{CERTIFY_HELP, CertifyCommand, GuestCertify, VERIFY_HELP, VerifyCommand};
@@ -207,18 +207,8 @@ struct RunCommand {
     /// With --resume: also the check that was running when the run was cut off
     #[arg(long, requires = "resume")]
     retry: bool,
-    /// The way to open it [default: cdev where the host has it, else group]
-    #[arg(long)]
-    via: Option<Via>,
-    /// How to stimulate the device [default: the bundled profile that fits it]
-    #[arg(long, value_name = "FILE")]
-    profile: Option<PathBuf>,
-    /// Also make calls that are known to wedge this host's kernel until a reboot
-    #[arg(long)]
-    may_hang: bool,
-    /// Seconds that a check may take [default: what the profile says, else 10]
-    #[arg(long, value_parser = seconds)]
-    deadline: Option<f64>,
+    #[command(flatten)]
+    handling: Handling,
     #[command(flatten)]
     common: Common,
 }
@@ -433,9 +423,9 @@ fn run(command: RunCommand) -> Outcome {
         kernel: None,
         strict: command.common.strict,
         durable: !matches!(device, DeviceName::Model(_)),
-        reproduce: command.reproduce(device, command.may_hang),
+        reproduce: command.handling.reproduce(device, command.handling.may_hang),
     };
-    let spec = command.spec(device)?;
+    let spec = command.handling.spec(device)?;
     let baseline = command.common.baseline.read()?;
     let folder = RunFolder::create(command.common.out.as_deref())?.with_baseline(baseline);
     let lab = LocalLab::new(spec, &folder.console())?;
@@ -455,38 +445,13 @@ fn run_on(command: &RunCommand, arguments: libtest_mimic::Arguments, folder: &Pa
         return Err(unfinished.refuse(why).into());
     }
     // Whoever was hanging may want to go on without more of it, or with.
-    if ![false, true].iter().any(|may_hang| unfinished.is_begun_by(&command.reproduce(&device, *may_hang))) {
+    if ![false, true].iter().any(|may_hang| unfinished.is_begun_by(&command.handling.reproduce(&device, *may_hang))) {
         let why =
             format!("it was begun with other options\n    {} --resume {}", unfinished.command(), folder.display());
         return Err(unfinished.refuse(why).into());
     }
-    let lab = LocalLab::new(command.spec(&device)?, &unfinished.folder().console())?;
+    let lab = LocalLab::new(command.handling.spec(&device)?, &unfinished.folder().console())?;
     Ok(supervisor::resume(unfinished, arguments, command.retry, Box::new(lab))?)
-}
-
-impl RunCommand {
-    /// The command that repeats a check on a device.
-    fn reproduce(&self, device: &DeviceName, may_hang: bool) -> String {
-        let via = self.via.map(|via| format!(" --via {via}"));
-        let profile = self.profile.as_ref().map(|profile| format!(" --profile {}", profile.display()));
-        let deadline = self.deadline.map(|seconds| format!(" --deadline {seconds}"));
-        let may_hang = may_hang.then(|| " --may-hang".to_owned());
-        let options: String = [via, profile, deadline, may_hang].into_iter().flatten().collect();
-        format!("vfio-conform run {device}{options} -- --exact {{check}}")
-    }
-
-    fn spec(&self, device: &DeviceName) -> Result<ExecutorSpec, Box<dyn std::error::Error>> {
-        let profile = self.profile.as_deref().map(Profile::read).transpose()?;
-        let timeouts = profile.map(|profile| profile.timeouts).unwrap_or_default();
-        Ok(ExecutorSpec {
-            device: device.to_string(),
-            via: self.via,
-            profile: self.profile.clone(),
-            may_hang: self.may_hang,
-            deadline: self.deadline.map_or(Duration::from_secs(timeouts.check_s), Duration::from_secs_f64),
-            open_deadline: Duration::from_secs(timeouts.open_s),
-        })
-    }
 }
 
 fn walk_locally(command: WalkCommand) -> Outcome {

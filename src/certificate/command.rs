@@ -13,8 +13,8 @@ use super::judge::PartName;
 use super::make::{Labs, Made, Order, make};
 use super::verify::{Verification, verify};
 use super::waiver::Waivers;
-use crate::arguments::{seconds, span};
-use crate::device::{DeviceName, Via};
+use crate::arguments::{Handling, span};
+use crate::device::DeviceName;
 use crate::harness::keeper::ExecutorSpec;
 use crate::harness::supervisor::{Length, RunFolder, RunOptions, Walk};
 use crate::harness::verdict::Exit;
@@ -22,7 +22,6 @@ use crate::lab::local::LocalLab;
 use crate::lab::qemu::{QemuLab, QemuOptions};
 use crate::lab::{Lab, LabError};
 use crate::report::text::one_line;
-use crate::stimulus::profile::Profile;
 use crate::suites::walk;
 use crate::uapi::process::end_with_reader;
 
@@ -93,18 +92,8 @@ pub struct CertifyCommand {
     /// Count a broken should like a broken must
     #[arg(long)]
     strict: bool,
-    /// The way to open it [default: cdev where the host has it, else group]
-    #[arg(long)]
-    via: Option<Via>,
-    /// How to stimulate the device [default: the bundled profile that fits it]
-    #[arg(long, value_name = "FILE")]
-    profile: Option<PathBuf>,
-    /// Also make calls that are known to wedge this host's kernel until a reboot
-    #[arg(long)]
-    may_hang: bool,
-    /// Seconds that a check may take [default: what the profile says, else 10]
-    #[arg(long, value_parser = seconds)]
-    deadline: Option<f64>,
+    #[command(flatten)]
+    handling: Handling,
 }
 
 /// What is certified in a guest.
@@ -151,8 +140,7 @@ impl CertifyCommand {
     /// # Errors
     /// Why there is no certificate.
     pub fn run(self) -> Outcome {
-        let profile = self.profile.as_deref().map(Profile::read).transpose()?;
-        let timeouts = profile.map(|profile| profile.timeouts).unwrap_or_default();
+        let spec = self.handling.spec(&self.device)?;
         let is_model = matches!(self.device, DeviceName::Model(_));
         let length = self.walk_for.map_or(Length::Steps(self.walk), Length::For);
         let walk = Walk { seed: self.seed.unwrap_or_else(any_seed), length };
@@ -165,23 +153,15 @@ impl CertifyCommand {
                 kernel: None,
                 strict: self.strict,
                 durable: !is_model,
-                reproduce: format!("vfio-conform run {device} -- --exact {{check}}"),
+                reproduce: self.handling.reproduce(&self.device, self.handling.may_hang),
             },
             reproduce_walk: format!("vfio-conform walk {device} --seed {}", walk.seed),
             repetitions: self.repeat,
             walk,
             waivers: self.waivers.as_deref().map(Waivers::read).transpose()?,
-            profile: self.profile.clone(),
+            profile: self.handling.profile.clone(),
             firmware: self.firmware.map(|firmware| one_line(&firmware)),
             has_kernel_log: !is_model && !self.no_kernel_log,
-        };
-        let spec = ExecutorSpec {
-            device,
-            via: self.via,
-            profile: self.profile,
-            may_hang: self.may_hang,
-            deadline: self.deadline.map_or(Duration::from_secs(timeouts.check_s), Duration::from_secs_f64),
-            open_deadline: Duration::from_secs(timeouts.open_s),
         };
         let made = make(&order, &self.out, &mut LocalLabs(spec))?;
         Ok(tell(&made, &self.out))

@@ -127,12 +127,7 @@ fn runs(page: &mut Page, facts: &Facts<'_>) {
     page.heading("What each run came to by itself");
     for part in facts.parts {
         let run = &part.run;
-        let counts: Vec<String> = Verdict::ALL
-            .into_iter()
-            .map(|verdict| (run.with_verdict(verdict).count(), verdict))
-            .filter(|(count, _)| *count > 0)
-            .map(|(count, verdict)| format!("{count} {verdict}"))
-            .collect();
+        let counts = run.tally();
         let restarts = match run.restarts.len() {
             0 => String::new(),
             count => format!(", {}", plural(count, "restart")),

@@ -121,12 +121,7 @@ fn summary(run: &Run, folder: &Path, width: usize) -> String {
 }
 
 fn counts(run: &Run) -> String {
-    let counts: Vec<String> = Verdict::ALL
-        .into_iter()
-        .map(|verdict| (run.with_verdict(verdict).count(), verdict))
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, verdict)| format!("{count} {verdict}"))
-        .collect();
+    let counts = run.tally();
     match counts.is_empty() {
         true => "none was planned, since the filter matches no check; -- --list shows those that there are".to_owned(),
         false => format!("{} planned: {}", run.checks.len(), counts.join(", ")),

@@ -143,6 +143,16 @@ impl Run {
         }
     }
 
+    /// How many checks came to what, the worst news first: `1 crash`, `17 fail`.
+    pub fn tally(&self) -> Vec<String> {
+        Verdict::ALL
+            .into_iter()
+            .map(|verdict| (self.with_verdict(verdict).count(), verdict))
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, verdict)| format!("{count} {verdict}"))
+            .collect()
+    }
+
     /// The command that runs just this check again.
     pub fn reproduce(&self, check: &str) -> String {
         self.began.reproduce.replace("{check}", check)

@@ -7,6 +7,7 @@ use super::report::{GateReport, Outcome, Side};
 use super::{JSON, MARKDOWN};
 use crate::harness::verdict::Verdict;
 use crate::report::block::{Block, STRONG, colour, paint};
+use crate::report::markdown::{fenced, prose};
 use crate::report::text::{clean, one_line, plural, span};
 
 /// How wide the labels are.
@@ -128,7 +129,7 @@ fn in_words(outcome: Outcome) -> &'static str {
 pub fn to_markdown(report: &GateReport) -> String {
     let mut text = format!("### VFIO migration: {}\n\n", in_words(report.outcome));
     for (label, side) in [("Base", &report.base), ("Head", &report.head)] {
-        let _ = writeln!(text, "- {label}: {}", escape(&side_in_words(side)));
+        let _ = writeln!(text, "- {label}: {}", prose(&side_in_words(side)));
     }
     match &report.obstacle {
         Some(blocked) => {
@@ -156,18 +157,13 @@ pub fn to_markdown(report: &GateReport) -> String {
     for change in report.of_kind(Kind::Regression) {
         let _ = writeln!(
             text,
-            "\n<details><summary>{}</summary>\n\n{}\n\n```\n{}\n```\n</details>",
+            "\n<details><summary>{}</summary>\n\n{}\n\n{}\n</details>",
             change.check,
-            escape(&one_line(&change.message)),
-            one_line(&change.reproduce)
+            prose(&change.message),
+            fenced(&change.reproduce)
         );
     }
     let _ =
         writeln!(text, "\n{} in {}", plural(report.changes.len() + report.unchanged, "check"), span(report.seconds));
     text
-}
-
-/// What devices and kernels say must not become markup.
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('|', "\\|")
 }

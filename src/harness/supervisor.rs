@@ -205,8 +205,7 @@ pub fn run(
     let checks = suites::all();
     let planned = planned(&arguments, &checks);
     let journal = begin(options, folder, &planned)?;
-    let mut supervisor =
-        Supervisor { lab, journal, lost: None, verdicts: Vec::new(), extent: Extent::Whole, broken: None };
+    let mut supervisor = Supervisor::new(lab, journal);
     if !planned.is_empty() {
         supervisor.lab.announce(planned.iter().map(|check| check.name.clone()).collect());
         supervisor.start()?;
@@ -239,11 +238,7 @@ fn conclude(
     folder: &RunFolder,
     arguments: &Arguments,
 ) -> Result<Exit, RunError> {
-    supervisor.finish(strict);
-    if let Some(error) = supervisor.broken.take() {
-        return Err(RunError::Folder { path: folder.journal(), why: error });
-    }
-    let run = folder.report()?;
+    let run = supervisor.finish(strict, folder)?;
     summarize(&run, folder, arguments);
     Ok(run.exit)
 }
@@ -374,6 +369,10 @@ impl Watch for Told<'_> {
 }
 
 impl Supervisor {
+    fn new(lab: Box<dyn Lab>, journal: Journal) -> Supervisor {
+        Supervisor { lab, journal, lost: None, verdicts: Vec::new(), extent: Extent::Whole, broken: None }
+    }
+
     fn start(&mut self) -> Result<LabReady, LabError> {
         let ready = self.open()?;
         self.write(Event::LabReady(Box::new(ready.clone())));
@@ -470,7 +469,8 @@ impl Supervisor {
         }
     }
 
-    fn finish(&mut self, strict: bool) {
+    /// Puts the lab away, ends the journal, and makes the reports of it.
+    fn finish(&mut self, strict: bool, folder: &RunFolder) -> Result<report::Run, RunError> {
         self.stage(Stage::ChecksDone);
         let mut told = Told { journal: &mut self.journal, broken: &mut self.broken, progress: Progress::new() };
         self.lab.stop(&mut told);
@@ -478,6 +478,10 @@ impl Supervisor {
         let verdict = judge_run(&self.verdicts, strict);
         let exit = Exit::of_run(&self.verdicts, self.extent, strict);
         self.write(Event::RunFinished { verdict, exit });
+        match self.broken.take() {
+            Some(error) => Err(RunError::Folder { path: folder.journal(), why: error }),
+            None => folder.report(),
+        }
     }
 
     fn stage(&mut self, stage: Stage) {

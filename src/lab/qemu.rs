@@ -458,24 +458,19 @@ impl QemuLab {
         };
         let asked = self.schedule.dispatch(wanted).into_iter().try_for_each(&mut begin);
         let answer = asked.and_then(|()| vm.receive(self.schedule.patience(deadline)));
-        let (done, ran) = match answer {
+        let mut done = match answer {
             Ok(Reply::Ran { device, done }) => match vm.device_end() {
                 None => return self.land(device, *done),
                 // What was judged was judged of a device that is not there.
-                Some(why) => (Done::lost(Verdict::Blocked, why), self.schedule.longest()),
+                Some(why) => Done::lost(Verdict::Blocked, why),
             },
-            Ok(other) => {
-                let why = format!("the guest said {other:?} instead of a result");
-                (Done::lost(Verdict::Blocked, why), self.schedule.longest())
-            }
+            Ok(other) => Done::lost(Verdict::Blocked, format!("the guest said {other:?} instead of a result")),
             Err(WireError::TimedOut(_)) => {
-                let why = format!("the whole guest was silent for {deadline:?}");
-                (Done::lost(Verdict::Hang, why), self.schedule.longest())
+                Done::lost(Verdict::Hang, format!("the whole guest was silent for {deadline:?}"))
             }
-            Err(error) => (vm.autopsy(&error), self.schedule.longest()),
+            Err(error) => vm.autopsy(&error),
         };
-        let mut done = done;
-        done.outcome.seconds = ran.as_secs_f64();
+        done.outcome.seconds = self.schedule.longest().as_secs_f64();
         done.outcome.evidence.kernel_log = vm.console_since(console);
         self.vm = None;
         let why = done.lost.clone().unwrap_or_default();

@@ -150,7 +150,7 @@ fn code(text: &str) -> String {
 }
 
 /// A command as a block that GitHub shows with a button to copy it.
-fn fenced(command: &str) -> String {
+pub fn fenced(command: &str) -> String {
     let command = clean(command);
     let fence = "`".repeat(longest_run_of_backticks(&command).max(2) + 1);
     format!("{fence}sh\n{command}\n{fence}")
@@ -162,7 +162,7 @@ fn longest_run_of_backticks(text: &str) -> usize {
 
 /// Text of any origin as words between others: what Markdown or HTML would take for more is escaped, and `@` does not
 /// mention anyone.
-fn prose(text: &str) -> String {
+pub fn prose(text: &str) -> String {
     let mut escaped = String::new();
     for character in shortened(text).chars() {
         match character {

@@ -158,8 +158,10 @@ pub fn resume(
     let resumed = OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default();
     journal.write(Event::RunResumed { tool: THIS_TOOL.to_owned(), resumed }).map_err(failed)?;
 
-    let extent = if leaves_some { Extent::Part } else { Extent::Whole };
-    let mut supervisor = Supervisor { lab, journal, lost: None, verdicts: Vec::new(), extent, broken: None };
+    let mut supervisor = Supervisor::new(lab, journal);
+    if leaves_some {
+        supervisor.extent = Extent::Part;
+    }
     supervisor.lab.announce(turns.iter().map(|check| check.name.clone()).collect());
     let ready = supervisor.open()?;
     if let Some(difference) = run.ready.as_ref().and_then(|before| difference(before, &ready)) {

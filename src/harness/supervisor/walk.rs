@@ -9,7 +9,7 @@ use libtest_mimic::Arguments;
 use super::{Lost, RunError, RunFolder, RunOptions, Supervisor, begin, say, summarize};
 use crate::harness::journal::{Event, PlannedCheck};
 use crate::harness::outcome::Outcome;
-use crate::harness::verdict::{Exit, Extent, Verdict};
+use crate::harness::verdict::{Exit, Verdict};
 use crate::lab::Lab;
 use crate::report::Run;
 use crate::requirement::walk::ALLOWED;
@@ -109,17 +109,12 @@ fn run_one(
 ) -> Result<Run, RunError> {
     let planned = [PlannedCheck { name: name.to_owned(), requirements: vec![ALLOWED.id.to_owned()] }];
     let journal = begin(options, folder, &planned)?;
-    let mut supervisor =
-        Supervisor { lab, journal, lost: None, verdicts: Vec::new(), extent: Extent::Whole, broken: None };
+    let mut supervisor = Supervisor::new(lab, journal);
     let ready = supervisor.start()?;
     supervisor.write(Event::CheckStarted { check: name.to_owned() });
     let outcome = go(&mut supervisor, ready.capabilities);
     supervisor.conclude(name, &outcome);
-    supervisor.finish(options.strict);
-    if let Some(error) = supervisor.broken.take() {
-        return Err(RunError::Folder { path: folder.journal(), why: error });
-    }
-    folder.report()
+    supervisor.finish(options.strict, folder)
 }
 
 struct Walker<'a> {

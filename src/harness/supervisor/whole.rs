@@ -1,7 +1,6 @@
 //! The whole suite in one go, without libtest: for what is made of runs, where nobody filters and nobody reads along.
 
 use super::{RunError, RunFolder, RunOptions, Supervisor, begin, plan_of};
-use crate::harness::verdict::Extent;
 use crate::lab::{Lab, Surroundings};
 use crate::report;
 use crate::suites;
@@ -28,17 +27,12 @@ pub fn whole(
 ) -> Result<Whole, RunError> {
     let planned = plan_of(&suites::all());
     let journal = begin(options, folder, &planned)?;
-    let mut supervisor =
-        Supervisor { lab, journal, lost: None, verdicts: Vec::new(), extent: Extent::Whole, broken: None };
+    let mut supervisor = Supervisor::new(lab, journal);
     supervisor.start()?;
     let surroundings = supervisor.lab.surroundings();
     for (over, check) in planned.iter().enumerate() {
         tell(over, &check.name);
         supervisor.run(&check.name);
     }
-    supervisor.finish(options.strict);
-    if let Some(error) = supervisor.broken.take() {
-        return Err(RunError::Folder { path: folder.journal(), why: error });
-    }
-    Ok(Whole { run: folder.report()?, surroundings })
+    Ok(Whole { run: supervisor.finish(options.strict, folder)?, surroundings })
 }

@@ -45,22 +45,6 @@ const MTTY_FINDINGS: [&str; 11] = [
 /// What it was loaded with goes away when it is closed, and it looks there afterwards.
 const MTTY_CRASHES: [&str; 1] = ["session::device_closed_in_resuming"];
 
-/// What waits, streams and loads, and so takes its time; what needs a poll that waits; and the check that crashes mtty.
-const LATER_CHAPTERS: [&str; 12] = [
-    "precopy::",
-    "stop_copy::",
-    "resume::",
-    "quiesce::",
-    "dma_logging::",
-    "concurrency::",
-    "wear::",
-    "walk::",
-    "::during_",
-    "_during_a_",
-    "session::device_closed_",
-    "session::lost_again_and_again",
-];
-
 /// What cannot be judged without a temporary end, or without poll.
 const MTTY_BLOCKED: [&str; 8] = [
     "precopy::edge_wakes_on_data",
@@ -230,28 +214,33 @@ fn the_kernels_own_path_is_evidence() -> Tested {
     Ok(())
 }
 
+/// Its crash costs a restart, but no boot: the guest goes on from where it was before the first check.
 #[test]
 #[ignore = "boots guests: ./ci/test runs it"]
-fn the_state_machine_costs_at_most_twice_a_bare_boot() -> Tested {
-    let mut ratios = Vec::new();
-    for _ in 0..3 {
-        let output = Command::new(program()).args(["qemu", "--kernel", "7.3", "--bare"]).output()?;
-        let said = String::from_utf8(output.stdout)?;
-        let bare: f64 = said
-            .split_whitespace()
-            .zip(said.split_whitespace().skip(1))
-            .find(|(_, unit)| *unit == "s")
-            .and_then(|(seconds, _)| seconds.parse().ok())
-            .ok_or_else(|| format!("no seconds in {said:?}"))?;
-        let run = run("7.3", &[], &LATER_CHAPTERS.map(|chapter| ["--skip", chapter]).concat())?;
+fn all_of_mtty_costs_at_most_twice_a_bare_boot() -> Tested {
+    let (mut floor, mut whole) = (f64::INFINITY, f64::INFINITY);
+    // Whatever else the machine does only adds to either, so a busy one gets more tries.
+    for _ in 0..6 {
+        floor = floor.min(bare_boot()?);
+        let run = run("7.3", &[], &[])?;
         assert_eq!(run.exit, Some(1), "{}", run.said);
-        let whole = run.report["timeline"]["power_on_to_verdict"].as_f64().ok_or("no time in the report")?;
-        ratios.push(whole / bare);
+        whole = whole.min(run.report["timeline"]["power_on_to_verdict"].as_f64().ok_or("no time in the report")?);
+        if whole <= 2.0 * floor {
+            break;
+        }
     }
-    ratios.sort_by(f64::total_cmp);
-    println!("power-on to verdict, as multiples of a bare boot: {ratios:.2?}");
-    assert!(ratios[1] <= 2.0, "{ratios:?}");
+    println!("power-on to verdict {whole:.2} s, bare boot {floor:.2} s: {:.2} times", whole / floor);
+    assert!(whole <= 2.0 * floor, "{whole} s, and {floor} s for a bare boot");
     Ok(())
+}
+
+/// Seconds.
+fn bare_boot() -> Result<f64, Box<dyn Error>> {
+    let output = Command::new(program()).args(["qemu", "--kernel", "7.3", "--bare"]).output()?;
+    let said = String::from_utf8(output.stdout)?;
+    let pairs = said.split_whitespace().zip(said.split_whitespace().skip(1));
+    let seconds = pairs.filter(|(_, unit)| *unit == "s").find_map(|(seconds, _)| seconds.parse().ok());
+    seconds.ok_or_else(|| format!("no seconds in {said:?}").into())
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! a serial port. So a guest that hangs or panics costs one check and a restart, and nothing that was known.
 
 mod accelerator;
+mod monitor;
 mod probe;
 mod schedule;
 mod vm;
@@ -30,7 +31,7 @@ use accelerator::Accelerator;
 pub use accelerator::AcceleratorChoice;
 pub use probe::probe;
 use schedule::{Landing, Schedule};
-use vm::{Machine, PciDevices, Vm, boot_patiently};
+use vm::{Machine, PciDevices, Snapshot, Vm, boot_patiently};
 
 /// An emulated device that a guest can start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -270,6 +271,7 @@ pub struct QemuLab {
     console: PathBuf,
     faulty: bool,
     prepared: Option<Prepared>,
+    fresh: Option<Fresh>,
     vm: Option<Vm>,
     schedule: Schedule,
 }
@@ -284,19 +286,26 @@ pub struct Built {
     pub modules: Option<PathBuf>,
 }
 
+/// A guest in which the device is open and no check has run yet: with it a restart needs no boot.
+struct Fresh {
+    snapshot: Snapshot,
+    accelerator: &'static str,
+    ready: LabReady,
+}
+
 /// What a guest is started from.
 struct Prepared {
     machine: Machine,
     kernel: Kernel,
-    // Holds the initramfs and the channel's socket, and goes away with the lab.
-    _folder: tempfile::TempDir,
+    // Holds the initramfs, the sockets and a saved guest, and goes away with the lab.
+    folder: tempfile::TempDir,
 }
 
 impl QemuLab {
     /// A lab; what the guest's kernel prints is appended to `console`.
     pub fn new(options: QemuOptions, console: PathBuf) -> QemuLab {
         let schedule = Schedule::new(options.devices().len());
-        QemuLab { options, console, faulty: false, prepared: None, vm: None, schedule }
+        QemuLab { options, console, faulty: false, prepared: None, fresh: None, vm: None, schedule }
     }
 
     /// A lab whose driver and VFIO core can be given faults.
@@ -399,7 +408,7 @@ impl QemuLab {
             append: self.options.words(),
             memory: GUEST_MEMORY,
         };
-        Ok(Prepared { machine, kernel, _folder: folder })
+        Ok(Prepared { machine, kernel, folder })
     }
 
     fn boot_on(
@@ -431,9 +440,16 @@ impl QemuLab {
         })?;
         match vm.receive(OPEN_BOUND + REPLY_MARGIN) {
             Ok(Reply::Ready(ready)) => {
+                let ready = LabReady { accelerator: Some(accelerator.name().to_owned()), ..*ready };
+                if prepared.machine.can_be_saved() && self.fresh.is_none() {
+                    // Without it a restart boots the guest again.
+                    let saved = vm.save(prepared.folder.path().join("fresh"));
+                    let fresh = |snapshot| Fresh { snapshot, accelerator: accelerator.name(), ready: ready.clone() };
+                    self.fresh = saved.ok().map(fresh);
+                }
                 self.vm = Some(vm);
                 watch.stage(Stage::DeviceReady);
-                Ok(LabReady { accelerator: Some(accelerator.name().to_owned()), ..*ready })
+                Ok(ready)
             }
             Ok(Reply::NotReady(why)) => Err(LabError(vm.device_end().unwrap_or(why))),
             other => Err(vm.explain("open the device in the guest", other)),
@@ -442,6 +458,26 @@ impl QemuLab {
 }
 
 impl QemuLab {
+    /// From the guest as it was before the first check to an open device.
+    fn go_back(&mut self, fresh: &Fresh, watch: &mut dyn Watch) -> Result<LabReady, LabError> {
+        let Some(prepared) = &self.prepared else {
+            return Err(LabError::failed("restart the guest", "the lab was not prepared"));
+        };
+        watch.stage(Stage::PowerOn);
+        let mut vm = Vm::resume(&prepared.machine, fresh.accelerator, &fresh.snapshot)?;
+        // Its answer is of no interest, but that it answers.
+        let asked = vm.ask(&GuestRequest::Surroundings(self.options.device()));
+        match asked.and_then(|()| vm.receive(REPLY_MARGIN)) {
+            Ok(Reply::Surroundings(_)) => {
+                self.vm = Some(vm);
+                watch.stage(Stage::GuestUp);
+                watch.stage(Stage::DeviceReady);
+                Ok(fresh.ready.clone())
+            }
+            other => Err(vm.explain("restart the guest", other)),
+        }
+    }
+
     /// Gives every idle device something to do and waits for the next result.
     ///
     /// # Errors
@@ -523,6 +559,16 @@ impl Lab for QemuLab {
     fn recover(&mut self, watch: &mut dyn Watch) -> Result<LabReady, LabError> {
         self.vm = None;
         watch.step("restarting the guest");
+        // What went wrong with a saved guest once would do so again.
+        if let Some(fresh) = self.fresh.take() {
+            match self.go_back(&fresh, watch) {
+                Ok(ready) => {
+                    self.fresh = Some(fresh);
+                    return Ok(ready);
+                }
+                Err(why) => watch.step(&format!("{why}; booting it anew")),
+            }
+        }
         self.bring_up(watch)
     }
 

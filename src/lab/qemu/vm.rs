@@ -16,8 +16,10 @@ use crate::lab::guest::PORT_NAME;
 use crate::lab::pci::PciTarget;
 use crate::requirement::health;
 use crate::uapi::process::die_with_parent;
+use vfio_conform_pci_target::registers::layout;
 
 use super::TAIL_LINES;
+use super::monitor::{Monitor, file_uri};
 
 /// A QEMU that nothing hinders is gone well within this.
 const END_BOUND: Duration = Duration::from_secs(5);
@@ -25,6 +27,10 @@ const END_BOUND: Duration = Duration::from_secs(5);
 const FIRST_BOOT_BOUND: Duration = Duration::from_secs(60);
 /// QEMU connects to the channel before it starts the guest.
 const CONNECT_BOUND: Duration = Duration::from_secs(30);
+/// To write or read some hundred MiB, which a guest uses.
+const SAVE_BOUND: Duration = Duration::from_secs(20);
+/// What QEMU says when KVM gives up on a guest, which then stands still.
+const KVM_ERROR: &str = "KVM internal error";
 /// How often a wait looks whether QEMU still lives.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -92,9 +98,18 @@ pub fn boot_patiently<T>(
     boot(bound).map_err(|(BootError::Silent(error) | BootError::Failed(error))| error)
 }
 
+/// A guest that stands still in a file, from which it can go on any number of times.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    file: PathBuf,
+    channel: Channel,
+}
+
 /// A guest that is switched on. Dropping it switches it off.
 pub struct Vm {
     qemu: Child,
+    monitor: Monitor,
+    talks_over: Channel,
     channel: UnixStream,
     replies: Receiver<UnixStream>,
     // Until the guest has said over which channel it talks.
@@ -110,28 +125,67 @@ impl Vm {
     /// # Errors
     /// Why QEMU did not start.
     pub fn start(machine: &Machine, accelerator: &str) -> Result<Vm, LabError> {
+        Vm::spawn(machine, machine.command(accelerator)?)
+    }
+
+    /// Has a guest go on that was saved, with another QEMU.
+    ///
+    /// # Errors
+    /// Why QEMU did not start.
+    pub fn resume(machine: &Machine, accelerator: &str, snapshot: &Snapshot) -> Result<Vm, LabError> {
+        let mut command = machine.command(accelerator)?;
+        command.arg("-incoming").arg(file_uri(&snapshot.file));
+        let mut vm = Vm::spawn(machine, command)?;
+        vm.monitor.go_on(SAVE_BOUND)?;
+        vm.go_over(snapshot.channel)?;
+        Ok(vm)
+    }
+
+    fn spawn(machine: &Machine, mut command: Command) -> Result<Vm, LabError> {
         let failed = |error: std::io::Error| LabError::failed("start QEMU", error);
-        let serial = listen(&machine.socket(Channel::Serial)).map_err(failed)?;
-        let virtio = listen(&machine.socket(Channel::Virtio)).map_err(failed)?;
+        let listeners = [machine.socket(Channel::Serial), machine.socket(Channel::Virtio), machine.monitor_socket()];
+        let [serial, virtio, monitor] = listeners.map(|socket| listen(&socket));
+        let (serial, virtio, monitor) = (serial.map_err(failed)?, virtio.map_err(failed)?, monitor.map_err(failed)?);
         let mut devices = machine.start_devices()?;
         let errors = machine.sockets.join("stderr");
         let stderr = fs::File::create(&errors).map_err(failed)?;
-        let mut command = machine.command(accelerator)?;
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
         let mut qemu = die_with_parent(&mut command).spawn().map_err(failed)?;
-        let accepted =
-            accept(&serial, &mut qemu, &errors).and_then(|serial| Ok((serial, accept(&virtio, &mut qemu, &errors)?)));
-        let (channel, virtio) = match accepted {
-            Ok(channels) => channels,
-            Err(error) => {
-                // QEMU ends when it cannot talk to its device, and says less about it than the device does.
-                let why = devices.iter_mut().find_map(PciTarget::failed);
-                end(&mut qemu);
-                return Err(why.map_or(error.clone(), |why| LabError(format!("{error}; {why}"))));
-            }
+        let mut accept_all = || {
+            let serial = accept(&serial, &mut qemu, &errors)?;
+            let virtio = accept(&virtio, &mut qemu, &errors)?;
+            let monitor = Monitor::new(accept(&monitor, &mut qemu, &errors)?)?;
+            Ok((serial, virtio, monitor))
+        };
+        let (channel, virtio, monitor) = match accept_all() {
+            Ok(accepted) => accepted,
+            Err(error) => return Err(explain_start(error, &mut qemu, &mut devices)),
         };
         let replies = Receiver::new(channel.try_clone().map_err(failed)?);
-        Ok(Vm { qemu, channel, replies, virtio: Some(virtio), console: machine.console.clone(), errors, devices })
+        let console = machine.console.clone();
+        let talks_over = Channel::Serial;
+        Ok(Vm { qemu, monitor, talks_over, channel, replies, virtio: Some(virtio), console, errors, devices })
+    }
+
+    /// Saves the guest in a file.
+    ///
+    /// # Errors
+    /// Why it cannot go on from there. This one goes on in any case, or is found to be gone when it is next asked.
+    pub fn save(&mut self, file: PathBuf) -> Result<Snapshot, LabError> {
+        self.monitor.save(&file, SAVE_BOUND)?;
+        Ok(Snapshot { file, channel: self.talks_over })
+    }
+
+    /// Goes on over the channel that the guest talks over.
+    fn go_over(&mut self, channel: Channel) -> Result<(), LabError> {
+        let virtio = self.virtio.take();
+        if let (Channel::Virtio, Some(virtio)) = (channel, virtio) {
+            let failed = |error| LabError::failed("talk to the guest", error);
+            self.replies = Receiver::new(virtio.try_clone().map_err(failed)?);
+            self.channel = virtio;
+            self.talks_over = channel;
+        }
+        Ok(())
     }
 
     /// Waits until the guest's init is up, and goes on over the channel that it names.
@@ -139,16 +193,9 @@ impl Vm {
     /// # Errors
     /// What came instead.
     pub fn wait_until_up(&mut self, bound: Duration) -> Result<(), BootError> {
-        let virtio = self.virtio.take();
-        match (self.receive(bound), virtio) {
-            (Ok(Reply::Up(Channel::Virtio)), Some(virtio)) => {
-                let failed = |error| BootError::Failed(LabError::failed("talk to the guest", error));
-                self.replies = Receiver::new(virtio.try_clone().map_err(failed)?);
-                self.channel = virtio;
-                Ok(())
-            }
-            (Ok(Reply::Up(_)), _) => Ok(()),
-            (other, _) => Err(self.explain_boot("boot the guest", other)),
+        match self.receive(bound) {
+            Ok(Reply::Up(channel)) => Ok(self.go_over(channel)?),
+            other => Err(self.explain_boot("boot the guest", other)),
         }
     }
 
@@ -183,7 +230,7 @@ impl Vm {
     }
 
     fn is_stopped(&self) -> bool {
-        self.errors().contains("KVM internal error")
+        self.errors().contains(KVM_ERROR)
     }
 
     fn errors(&self) -> String {
@@ -282,7 +329,7 @@ impl Vm {
             Ok(reply) => format!("the guest said {reply:?}"),
             Err(_) if self.is_stopped() => {
                 let errors = self.errors();
-                errors.lines().next().unwrap_or("KVM stopped the guest").to_owned()
+                errors.lines().find(|line| line.contains(KVM_ERROR)).unwrap_or(KVM_ERROR).to_owned()
             }
             Err(WireError::Closed) => match wait(&mut self.qemu, END_BOUND) {
                 Some(status) if status.success() => "the guest went down".to_owned(),
@@ -313,6 +360,15 @@ impl Machine {
         })
     }
 
+    fn monitor_socket(&self) -> PathBuf {
+        self.sockets.join("monitor")
+    }
+
+    /// Whether a guest of this kind can be saved: QEMU cannot tell the state of a device that another process emulates.
+    pub fn can_be_saved(&self) -> bool {
+        self.pci.is_none()
+    }
+
     fn pci_socket(&self, index: u8) -> PathBuf {
         self.sockets.join(format!("pci{index}"))
     }
@@ -336,9 +392,14 @@ impl Machine {
         };
         let mut command = Command::new(program);
         command.args(words).args(["-nodefaults", "-no-user-config", "-display", "none"]);
-        // The device reaches the guest's memory through a descriptor.
         command.args(["-machine", "q35,memory-backend=memory", "-cpu", cpu]);
-        command.arg("-object").arg(format!("memory-backend-memfd,id=memory,size={},share=on", self.memory));
+        let backend = match &self.pci {
+            // The devices reach the guest's memory through a descriptor.
+            Some(_) => "memory-backend-memfd,share=on",
+            // To save it takes half as long as with a descriptor.
+            None => "memory-backend-ram",
+        };
+        command.arg("-object").arg(format!("{backend},id=memory,size={}", self.memory));
         command.args(["-smp", "2", "-m", self.memory, "-no-reboot"]);
         // Remapping interrupts needs the local APIC in the kernel and the others in QEMU.
         command.arg("-accel").arg(match accelerator {
@@ -350,6 +411,8 @@ impl Machine {
         for (channel, name) in [(Channel::Serial, "serial"), (Channel::Virtio, "virtio")] {
             command.arg("-chardev").arg(option(&format!("socket,id={name},path="), &self.socket(channel)));
         }
+        command.arg("-chardev").arg(option("socket,id=monitor,path=", &self.monitor_socket()));
+        command.args(["-mon", "chardev=monitor,mode=control"]);
         command.args(["-serial", "chardev:serial", "-device", "virtio-serial-pci"]);
         command.arg("-device").arg(format!("virtserialport,chardev=virtio,name={PORT_NAME}"));
         if let Some(PciDevices { count, .. }) = &self.pci {
@@ -358,7 +421,12 @@ impl Machine {
                 let port = format!("port{index}");
                 command.arg("-device").arg(format!("pcie-root-port,id={port},chassis={}", index + 1));
                 let socket = serde_json::json!({ "type": "unix", "path": self.pci_socket(index) });
-                let device = serde_json::json!({ "driver": "vfio-user-pci", "bus": port, "socket": socket });
+                // A reset reads the ids time and again: QEMU answers for the device, which saves a message each.
+                let device = serde_json::json!({
+                    "driver": "vfio-user-pci", "bus": port, "socket": socket,
+                    "x-pci-vendor-id": layout::VENDOR_ID, "x-pci-device-id": layout::DEVICE_ID,
+                    "x-pci-sub-vendor-id": layout::VENDOR_ID, "x-pci-sub-device-id": layout::DEVICE_ID,
+                });
                 command.arg("-device").arg(device.to_string());
             }
         }
@@ -369,6 +437,13 @@ impl Machine {
         command.arg("-append").arg(format!("{words} {}", self.append.as_deref().unwrap_or_default()));
         Ok(command)
     }
+}
+
+/// QEMU ends when it cannot talk to its device, and says less about it than the device does.
+fn explain_start(error: LabError, qemu: &mut Child, devices: &mut [PciTarget]) -> LabError {
+    let why = devices.iter_mut().find_map(PciTarget::failed);
+    end(qemu);
+    why.map_or(error.clone(), |why| LabError(format!("{error}; {why}")))
 }
 
 /// QEMU wants commas in values doubled.

@@ -43,6 +43,33 @@ impl fmt::Display for Place {
     }
 }
 
+impl Place {
+    /// All of them.
+    pub const ALL: [Place; 4] = [Place::Model, Place::Device, Place::Driver, Place::Core];
+
+    /// The place that these letters of an id name: `model` of `model.dead-is`.
+    pub fn of_id(id: &str) -> Option<Place> {
+        let (place, _) = id.split_once('.')?;
+        Place::ALL.into_iter().find(|known| known.to_string() == place)
+    }
+}
+
+/// What a kernel has to have, or nothing can be seen of a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Need {
+    /// DMA logging, which comes with IOMMUFD.
+    DmaLogging,
+}
+
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Need::DmaLogging => "DMA logging",
+        })
+    }
+}
+
 /// One deliberate defect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
@@ -62,6 +89,8 @@ pub struct Fault {
     pub ends: Option<Verdict>,
     /// The capability set that it is tried with.
     pub caps: Capabilities,
+    /// What the kernel has to have; on another one the fault is left out.
+    pub needs: Option<Need>,
     /// Where the idea comes from.
     pub origin: String,
 }
@@ -109,6 +138,7 @@ struct Entry {
     by: Vec<String>,
     ends: Option<Verdict>,
     caps: Option<String>,
+    needs: Option<Need>,
     origin: String,
 }
 
@@ -127,8 +157,21 @@ impl Catalogue {
     /// # Errors
     /// What is wrong with them, and in which entry.
     pub fn bundled(checks: &[Check]) -> Result<Catalogue, String> {
+        Catalogue::read(&FILES, checks)
+    }
+
+    /// Reads the bundled files of these places only, so that what is wrong with another one stops nobody.
+    ///
+    /// # Errors
+    /// What is wrong with them, and in which entry.
+    pub fn of_places(places: &BTreeSet<Place>, checks: &[Check]) -> Result<Catalogue, String> {
+        let files: Vec<_> = FILES.into_iter().filter(|(place, _)| places.contains(place)).collect();
+        Catalogue::read(&files, checks)
+    }
+
+    fn read(files: &[(Place, &str)], checks: &[Check]) -> Result<Catalogue, String> {
         let mut catalogue = Catalogue { faults: Vec::new(), unproven: BTreeMap::new() };
-        for (place, text) in FILES {
+        for (place, text) in files.iter().copied() {
             let file: File = toml::from_str(text).map_err(|error| format!("failed to read {place}.toml: {error}"))?;
             for entry in file.fault {
                 let name = entry.name.clone();
@@ -190,6 +233,7 @@ fn read(place: Place, entry: Entry) -> Result<Fault, String> {
         by: entry.by,
         ends: entry.ends,
         caps,
+        needs: entry.needs,
         origin: entry.origin,
     })
 }
@@ -224,6 +268,30 @@ mod tests {
         assert_eq!(listed(Place::Core), core_fault_names().collect());
         assert_eq!(listed(Place::Device), DeviceFault::ALL.iter().map(|fault| fault.name()).collect());
         Ok(())
+    }
+
+    #[test]
+    fn a_wrong_file_stops_only_its_own_place() {
+        let files = [(Place::Model, FILES[0].1), (Place::Core, "[[fault]]\nname = 7\n")];
+        let checks = suites::all();
+        let error = Catalogue::read(&files, &checks).unwrap_err();
+        assert!(error.starts_with("failed to read core.toml"), "{error}");
+        let read = Catalogue::read(&files[..1], &checks).unwrap();
+        assert_eq!(read, Catalogue::of_places(&BTreeSet::from([Place::Model]), &checks).unwrap());
+    }
+
+    #[test]
+    fn an_id_names_its_place() {
+        assert_eq!(Place::of_id("driver.dead"), Some(Place::Driver));
+        assert_eq!(Place::of_id("driver"), None);
+        assert_eq!(Place::of_id("over.dead"), None);
+    }
+
+    #[test]
+    fn an_unknown_need_is_refused() {
+        let entry = "name = 'a'\ndefect = 'b'\nbreaks = ['fsm.open.running']\norigin = 'c'\nneeds = 'luck'\n";
+        let text = format!("[[fault]]\n{entry}");
+        assert!(Catalogue::read(&[(Place::Core, &text)], &suites::all()).unwrap_err().contains("dma_logging"));
     }
 
     #[test]

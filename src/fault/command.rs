@@ -1,5 +1,6 @@
 //! `vfio-conform faults`: the command line of the proof.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -39,7 +40,8 @@ const RUN_EXAMPLES: &str = "\
 Examples:
   vfio-conform faults run --place model                    those that need no guest
   vfio-conform faults run --only eos                       those with these letters in their id
-  vfio-conform faults run --only model.crash --full        all checks on one fault";
+  vfio-conform faults run --only model.crash --full        all checks on one fault
+  vfio-conform faults run --kernel debug-7.3 --only .log-  on a kernel that has DMA logging";
 
 /// Which faults.
 #[derive(Debug, Args)]
@@ -68,6 +70,14 @@ pub struct RunFaults {
 }
 
 impl Which {
+    /// The places that can have a fault which is meant.
+    fn places(&self) -> BTreeSet<Place> {
+        // Letters that name no place can be those of any.
+        let named: Option<BTreeSet<Place>> = self.only.iter().map(|part| Place::of_id(part)).collect();
+        let named = named.filter(|named| !named.is_empty()).unwrap_or_else(|| Place::ALL.into());
+        named.into_iter().filter(|place| self.place.is_empty() || self.place.contains(place)).collect()
+    }
+
     fn of<'a>(&self, catalogue: &'a Catalogue) -> Vec<&'a Fault> {
         let is_wanted = |fault: &&Fault| {
             (self.only.is_empty() || self.only.iter().any(|part| fault.is_meant_by(part)))
@@ -84,7 +94,11 @@ impl FaultsCommand {
     /// Why it cannot be done.
     pub fn run(&self) -> Result<Exit, Box<dyn std::error::Error>> {
         let checks = suites::all();
-        let catalogue = Catalogue::bundled(&checks)?;
+        let which = match self {
+            FaultsCommand::List(which) => which,
+            FaultsCommand::Run(options) => &options.which,
+        };
+        let catalogue = Catalogue::of_places(&which.places(), &checks)?;
         match self {
             FaultsCommand::List(which) => Ok(list(&which.of(&catalogue))),
             FaultsCommand::Run(options) => options.run(&catalogue, &checks),

@@ -97,6 +97,7 @@ mod tests {
             by: Vec::new(),
             ends,
             caps: Capabilities::FULL,
+            needs: None,
             origin: String::new(),
         }
     }

@@ -34,16 +34,35 @@ impl Matrix {
         Matrix { faults, proven, seconds }
     }
 
-    /// 0 if the suite was right about every fault, 1 if it was wrong about one, 3 if one could not be tried, 125 if there
-    /// was none.
+    /// 0 if the suite was right about every fault that was not left out, 1 if it was wrong about one, 3 if one could not be
+    /// tried, 125 if there was none.
     pub fn exit(&self) -> Exit {
         let is_untried = |tried: &Tried| matches!(tried.result, TriedResult::NotTried(_));
-        match &self.faults {
-            faults if faults.is_empty() => Exit::NothingTested,
-            faults if faults.iter().any(is_untried) => Exit::Unfinished,
-            faults if faults.iter().all(Tried::is_right) => Exit::Conforms,
-            _ => Exit::Findings,
+        if self.not_left_out().next().is_none() {
+            return Exit::NothingTested;
         }
+        if self.faults.iter().any(is_untried) {
+            return Exit::Unfinished;
+        }
+        match self.not_left_out().all(Tried::is_right) {
+            true => Exit::Conforms,
+            false => Exit::Findings,
+        }
+    }
+
+    fn not_left_out(&self) -> impl Iterator<Item = &Tried> {
+        self.faults.iter().filter(|tried| !matches!(tried.result, TriedResult::LeftOut(_)))
+    }
+
+    /// How many faults were tried, how many of these were caught, and a remark on those that were left out.
+    fn count(&self) -> (usize, usize, String) {
+        let tried = self.not_left_out().count();
+        let right = self.not_left_out().filter(|tried| tried.is_right()).count();
+        let remark = match self.faults.len() - tried {
+            0 => String::new(),
+            left_out => format!(", {left_out} left out"),
+        };
+        (tried, right, remark)
     }
 
     /// The text for a terminal: a block for each fault that the suite was wrong about, a line for each other one.
@@ -52,12 +71,11 @@ impl Matrix {
         for tried in &self.faults {
             text += &line(tried);
         }
-        let right = self.faults.iter().filter(|tried| tried.is_right()).count();
+        let (count, right, left_out) = self.count();
         let _ = writeln!(
             text,
-            "\nfaults       {} tried: {right} caught, {} not; {} requirements shown to be judged, in {:.0} s",
-            self.faults.len(),
-            self.faults.len() - right,
+            "\nfaults       {count} tried: {right} caught, {} not{left_out}; {} requirements shown to be judged, in {:.0} s",
+            count - right,
             self.proven.len(),
             self.seconds
         );
@@ -70,10 +88,9 @@ impl Matrix {
         for tried in &self.faults {
             rows += &row(tried);
         }
+        let (count, right, left_out) = self.count();
         let summary = format!(
-            "{} faults, {} of them caught and blamed on what they break; {} requirements shown to be judged.",
-            self.faults.len(),
-            self.faults.iter().filter(|tried| tried.is_right()).count(),
+            "{count} faults tried{left_out}; {right} of them caught and blamed on what they break; {} requirements shown to be judged.",
             self.proven.len()
         );
         PAGE.replace("{summary}", &escape(&summary)).replace("{rows}", &rows)
@@ -85,6 +102,7 @@ const PAGE: &str = include_str!("../../reports/templates/faults.html");
 fn line(tried: &Tried) -> String {
     let mut text = match &tried.result {
         TriedResult::NotTried(why) => format!("not tried  {}: {why}\n", tried.fault),
+        TriedResult::LeftOut(why) => format!("left out   {}: {why}\n", tried.fault),
         TriedResult::Judged(finding) => {
             let word = if finding.is_right() { "caught" } else { "WRONG" };
             format!("{word:<9}  {:<44} {}\n", tried.fault, by(finding))
@@ -114,12 +132,13 @@ fn by(finding: &Finding) -> String {
 fn row(tried: &Tried) -> String {
     let (class, word) = match &tried.result {
         TriedResult::NotTried(_) => ("untried", "not tried"),
+        TriedResult::LeftOut(_) => ("untried", "left out"),
         TriedResult::Judged(finding) if finding.is_right() => ("caught", "caught"),
         TriedResult::Judged(_) => ("wrong", "wrong"),
     };
     let mut cell = String::new();
     match &tried.result {
-        TriedResult::NotTried(why) => cell += &escape(why),
+        TriedResult::NotTried(why) | TriedResult::LeftOut(why) => cell += &escape(why),
         TriedResult::Judged(finding) => {
             for (requirement, caught) in &finding.caught {
                 let [requirement, check, message] = [requirement, &caught.check, &caught.message].map(|s| escape(s));

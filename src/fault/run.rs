@@ -4,12 +4,13 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::catalogue::Fault;
+use super::catalogue::{Fault, Need};
 use super::judge::{Finding, judge};
 use super::lane::Lane;
-use crate::harness::check::Check;
+use crate::harness::check::{CORRECTLY_ABSENT, Check};
 use crate::harness::journal::Stage;
 use crate::harness::outcome::Outcome;
+use crate::harness::verdict::Verdict;
 use crate::lab::{Progress, Watch};
 
 /// One fault that was tried.
@@ -37,6 +38,8 @@ pub enum TriedResult {
     Judged(Finding),
     /// There was no device with it, for this reason.
     NotTried(String),
+    /// Nothing can be seen of it on this kernel, for this reason.
+    LeftOut(String),
 }
 
 impl Tried {
@@ -55,14 +58,20 @@ pub fn run(
     progress: &mut Forecast,
 ) -> Vec<Tried> {
     let mut tried = Vec::new();
+    // Once a kernel was seen to lack something, no further fault is tried that needs it.
+    let mut lacking: Option<(Need, String)> = None;
     for fault in faults {
         progress.begin(fault);
         let began = Instant::now();
         let wanted: Vec<&Check> = if full { checks.iter().collect() } else { fault.noticed_by(checks) };
-        let result = match try_one(lane, fault, &wanted, progress) {
-            Ok(outcomes) => TriedResult::Judged(judge(fault, &outcomes)),
-            Err(why) => TriedResult::NotTried(why),
+        let known = lacking.as_ref().filter(|(need, _)| fault.needs == Some(*need));
+        let result = match known {
+            Some((_, why)) => TriedResult::LeftOut(why.clone()),
+            None => result_of(fault, try_one(lane, fault, &wanted, progress)),
         };
+        if let (Some(need), TriedResult::LeftOut(why)) = (fault.needs, &result) {
+            lacking = Some((need, why.clone()));
+        }
         tried.push(Tried {
             fault: fault.id(),
             defect: fault.defect.clone(),
@@ -73,6 +82,27 @@ pub fn run(
         });
     }
     tried
+}
+
+fn result_of(fault: &Fault, tried: Result<Vec<(&Check, Outcome)>, String>) -> TriedResult {
+    let outcomes = match tried {
+        Ok(outcomes) => outcomes,
+        Err(why) => return TriedResult::NotTried(why),
+    };
+    match fault.needs.and_then(|need| lacks(need, fault, &outcomes)) {
+        Some(why) => TriedResult::LeftOut(why),
+        None => TriedResult::Judged(judge(fault, &outcomes)),
+    }
+}
+
+/// Why nothing can be seen of a fault, if every check on what it breaks found that the kernel rightly lacks what it needs.
+fn lacks(need: Need, fault: &Fault, outcomes: &[(&Check, Outcome)]) -> Option<String> {
+    let is_about = |check: &Check| check.requirements().iter().any(|r| fault.breaks.iter().any(|id| id == r.id));
+    let mut about = outcomes.iter().filter(|(check, _)| is_about(check)).map(|(_, outcome)| outcome).peekable();
+    about.peek()?;
+    let is_absent =
+        |outcome: &Outcome| outcome.verdict == Verdict::Skip && outcome.message.starts_with(CORRECTLY_ABSENT);
+    about.all(is_absent).then(|| format!("this kernel has no {need}; give --kernel debug-7.3"))
 }
 
 fn try_one<'a>(
@@ -141,6 +171,46 @@ impl Forecast {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fault::catalogue::{Catalogue, Place};
+    use crate::harness::wire::Done;
+    use crate::lab::LabError;
+    use crate::suites;
+
+    /// A kernel on which every check comes to the same, and which counts them.
+    struct Everywhere(Verdict, &'static str, usize);
+
+    impl Lane for Everywhere {
+        fn enter(&mut self, _fault: &Fault, _watch: &mut dyn Watch) -> Result<(), LabError> {
+            Ok(())
+        }
+
+        fn run(&mut self, _check: &str) -> Done {
+            self.2 += 1;
+            Done { lost: None, ..Done::lost(self.0, self.1) }
+        }
+
+        fn recover(&mut self, _watch: &mut dyn Watch) -> Result<(), LabError> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_fault_is_left_out_where_the_kernel_rightly_lacks_what_it_needs() -> Result<(), String> {
+        let checks = suites::all();
+        let catalogue = Catalogue::of_places(&[Place::Device].into(), &checks)?;
+        let ends_log = |fault: &&Fault| ["log-ends-with-reset", "log-gives-twice"].contains(&fault.name.as_str());
+        let faults: Vec<&Fault> = catalogue.faults.iter().filter(ends_log).collect();
+        let tried = |lane: &mut Everywhere| run(lane, &faults, &checks, false, &mut Forecast::new(2));
+        let mut absent = Everywhere(Verdict::Skip, "correctly absent: it is not there", 0);
+        let results = tried(&mut absent);
+        assert!(results.iter().all(|tried| matches!(&tried.result, TriedResult::LeftOut(why) if why.contains("DMA"))));
+        assert_eq!(absent.2, 1, "the second fault needs no look");
+        for (verdict, message) in [(Verdict::Skip, "needs a stimulus"), (Verdict::Pass, ""), (Verdict::Blocked, "")] {
+            let results = tried(&mut Everywhere(verdict, message, 0));
+            assert!(results.iter().all(|tried| matches!(tried.result, TriedResult::Judged(_)) && !tried.is_right()));
+        }
+        Ok(())
+    }
 
     #[test]
     fn the_first_guest_does_not_spoil_the_forecast() {

@@ -19,11 +19,14 @@ pub enum Interruption {
     Blocked(String),
 }
 
+/// What the reason begins with where a device rightly lacks something.
+pub const CORRECTLY_ABSENT: &str = "correctly absent";
+
 /// Why a check does not apply.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Skip {
     /// The device does not claim the capability, and using it was seen to be refused.
-    #[error("correctly absent: {0}")]
+    #[error("{CORRECTLY_ABSENT}: {0}")]
     CorrectlyAbsent(String),
     /// The check needs what this device, profile or lab does not have.
     #[error("{0}")]

@@ -18,6 +18,7 @@ use super::finding::finding_text_of;
 use super::run::{CheckRun, Run};
 use super::text::{clean, one_line};
 use super::{console, evidence};
+use crate::harness::check::CORRECTLY_ABSENT;
 use crate::harness::outcome::Outcome;
 use crate::harness::verdict::Verdict;
 
@@ -78,7 +79,7 @@ fn result(run: &Run, check: &CheckRun) -> TestResult {
 /// A skip because the device rightly lacks something differs from a skip because the run does.
 fn skip_type(message: &str) -> &'static str {
     match message {
-        _ if message.starts_with("correctly absent") => "skip: correctly absent",
+        _ if message.starts_with(CORRECTLY_ABSENT) => "skip: correctly absent",
         _ if message.starts_with("needs") => "skip: needs",
         _ => "skip",
     }

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::device::{Device, DeviceName, Via};
+use crate::device::{Device, DeviceName};
 use crate::lab::pci;
 use crate::uapi::Errno;
 
@@ -27,6 +27,8 @@ pub enum Probe {
     Streaming,
     /// Where DMA goes through the IOMMU, and where it faults.
     Dma,
+    /// The same in one transfer, while the kernel logs it.
+    DmaLogged,
     /// What a reset in the middle of a DMA transfer leaves behind.
     ResetUnderDma,
 }
@@ -89,6 +91,7 @@ pub fn run(arguments: &ProbeArguments) -> Result<Value, ProbeError> {
     let seen = match arguments.probe {
         Probe::Streaming => serde_json::to_value(streaming::run(device.as_ref(), arguments.plain.as_deref())?),
         Probe::Dma => serde_json::to_value(dma::run(device.as_ref())?),
+        Probe::DmaLogged => serde_json::to_value(dma::run_logged(device.as_ref())?),
         Probe::ResetUnderDma => serde_json::to_value(dma::reset_under(device.as_ref())?),
     };
     seen.map_err(|error| ProbeError::other("tell what was seen", error))
@@ -96,5 +99,5 @@ pub fn run(arguments: &ProbeArguments) -> Result<Value, ProbeError> {
 
 fn open() -> Result<Box<dyn Device>, ProbeError> {
     let name: DeviceName = pci::address(0).parse().map_err(|error| ProbeError::other("name the device", error))?;
-    crate::device::open(&name, Some(Via::Group), None).map_err(|error| ProbeError::other("begin", error))
+    crate::device::open(&name, None, None).map_err(|error| ProbeError::other("begin", error))
 }

@@ -4,6 +4,27 @@
 //! [`stimulus`], which use [`uapi`]; [`harness`] runs the suites; [`report`] reads journals; [`lab`] starts the
 //! harness somewhere. [`probe`] looks at what the bundled target is built to do.
 
+/// A list of the same item of every chapter's module, in the order in which the chapters run.
+macro_rules! of_each_chapter {
+    ($($item:tt)+) => {
+        [
+            discover::$($item)+,
+            fsm::$($item)+,
+            session::$($item)+,
+            precopy::$($item)+,
+            stop_copy::$($item)+,
+            resume::$($item)+,
+            reset::$($item)+,
+            quiesce::$($item)+,
+            dma_logging::$($item)+,
+            concurrency::$($item)+,
+            wear::$($item)+,
+            health::$($item)+,
+            walk::$($item)+,
+        ]
+    };
+}
+
 pub mod arguments;
 pub mod baseline;
 pub mod catalogue;

@@ -422,7 +422,7 @@ fn run(command: RunCommand) -> Outcome {
         target: None,
         kernel: None,
         strict: command.common.strict,
-        durable: !matches!(device, DeviceName::Model(_)),
+        durable: !device.is_model(),
         reproduce: command.handling.reproduce(device, command.handling.may_hang),
     };
     let spec = command.handling.spec(device)?;
@@ -487,7 +487,7 @@ fn open_for_walk(
         target: None,
         kernel: None,
         strict: false,
-        durable: !matches!(device, DeviceName::Model(_)),
+        durable: !device.is_model(),
         reproduce,
     };
     let folder = RunFolder::create(opening.out.as_deref())?;

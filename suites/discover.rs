@@ -13,7 +13,7 @@ const UNKNOWN: u32 = 0xffe0;
 
 /// From this kernel on, an unknown feature is ENOTTY from every driver; before, also EINVAL. Stable kernels may have it
 /// earlier.
-const UNKNOWN_IS_ENOTTY: KernelVersion = KernelVersion { major: 6, minor: 18 };
+const UNKNOWN_IS_ENOTTY: KernelVersion = KernelVersion::new(6, 18);
 
 const ENOTTY: &[Errno] = &[Errno::ENOTTY];
 const ENOTTY_OR_EINVAL: &[Errno] = &[Errno::ENOTTY, Errno::EINVAL];

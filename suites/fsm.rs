@@ -4,7 +4,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use crate::fsm::{Refusal, Route, route};
-use crate::harness::bench::{Bench, KernelVersion, Requested, tell_state};
+use crate::harness::bench::{Bench, Fix, Requested, tell_state};
 use crate::harness::check::{Check, Interruption, Judgement};
 use crate::harness::session::{Direction, Session};
 use crate::requirement::Requirement;
@@ -16,10 +16,6 @@ use super::{lower, no_session, set_unanswerable, stream_for};
 
 /// Numbers that are no state: just beyond, and at the edges of the types that a driver might keep them in.
 const NO_STATES: [u32; 5] = [8, 9, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff];
-
-/// Before this kernel the VFIO core itself spins for ever on a forbidden arc. Some stable kernels have the fix, 6.12
-/// since 6.12.107.
-const BLOCKED_ARCS_RETURN: KernelVersion = KernelVersion { major: 7, minor: 2 };
 
 /// How long a state is watched. Long enough for a timer of the driver, short enough to be noise in a run.
 const WATCH: Duration = Duration::from_millis(20);
@@ -33,7 +29,7 @@ pub(super) fn checks() -> Vec<Check> {
             let name = format!("fsm::{}_to_{}", lower(from), lower(to));
             let check = Check::new(name, &judged_by(from, to), move |bench| one_request(bench, from, to.number()));
             checks.push(match is_blocked(from, to) {
-                true => check.hanging_before(BLOCKED_ARCS_RETURN),
+                true => check.hanging_without(&Fix::BLOCKED_ARCS),
                 false => check,
             });
         }

@@ -28,24 +28,7 @@ const WORKS_FOR: Duration = Duration::from_millis(150);
 
 /// Every check, chapter by chapter, in the order in which they run.
 pub fn all() -> Vec<Check> {
-    [
-        discover::checks(),
-        fsm::checks(),
-        session::checks(),
-        precopy::checks(),
-        stop_copy::checks(),
-        resume::checks(),
-        reset::checks(),
-        quiesce::checks(),
-        dma_logging::checks(),
-        concurrency::checks(),
-        wear::checks(),
-        health::checks(),
-        walk::checks(),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    of_each_chapter!(checks()).into_iter().flatten().collect()
 }
 
 /// A state's name as a part of a check's name.

@@ -23,7 +23,7 @@ use super::{WORKS_FOR, lower, require_permanent_end};
 const PRE_COPY_STATES: [State; 2] = [State::PreCopy, State::PreCopyP2p];
 
 /// The first kernel whose uAPI has MIG_PRECOPY_INFOv2.
-const HAS_V2: KernelVersion = KernelVersion { major: 7, minor: 1 };
+const HAS_V2: KernelVersion = KernelVersion::new(7, 1);
 
 /// What is changed where a check does not care how much.
 const CHANGED_BYTES: usize = 3000;

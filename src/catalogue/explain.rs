@@ -70,10 +70,10 @@ fn explain_check(check: &Check, width: usize) -> String {
             Needs::Nothing => "any device",
         },
     );
-    if let Some(fixed) = check.hangs_before() {
+    if let Some(fix) = check.hangs_without() {
         let text = format!(
-            "before {fixed} (stable kernels may have the fix) it can leave a process spinning in the kernel until a \
-             reboot, whatever the device; --may-hang runs it all the same"
+            "on a kernel without the fix ({fix} have it) it can leave a process spinning in the kernel until a reboot, \
+             whatever the device; --may-hang runs it all the same"
         );
         block.paragraph("beware", &text);
     }

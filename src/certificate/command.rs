@@ -141,7 +141,7 @@ impl CertifyCommand {
     /// Why there is no certificate.
     pub fn run(self) -> Outcome {
         let spec = self.handling.spec(&self.device)?;
-        let is_model = matches!(self.device, DeviceName::Model(_));
+        let is_model = self.device.is_model();
         let length = self.walk_for.map_or(Length::Steps(self.walk), Length::For);
         let walk = Walk { seed: self.seed.unwrap_or_else(any_seed), length };
         let device = self.device.to_string();

@@ -72,6 +72,13 @@ impl FromStr for DeviceName {
     }
 }
 
+impl DeviceName {
+    /// Whether it is the model, which neither needs nor can wedge a host.
+    pub fn is_model(&self) -> bool {
+        matches!(self, DeviceName::Model(_))
+    }
+}
+
 impl KernelName {
     fn parse(text: &str) -> Option<KernelName> {
         if let Ok(group) = text.parse::<u32>() {
@@ -150,7 +157,7 @@ mod tests {
         assert_eq!(kernel("vfio3"), Some(KernelName::Cdev("vfio3".into())));
         let uuid = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001";
         assert_eq!(kernel(uuid), Some(KernelName::Mdev(uuid.into())));
-        assert!(matches!("model".parse(), Ok(DeviceName::Model(_))));
+        assert!("model".parse().is_ok_and(|name: DeviceName| name.is_model()));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::report::{GateReport, Outcome, Side};
 use super::{JSON, MARKDOWN};
 use crate::harness::verdict::Verdict;
 use crate::report::block::{Block, STRONG, colour, paint};
-use crate::report::markdown::{fenced, prose};
+use crate::report::markdown::{fenced, prose, quoted};
 use crate::report::text::{clean, one_line, plural, span};
 
 /// How wide the labels are.
@@ -133,7 +133,8 @@ pub fn to_markdown(report: &GateReport) -> String {
     }
     match &report.obstacle {
         Some(blocked) => {
-            let _ = writeln!(text, "\nThe {} could not be tested:\n\n```\n{}\n```", blocked.side, blocked.obstacle);
+            let said = quoted(&blocked.obstacle.to_string());
+            let _ = writeln!(text, "\nThe {} could not be tested:\n\n{said}", blocked.side);
         }
         None => {
             let _ = writeln!(text, "- Checks: {}", counts(report));
@@ -166,4 +167,32 @@ pub fn to_markdown(report: &GateReport) -> String {
     let _ =
         writeln!(text, "\n{} in {}", plural(report.changes.len() + report.unchanged, "check"), span(report.seconds));
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::report::{Blocked, FORMAT};
+    use crate::gate::trial::Obstacle;
+
+    #[test]
+    fn what_a_compiler_says_cannot_end_its_block() {
+        let obstacle = Obstacle::DoesNotBuild("vfio_main.c:1: unknown type `this'\n```\n# not a heading".to_owned());
+        let blocked = Blocked { side: "head", obstacle };
+        let report = GateReport {
+            format: FORMAT,
+            outcome: blocked.outcome(),
+            base: Side::new("7.3".to_owned(), None),
+            head: Side::new("7.3 with the patch".to_owned(), None),
+            obstacle: Some(blocked),
+            changes: Vec::new(),
+            unchanged: 0,
+            seconds: 1.0,
+        };
+        let text = to_markdown(&report);
+        assert!(
+            text.contains("\n````text\nit does not build\n") && text.contains("\n# not a heading\n````\n"),
+            "{text}"
+        );
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::requirement::Requirement;
 
-use super::bench::{Bench, KernelVersion};
+use super::bench::{Bench, Fix};
 
 /// How a check ends: judged to its end, or stopped on the way.
 pub type Judgement<T = ()> = Result<T, Interruption>;
@@ -51,7 +51,7 @@ pub struct Check {
     name: String,
     requirements: Vec<&'static Requirement>,
     needs: Needs,
-    hangs_before: Option<KernelVersion>,
+    hangs_without: Option<&'static Fix>,
     body: Body,
 }
 
@@ -66,7 +66,7 @@ impl Check {
             name: name.into(),
             requirements: requirements.to_vec(),
             needs: Needs::Migration,
-            hangs_before: None,
+            hangs_without: None,
             body: Box::new(body),
         }
     }
@@ -77,9 +77,9 @@ impl Check {
         self
     }
 
-    /// The same check, known to wedge kernels before this one, whatever the device.
-    pub fn hanging_before(mut self, fixed: KernelVersion) -> Check {
-        self.hangs_before = Some(fixed);
+    /// The same check, known to wedge kernels without this fix, whatever the device.
+    pub fn hanging_without(mut self, fix: &'static Fix) -> Check {
+        self.hangs_without = Some(fix);
         self
     }
 
@@ -103,9 +103,9 @@ impl Check {
         self.needs
     }
 
-    /// The first kernel that it is known not to wedge.
-    pub fn hangs_before(&self) -> Option<KernelVersion> {
-        self.hangs_before
+    /// The fix that a kernel needs not to be wedged by it.
+    pub fn hangs_without(&self) -> Option<&'static Fix> {
+        self.hangs_without
     }
 
     /// Runs the body. [`Bench::run`] does so with everything around it.

@@ -1,5 +1,6 @@
 //! What stands in the way of testing a device on this host, and what to type.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -8,11 +9,11 @@ use super::state::StateFolder;
 use super::users::{self, User};
 use crate::device::kernel::sysfs::{self, Found};
 use crate::device::{DeviceName, KernelName, OpenError, OpenFailure, Via};
-use crate::harness::bench::KernelVersion;
+use crate::harness::bench::{Fix, KernelVersion};
 use crate::suites;
 
 /// The first kernel with the second version of the protocol.
-const PROTOCOL: KernelVersion = KernelVersion { major: 5, minor: 18 };
+const PROTOCOL: KernelVersion = KernelVersion::new(5, 18);
 /// Whoever has it may pin as much memory as there is.
 const CAP_IPC_LOCK: u32 = 14;
 /// What the checks pin at most, with room for the buffers of a profile.
@@ -245,14 +246,16 @@ fn lockdown(host: &Host) -> Option<String> {
 
 fn hanging(host: &Host) -> Option<String> {
     let kernel = host.kernel()?;
-    let fixes: Vec<KernelVersion> =
-        suites::all().iter().filter_map(|check| check.hangs_before()).filter(|fixed| kernel < *fixed).collect();
-    let fixed = fixes.iter().max()?;
-    Some(format!(
-        "{} checks can wedge this kernel until a reboot and are left out: Linux {fixed} has the fix (stable kernels \
-         may have it too); --may-hang runs them",
-        fixes.len()
-    ))
+    let fixes: Vec<&Fix> =
+        suites::all().iter().filter_map(|check| check.hangs_without()).filter(|fix| !fix.is_in(kernel)).collect();
+    let names: BTreeSet<String> = fixes.iter().map(ToString::to_string).collect();
+    (!fixes.is_empty()).then(|| {
+        format!(
+            "{} checks can wedge this kernel until a reboot and are left out: Linux {} have the fix; --may-hang runs them",
+            fixes.len(),
+            names.into_iter().collect::<Vec<_>>().join("; ")
+        )
+    })
 }
 
 fn huge_pages(host: &Host) -> Option<String> {

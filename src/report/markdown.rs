@@ -151,9 +151,18 @@ fn code(text: &str) -> String {
 
 /// A command as a block that GitHub shows with a button to copy it.
 pub fn fenced(command: &str) -> String {
-    let command = clean(command);
-    let fence = "`".repeat(longest_run_of_backticks(&command).max(2) + 1);
-    format!("{fence}sh\n{command}\n{fence}")
+    block("sh", &clean(command))
+}
+
+/// What a program said as a block.
+pub fn quoted(said: &str) -> String {
+    block("text", &clean(said))
+}
+
+/// No text can end its block.
+fn block(language: &str, text: &str) -> String {
+    let fence = "`".repeat(longest_run_of_backticks(text).max(2) + 1);
+    format!("{fence}{language}\n{text}\n{fence}")
 }
 
 fn longest_run_of_backticks(text: &str) -> usize {

@@ -76,24 +76,7 @@ impl Requirement {
 
 /// Every requirement, chapter by chapter.
 pub fn all() -> impl Iterator<Item = &'static Requirement> {
-    [
-        discover::ALL,
-        fsm::ALL,
-        session::ALL,
-        precopy::ALL,
-        stop_copy::ALL,
-        resume::ALL,
-        reset::ALL,
-        quiesce::ALL,
-        dma_logging::ALL,
-        concurrency::ALL,
-        wear::ALL,
-        health::ALL,
-        walk::ALL,
-    ]
-    .into_iter()
-    .flatten()
-    .copied()
+    of_each_chapter!(ALL).into_iter().flatten().copied()
 }
 
 /// The requirement of that id.

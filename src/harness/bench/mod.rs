@@ -35,7 +35,7 @@ use super::trace::{Step, Tracer};
 use super::verdict::{Verdict, verdict_of};
 pub use crowd::{Act, Seen};
 pub use data_fd::Estimates;
-pub use kernel_version::{Host, KernelVersion};
+pub use kernel_version::{Fix, Host, KernelVersion};
 pub use operations::Drained;
 use stimuli::Stirred;
 pub use stimuli::{DmaArea, Interrupts};
@@ -208,10 +208,10 @@ impl Bench {
     }
 
     fn applies(&self, check: &Check) -> Judgement {
-        if let Some(fixed) = check.hangs_before().filter(|fixed| self.host.kernel < *fixed && !self.host.may_hang) {
+        if let Some(fix) = check.hangs_without().filter(|fix| !fix.is_in(self.host.kernel) && !self.host.may_hang) {
             return lacking(&format!(
                 "needs --may-hang: on this kernel ({}) it can leave a process spinning in the kernel until a reboot; \
-                 Linux {fixed} has the fix, and stable kernels may have it too",
+                 Linux {fix} have the fix",
                 self.host.kernel
             ));
         }
@@ -354,11 +354,13 @@ mod tests {
         assert_eq!(outcome.verdict, Verdict::Skip);
         assert_eq!(
             outcome.message,
-            "needs --may-hang: on this kernel (6.12) it can leave a process spinning in the kernel until a reboot; \
-             Linux 7.2 has the fix, and stable kernels may have it too"
+            "needs --may-hang: on this kernel (6.12.94) it can leave a process spinning in the kernel until a reboot; \
+             Linux 6.12.96, 6.18.39, 7.1.4 and 7.2 have the fix"
         );
         assert_eq!(run_on(Host { kernel, may_hang: true, ..Host::NEWEST }).verdict, Verdict::Pass);
-        let fixed = KernelVersion::parse("7.2.6").unwrap();
-        assert_eq!(run_on(Host { kernel: fixed, may_hang: false, ..Host::NEWEST }).verdict, Verdict::Pass);
+        for fixed in ["6.12.107+deb13-amd64", "7.2.6"] {
+            let kernel = KernelVersion::parse(fixed).unwrap();
+            assert_eq!(run_on(Host { kernel, may_hang: false, ..Host::NEWEST }).verdict, Verdict::Pass, "{fixed}");
+        }
     }
 }

@@ -1,12 +1,9 @@
 //! Random walks on the device of the bench.
 
-use super::{Bench, KernelVersion};
+use super::{Bench, Fix};
 use crate::harness::check::{Interruption, Judgement};
 use crate::uapi::state::{State, name_of};
 use crate::walk::{Operation, Step, Violation, World};
-
-/// Before this kernel the VFIO core itself spins for ever on a forbidden arc. Some stable kernels have the fix.
-const BLOCKED_ARCS_RETURN: KernelVersion = KernelVersion { major: 7, minor: 2 };
 
 /// What came of a walk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +47,7 @@ impl Bench {
             false => Vec::new(),
         };
         self.start_afresh()?;
-        let may_ask_blocked = self.kernel() >= BLOCKED_ARCS_RETURN;
+        let may_ask_blocked = Fix::BLOCKED_ARCS.is_in(self.kernel());
         let capabilities = self.capabilities();
         let mut world = World::new(self.device.as_mut(), capabilities, may_ask_blocked, &good);
         for (index, operation) in operations.iter().enumerate() {

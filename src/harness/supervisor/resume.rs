@@ -13,6 +13,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::{RunError, RunFolder, Supervisor, conclude, say, summarize, try_all};
 use crate::baseline::Baseline;
+use crate::device::DeviceName;
 use crate::harness::check::Check;
 use crate::harness::journal::{Continuation, Event, Journal, LabReady, PlannedCheck};
 use crate::harness::verdict::{Exit, Extent, Verdict};
@@ -152,7 +153,7 @@ pub fn resume(
     let leaves_some = !retry && !unfinished.left.interrupted.is_empty();
     let failed = |why| RunError::Folder { path: folder.journal(), why };
     let from = unfinished.continuation();
-    let durable = unfinished.device() != "model" && !unfinished.device().starts_with("model:");
+    let durable = !unfinished.device().parse().is_ok_and(|device: DeviceName| device.is_model());
     let Unfinished { journal, run, .. } = unfinished;
     let mut journal = Journal::go_on(journal, durable, &from).map_err(failed)?;
     let resumed = OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default();

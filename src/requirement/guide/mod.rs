@@ -82,23 +82,7 @@ impl fmt::Display for Need {
 }
 
 fn all() -> impl Iterator<Item = &'static Guide> {
-    [
-        discover::ALL,
-        fsm::ALL,
-        session::ALL,
-        precopy::ALL,
-        stop_copy::ALL,
-        resume::ALL,
-        reset::ALL,
-        quiesce::ALL,
-        dma_logging::ALL,
-        concurrency::ALL,
-        wear::ALL,
-        health::ALL,
-        walk::ALL,
-    ]
-    .into_iter()
-    .flatten()
+    of_each_chapter!(ALL).into_iter().flatten()
 }
 
 /// The guide to a requirement; `None` where nobody has written it yet.

@@ -24,6 +24,7 @@ use vfio_conform::host::command::{
 };
 use vfio_conform::lab::local::LocalLab;
 use vfio_conform::lab::pci::SUBCOMMAND;
+use vfio_conform::lab::qemu::errand::{self, Errand};
 use vfio_conform::lab::qemu::{QemuLab, QemuOptions};
 use vfio_conform::lab::{Lab, guest};
 use vfio_conform::probe::{Probe, ProbeArguments};
@@ -236,6 +237,10 @@ struct QemuCommand {
     /// A static program for the probe to compare reading with
     #[arg(long, hide = true, value_name = "FILE")]
     plain_read: Option<PathBuf>,
+    /// Run no checks but `script` of this folder, whose files are put into a guest that nothing was done to, and print
+    /// what it said as JSON
+    #[arg(long, hide = true, value_name = "DIR", conflicts_with = "probe")]
+    script: Option<PathBuf>,
     #[command(flatten)]
     common: Common,
 }
@@ -543,8 +548,9 @@ fn qemu(command: QemuCommand) -> Outcome {
     if command.walk || command.replay.is_some() {
         return walk_in_guest(command);
     }
-    if let Some(probe) = command.probe {
-        println!("{}", vfio_conform::lab::qemu::probe(&command.options, probe, command.plain_read.as_deref())?);
+    let probe = command.probe.map(|probe| Errand::Probe { probe, plain_read: command.plain_read.as_deref() });
+    if let Some(errand) = probe.or(command.script.as_deref().map(Errand::Script)) {
+        println!("{}", errand::run(&command.options, errand)?);
         return Ok(Exit::Conforms);
     }
     let Some(arguments) = libtest_arguments(&command.common) else {

@@ -75,7 +75,7 @@ pub enum Reply {
     },
     /// Where the device is.
     Surroundings(Box<Surroundings>),
-    /// What a probe saw, or why it saw nothing.
+    /// What a probe saw or a script said, or why there is nothing.
     Probed(Result<Value, String>),
 }
 

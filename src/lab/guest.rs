@@ -16,9 +16,9 @@ use nix::kmod::{ModuleInitFlags, finit_module};
 use nix::mount::{MsFlags, mount};
 use nix::sys::reboot::{RebootMode, reboot};
 use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::initramfs::{GuestPlan, MODULES, PLAIN_READ, PLAN};
+use super::initramfs::{GuestPlan, MODULES, PLAIN_READ, PLAN, SCRIPT};
 use super::pci;
 use super::qemu::Target;
 use super::surroundings::Surroundings;
@@ -71,6 +71,11 @@ fn live() -> Lived {
             let channel = greet()?;
             let seen = bring_up(Target::Pci, &modules).and_then(|()| look(probe, has_plain_read));
             Ok(send(&channel, &Reply::Probed(seen))?)
+        }
+        GuestPlan::Script => {
+            mount_all()?;
+            let channel = greet()?;
+            Ok(send(&channel, &Reply::Probed(run_script()))?)
         }
     }
 }
@@ -143,6 +148,15 @@ fn look(probe: Probe, has_plain_read: bool) -> Result<Value, String> {
         true => serde_json::from_slice(&output.stdout).map_err(|error| failed(error.into())),
         false => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
     }
+}
+
+/// Runs the script, and returns what it said and how it ended.
+fn run_script() -> Result<Value, String> {
+    let mut command = Command::new("/bin/sh");
+    // What it runs talks into the same pipe, so that everything stands in the order in which it was said.
+    command.args(["-c", &format!("exec 2>&1; . {SCRIPT}")]).env("PATH", "/bin");
+    let output = command.output().map_err(|error| format!("failed to run the script: {error}"))?;
+    Ok(json!({ "code": output.status.code(), "said": String::from_utf8_lossy(&output.stdout) }))
 }
 
 fn mount_all() -> Lived {

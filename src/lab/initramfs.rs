@@ -1,8 +1,10 @@
 //! Makes the guest's initramfs: this program as init, the modules, and what the guest is to do.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
 use cpio::newc::{Builder, ModeFileType};
 use serde::{Deserialize, Serialize};
@@ -20,6 +22,8 @@ pub const MODULES: &str = "/modules";
 
 /// Where a guest finds the program that its probe compares reading with.
 pub const PLAIN_READ: &str = "/plain-read";
+/// Where a guest finds its script.
+pub const SCRIPT: &str = "/script";
 
 /// What the guest's init is to do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,6 +48,8 @@ pub enum GuestPlan {
         /// Whether [`PLAIN_READ`] is there.
         has_plain_read: bool,
     },
+    /// Run [`SCRIPT`].
+    Script,
 }
 
 /// Writes an initramfs to a file.
@@ -51,14 +57,19 @@ pub enum GuestPlan {
 /// # Errors
 /// Why it cannot be made.
 pub fn write(path: &Path, modules: &Modules, plan: &GuestPlan) -> Result<(), LabError> {
-    write_with(path, modules, plan, None)
+    write_with(path, modules, plan, &[])
 }
 
-/// Writes an initramfs that also holds a program at [`PLAIN_READ`].
+/// Writes an initramfs that also holds these files, each named where it is to be and where it is.
 ///
 /// # Errors
 /// Why it cannot be made.
-pub fn write_with(path: &Path, modules: &Modules, plan: &GuestPlan, plain_read: Option<&Path>) -> Result<(), LabError> {
+pub fn write_with(
+    path: &Path,
+    modules: &Modules,
+    plan: &GuestPlan,
+    files: &[(PathBuf, PathBuf)],
+) -> Result<(), LabError> {
     let failed = |error: std::io::Error| LabError::failed("make the initramfs", error);
     let program = super::local::this_program().and_then(fs::read).map_err(failed)?;
     if is_dynamic(&program) {
@@ -69,16 +80,16 @@ pub fn write_with(path: &Path, modules: &Modules, plan: &GuestPlan, plain_read: 
         ));
     }
     let file = fs::File::create(path).map_err(failed)?;
-    let mut archive = Archive { out: BufWriter::new(file), next: 1 };
+    let mut archive = Archive { out: BufWriter::new(file), next: 1, folders: BTreeSet::new() };
     for folder in ["dev", "proc", "sys", "tmp", "modules"] {
-        archive.folder(folder).map_err(failed)?;
+        archive.folder(Path::new(folder)).map_err(failed)?;
     }
     archive.console().map_err(failed)?;
     archive.file("init", 0o755, &program).map_err(failed)?;
     let plan = serde_json::to_vec(plan).map_err(|error| failed(error.into()))?;
     archive.file(PLAN, 0o644, &plan).map_err(failed)?;
-    if let Some(plain_read) = plain_read {
-        archive.file(PLAIN_READ, 0o755, &fs::read(plain_read).map_err(failed)?).map_err(failed)?;
+    for (name, file) in files {
+        archive.copy(name, file).map_err(failed)?;
     }
     for module in &modules.files {
         let name = module.file_name().unwrap_or_default().to_string_lossy();
@@ -91,6 +102,7 @@ pub fn write_with(path: &Path, modules: &Modules, plan: &GuestPlan, plain_read: 
 struct Archive<W: Write> {
     out: W,
     next: u32,
+    folders: BTreeSet<PathBuf>,
 }
 
 impl<W: Write> Archive<W> {
@@ -99,9 +111,21 @@ impl<W: Write> Archive<W> {
         Builder::new(name.trim_start_matches('/')).ino(self.next).nlink(1).mode(mode)
     }
 
-    fn folder(&mut self, name: &str) -> std::io::Result<()> {
-        let entry = self.entry(name, 0o755).set_mode_file_type(ModeFileType::Directory);
+    fn folder(&mut self, path: &Path) -> std::io::Result<()> {
+        if !self.folders.insert(path.to_owned()) {
+            return Ok(());
+        }
+        let entry = self.entry(&path.to_string_lossy(), 0o755).set_mode_file_type(ModeFileType::Directory);
         entry.write(&mut self.out, 0).finish().map(drop)
+    }
+
+    /// Puts a file with its mode there, and the folders that it is in.
+    fn copy(&mut self, name: &Path, file: &Path) -> std::io::Result<()> {
+        let name = name.strip_prefix("/").unwrap_or(name);
+        let folders: Vec<&Path> = name.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty()).collect();
+        folders.into_iter().rev().try_for_each(|folder| self.folder(folder))?;
+        let mode = fs::metadata(file)?.permissions().mode() & 0o777;
+        self.file(&name.to_string_lossy(), mode, &fs::read(file)?)
     }
 
     /// The kernel opens it for its init's standard output.

@@ -4,8 +4,8 @@
 //! a serial port. So a guest that hangs or panics costs one check and a restart, and nothing that was known.
 
 mod accelerator;
+pub mod errand;
 mod monitor;
-mod probe;
 mod schedule;
 mod vm;
 
@@ -29,7 +29,6 @@ use super::initramfs::{self, GuestPlan};
 use super::{Answer, Lab, LabError, Surroundings, Watch, guest, pci};
 use accelerator::Accelerator;
 pub use accelerator::AcceleratorChoice;
-pub use probe::probe;
 use schedule::{Landing, Schedule};
 use vm::{Machine, PciDevices, Snapshot, Vm, boot_patiently};
 

@@ -8,6 +8,7 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::SystemTime;
 
 use serde_json::Value;
 
@@ -146,6 +147,37 @@ fn a_patch_that_does_not_apply_or_build_is_no_regression() -> Tested {
         assert_eq!(gate.report["obstacle"]["obstacle"], obstacle, "{}", gate.said);
         assert_eq!(gate.report["obstacle"]["side"], "head", "{}", gate.said);
     }
+    Ok(())
+}
+
+/// The newest file of a tree: when something was last written to it.
+fn newest(folder: &Path) -> Result<SystemTime, Box<dyn Error>> {
+    let mut newest = fs::metadata(folder)?.modified()?;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let time = match entry.file_type()?.is_dir() {
+            true => self::newest(&entry.path())?,
+            false => entry.metadata()?.modified()?,
+        };
+        newest = newest.max(time);
+    }
+    Ok(newest)
+}
+
+#[test]
+#[ignore = "needs a built kernel tree: VFIO_CONFORM_TREE=~/linux cargo test --test gates -- --ignored"]
+fn a_built_tree_takes_a_patch_and_stays_as_it_is() -> Tested {
+    let Some(tree) = std::env::var_os("VFIO_CONFORM_TREE").map(PathBuf::from) else {
+        eprintln!("left out: VFIO_CONFORM_TREE names no kernel tree that was built with CONFIG_VFIO=m");
+        return Ok(());
+    };
+    let before = newest(&tree)?;
+    for (patch, exit) in [("faults/harmless/comment.patch", 0), ("patches/breaking/fsm.refuse.out_of_range.patch", 1)] {
+        let patch = Path::new(FIXTURES).join(patch).display().to_string();
+        let gate = gate(&["--base", &tree.display().to_string(), "--patch", &patch], &["fsm::"])?;
+        assert_eq!(gate.exit, Some(exit), "{patch}: {}", gate.said);
+    }
+    assert_eq!(newest(&tree)?, before, "something was written to the tree");
     Ok(())
 }
 

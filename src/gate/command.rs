@@ -22,8 +22,9 @@ use crate::suites;
 /// The examples of `gate --help`, and what its exit codes mean there.
 pub const EXAMPLES: &str = "\
 A REF is the folder of a finished run, a kernel (7.3, 6.12.94, debug-7.3, a bzImage), a kernel tree that was built,
-or TREE@REVISION, whose drivers/vfio is built as modules for the environment's kernel of that series. With --patch, which a
-built tree does not take, both sides have a VFIO core built from source.
+or TREE@REVISION, whose drivers/vfio is built as modules: for the tree's own kernel if it was built with CONFIG_VFIO=m, else
+for the environment's kernel of that series. With --patch both sides have a VFIO core built from source. Nothing is written
+to a tree.
 
 Examples:
   vfio-conform gate --base 6.12.94 --head 6.12.107         what a stable update changes
@@ -31,6 +32,7 @@ Examples:
   b4 am -o- ID | vfio-conform gate --base 7.3 --patch -    a series from a mailing list
   vfio-conform gate --base reports/out/a --head reports/out/b
   vfio-conform gate --base ~/linux@v7.3 --head ~/linux@HEAD -- fsm::
+  vfio-conform gate --base ~/linux --patch fix.patch       the same on a kernel that you have built
   git bisect run vfio-conform gate --base ~/good-run --head ~/linux
 
 Exit codes: 0 no regression, 1 regression, 125 cannot tell (a patch that does not apply or build, a kernel that does not

@@ -1,6 +1,7 @@
 //! What is compared: a finished run, a kernel of the environment, a built tree, or a revision of a tree.
 
 use std::fmt;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::str::FromStr;
@@ -14,7 +15,7 @@ pub enum Reference {
     Run(PathBuf),
     /// A version that the environment has or can get, or a bzImage.
     Kernel(String),
-    /// A kernel tree that was built.
+    /// A kernel tree that was built, as it is now.
     Tree(PathBuf),
     /// A revision of a git tree, of which the VFIO core is taken.
     Revision {
@@ -106,23 +107,27 @@ pub fn extract(tree: &Path, commit: &str, folder: &Path) -> Result<(), String> {
         ));
     }
     let failed = |error: std::io::Error| format!("failed to take the VFIO core from {}: {error}", tree.display());
-    std::fs::create_dir_all(folder).map_err(failed)?;
+    fs::create_dir_all(folder).map_err(failed)?;
     let archive = folder.join(".archive.tar");
     let output = format!("--output={}", archive.display());
     git(tree, &[&["archive", "--format=tar", &output, commit, "--"], files.as_slice()].concat())?;
     let unpacked = Command::new("tar").arg("-xf").arg(&archive).arg("-C").arg(folder).status().map_err(failed)?;
-    std::fs::remove_file(&archive).map_err(failed)?;
+    fs::remove_file(&archive).map_err(failed)?;
     match unpacked.success() {
         true => Ok(()),
         false => Err(format!("failed to take the VFIO core from {}: tar could not unpack it", tree.display())),
     }
 }
 
-/// The kernel that the VFIO core of a revision runs on: the environment's newest of the revision's series.
+/// The kernel that the VFIO core of a revision runs on: the tree's own if it was built with a core that can be replaced,
+/// else the environment's newest of the revision's series.
 ///
 /// # Errors
 /// Why the series is not known.
 pub fn kernel_of(tree: &Path, commit: &str) -> Result<String, String> {
+    if has_replaceable_core(tree) {
+        return Ok(tree.display().to_string());
+    }
     let makefile = git(tree, &["show", &format!("{commit}:Makefile")])?;
     let number = |name: &str| {
         makefile
@@ -134,6 +139,12 @@ pub fn kernel_of(tree: &Path, commit: &str) -> Result<String, String> {
         (Some(version), Some(level)) => Ok(format!("{version}.{level}")),
         _ => Err(format!("failed to use {}@{commit}: its Makefile has no VERSION and PATCHLEVEL", tree.display())),
     }
+}
+
+/// Whether a tree was built, with its VFIO core as modules.
+fn has_replaceable_core(tree: &Path) -> bool {
+    let configuration = fs::read_to_string(tree.join("include/config/auto.conf")).unwrap_or_default();
+    tree.join("arch/x86/boot/bzImage").is_file() && configuration.lines().any(|line| line == "CONFIG_VFIO=m")
 }
 
 /// The commits between two revisions that change the VFIO core, the oldest first.
@@ -181,9 +192,26 @@ mod tests {
         assert_eq!(parse(path), Ok(Reference::Tree(path.into())));
         let revision = Reference::Revision { tree: path.into(), revision: "v7.3~2".to_owned() };
         assert_eq!(parse(&format!("{path}@v7.3~2")), Ok(revision));
-        std::fs::write(folder.path().join(JOURNAL), "").unwrap();
+        fs::write(folder.path().join(JOURNAL), "").unwrap();
         assert_eq!(parse(path), Ok(Reference::Run(path.into())));
         assert!(parse("nowhere").is_err() && parse("7.3/nowhere").is_err());
+    }
+
+    #[test]
+    fn a_tree_that_was_built_runs_its_own_revisions() -> std::io::Result<()> {
+        let tree = tempfile::tempdir()?;
+        let configure = |text: &str| fs::write(tree.path().join("include/config/auto.conf"), text);
+        assert!(!has_replaceable_core(tree.path()));
+        fs::create_dir_all(tree.path().join("include/config"))?;
+        fs::create_dir_all(tree.path().join("arch/x86/boot"))?;
+        fs::write(tree.path().join("arch/x86/boot/bzImage"), "")?;
+        configure("CONFIG_PCI=y\nCONFIG_VFIO=m\n")?;
+        assert!(has_replaceable_core(tree.path()));
+        assert_eq!(kernel_of(tree.path(), "HEAD"), Ok(tree.path().display().to_string()));
+        // What is built in stays.
+        configure("CONFIG_VFIO=y\n")?;
+        assert!(!has_replaceable_core(tree.path()));
+        Ok(())
     }
 
     #[test]

@@ -111,6 +111,18 @@ fn judge_breaking(patch: &Path) -> Tested {
     Ok(())
 }
 
+/// The short form of the two tests around it, which `./ci/test` runs: all checks, and a base that is run once.
+#[test]
+#[ignore = "boots guests: ./ci/test, or cargo test --test gates -- --ignored"]
+fn a_patch_that_breaks_something_is_told_from_a_harmless_one() -> Tested {
+    let patch = |name: &str| Path::new(FIXTURES).join(name).display().to_string();
+    let harmless = gate(&["--base", "7.3", "--patch", &patch("faults/harmless/split-function.patch")], &[])?;
+    assert_eq!(harmless.exit, Some(0), "{}", harmless.said);
+    assert_eq!(harmless.names("regression"), [""; 0], "{}", harmless.said);
+    assert!(harmless.report["unchanged"].as_u64() > Some(350), "{}", harmless.said);
+    judge_breaking(&PathBuf::from(patch("patches/breaking/fsm.refuse.blocked_arc.patch")))
+}
+
 #[test]
 #[ignore = "boots guests for ten minutes: cargo test --test gates -- --ignored"]
 fn harmless_patches_change_nothing() -> Tested {

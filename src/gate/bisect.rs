@@ -224,7 +224,9 @@ impl Laboratory<'_> {
         let subject = self.subject(candidate, &folder.with_extension("source")).map_err(|error| error.to_string())?;
         let libtest = changed.map_or_else(|| self.libtest.clone(), only);
         let plan = Plan { libtest: &libtest, repeat: 1, reuse: true };
-        let tested = trial::test(&subject, &plan, &folder, tell).map_err(|obstacle| obstacle.to_string())?;
+        let tested = trial::build(&subject, tell)
+            .and_then(|built| trial::test(&subject, &built, &plan, &folder, tell))
+            .map_err(|obstacle| obstacle.to_string())?;
         Ok(tested.runs.first().map(verdicts).unwrap_or_default())
     }
 

@@ -8,14 +8,14 @@ use clap::Args;
 
 use super::compare::{Change, Kind, compare};
 use super::reference::{self, Reference};
-use super::report::{Blocked, FORMAT, GateReport, Side, judge};
+use super::report::{Blocked, FORMAT, GateReport, Phases, Side, judge};
 use super::trial::{self, Obstacle, Plan, Subject, Tested, make_folder};
 use super::{JSON, MARKDOWN, patch, text};
 use crate::harness::supervisor::{new_name, reports_folder};
 use crate::harness::verdict::{Exit, Verdict};
 use crate::lab::Progress;
 use crate::lab::environment::CoreOptions;
-use crate::lab::qemu::QemuOptions;
+use crate::lab::qemu::{Built, QemuOptions};
 use crate::report::console::terminal_width;
 use crate::suites;
 
@@ -95,22 +95,41 @@ impl GateCommand {
         let head = side(head, &self.guest, &CoreOptions { patch: patches, ..core }, &folder.join("head-source"))?;
         let plan = Plan { libtest: &self.libtest, repeat: self.repeat, reuse: !self.fresh };
         let names = (base.name.clone(), head.name.clone());
-        let base_tested = match test(&base, &plan, &folder.join("base"), tell) {
-            Ok(tested) => tested,
-            Err(obstacle) => return Ok(blocked(names, None, Blocked { side: "base", obstacle })),
+        let mut phases = Phases::default();
+        let blocked = |base: Option<&Tested>, side, obstacle| blocked(names.clone(), base, Blocked { side, obstacle });
+        // Before any guest is booted, since a patch that cannot be tested is to be told of at once.
+        let built = timed(&mut phases.build, || {
+            let base = base.build(tell).map_err(|obstacle| ("base", obstacle))?;
+            Ok((base, head.build(tell).map_err(|obstacle| ("head", obstacle))?))
+        });
+        let (base, head) = match built {
+            Ok(sides) => sides,
+            Err((side, obstacle)) => return Ok(GateReport { phases, ..blocked(None, side, obstacle) }),
         };
-        let head_tested = match test(&head, &plan, &folder.join("head"), tell) {
+        let base_tested = match timed(&mut phases.base, || base.test(&plan, &folder.join("base"), tell)) {
             Ok(tested) => tested,
-            Err(obstacle) => return Ok(blocked(names, Some(&base_tested), Blocked { side: "head", obstacle })),
+            Err(obstacle) => return Ok(GateReport { phases, ..blocked(None, "base", obstacle) }),
+        };
+        let head_tested = match timed(&mut phases.head, || head.test(&plan, &folder.join("head"), tell)) {
+            Ok(tested) => tested,
+            Err(obstacle) => return Ok(GateReport { phases, ..blocked(Some(&base_tested), "head", obstacle) }),
         };
         let mut changes = compare(&base_tested.runs, &head_tested.runs);
-        if let What::Boot(subject) = &head.what
+        if let Ready::Built(subject, _) = &head
             && self.repeat == 1
         {
-            confirm(&mut changes, subject, &folder.join("head-again"), tell);
+            timed(&mut phases.again, || confirm(&mut changes, subject, &folder.join("head-again"), tell));
         }
-        Ok(judged(names, &base_tested, &head_tested, changes))
+        Ok(GateReport { phases, ..judged(names, &base_tested, &head_tested, changes) })
     }
+}
+
+/// Does something, and takes down how long that was.
+fn timed<T>(seconds: &mut f64, work: impl FnOnce() -> T) -> T {
+    let began = Instant::now();
+    let done = work();
+    *seconds = began.elapsed().as_secs_f64();
+    done
 }
 
 /// One side: finished, or to be tested.
@@ -122,6 +141,30 @@ struct Sided {
 enum What {
     Finished(PathBuf),
     Boot(Box<Subject>),
+}
+
+/// A side for which nothing has to be built any more.
+enum Ready {
+    Finished(PathBuf),
+    Built(Box<Subject>, Built),
+}
+
+impl Sided {
+    fn build(self, tell: &mut dyn FnMut(&str)) -> Result<Ready, Obstacle> {
+        match self.what {
+            What::Finished(path) => Ok(Ready::Finished(path)),
+            What::Boot(subject) => trial::build(&subject, tell).map(|built| Ready::Built(subject, built)),
+        }
+    }
+}
+
+impl Ready {
+    fn test(&self, plan: &Plan<'_>, folder: &Path, tell: &mut dyn FnMut(&str)) -> Result<Tested, Obstacle> {
+        match self {
+            Ready::Finished(path) => trial::read(path),
+            Ready::Built(subject, built) => trial::test(subject, built, plan, folder, tell),
+        }
+    }
 }
 
 fn side(reference: &Reference, guest: &QemuOptions, core: &CoreOptions, source: &Path) -> Result<Sided, Failure> {
@@ -176,13 +219,6 @@ pub fn subject(
     Ok(Subject { name, guest, is_lasting })
 }
 
-fn test(side: &Sided, plan: &Plan<'_>, folder: &Path, tell: &mut dyn FnMut(&str)) -> Result<Tested, Obstacle> {
-    match &side.what {
-        What::Finished(path) => trial::read(path),
-        What::Boot(subject) => trial::test(subject, plan, folder, tell),
-    }
-}
-
 /// Asks the head again about what seems to be a regression: an accident of a busy machine does not happen twice.
 fn confirm(changes: &mut [Change], subject: &Subject, out: &Path, tell: &mut dyn FnMut(&str)) {
     let suspects: Vec<&str> = of_kind(changes, Kind::Regression).map(|change| change.check.as_str()).collect();
@@ -219,6 +255,7 @@ fn blocked(names: (String, String), base: Option<&Tested>, blocked: Blocked) -> 
         changes: Vec::new(),
         unchanged: 0,
         seconds: 0.0,
+        phases: Phases::default(),
     }
 }
 
@@ -236,6 +273,7 @@ fn judged(names: (String, String), base: &Tested, head: &Tested, mut changes: Ve
         changes,
         unchanged,
         seconds: 0.0,
+        phases: Phases::default(),
     }
 }
 

@@ -29,6 +29,31 @@ pub struct GateReport {
     pub unchanged: usize,
     /// How long it took, in seconds.
     pub seconds: f64,
+    /// For what.
+    pub phases: Phases,
+}
+
+/// How long the parts of a comparison took, in seconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Phases {
+    /// Both sides were built.
+    pub build: f64,
+    /// The base was tested.
+    pub base: f64,
+    /// The head was tested.
+    pub head: f64,
+    /// The head was asked again about what seemed to be a regression.
+    pub again: f64,
+}
+
+impl Phases {
+    /// Those that took any time worth a word, each with its name.
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, f64)> {
+        let Phases { build, base, head, again } = *self;
+        [("build", build), ("base", base), ("head", head), ("asking again", again)]
+            .into_iter()
+            .filter(|(_, seconds)| *seconds >= 0.1)
+    }
 }
 
 /// What a comparison comes to.

@@ -82,7 +82,10 @@ fn summary(report: &GateReport, folder: &str, width: usize) -> String {
     } else {
         block.paragraph("checks", &counts(report));
     }
-    block.paragraph("time", &span(report.seconds));
+    let phases: Vec<String> =
+        report.phases.named().map(|(name, seconds)| format!("{name} {}", span(seconds))).collect();
+    let phases = if phases.is_empty() { String::new() } else { format!(": {}", phases.join(", ")) };
+    block.paragraph("time", &format!("{}{phases}", span(report.seconds)));
     block.lines("reports", &[format!("{folder}: {JSON}, {MARKDOWN}")]);
     let style = colour(match report.outcome {
         Outcome::NoRegression => Verdict::Pass,
@@ -172,7 +175,7 @@ pub fn to_markdown(report: &GateReport) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gate::report::{Blocked, FORMAT};
+    use crate::gate::report::{Blocked, FORMAT, Phases};
     use crate::gate::trial::Obstacle;
 
     #[test]
@@ -188,6 +191,7 @@ mod tests {
             changes: Vec::new(),
             unchanged: 0,
             seconds: 1.0,
+            phases: Phases::default(),
         };
         let text = to_markdown(&report);
         assert!(

@@ -68,17 +68,22 @@ pub struct Tested {
     pub reused: u32,
 }
 
-/// Tests a side; the folders of its runs begin with `folder` and end with their number.
+/// Tests a side that was built; the folders of its runs begin with `folder` and end with their number.
 ///
 /// # Errors
 /// What stands in the way.
-pub fn test(subject: &Subject, plan: &Plan<'_>, folder: &Path, tell: &mut dyn FnMut(&str)) -> Result<Tested, Obstacle> {
-    let built = build(subject, tell)?;
+pub fn test(
+    subject: &Subject,
+    built: &Built,
+    plan: &Plan<'_>,
+    folder: &Path,
+    tell: &mut dyn FnMut(&str),
+) -> Result<Tested, Obstacle> {
     let mut tested = Tested { runs: Vec::new(), folders: Vec::new(), reused: 0 };
     for number in 1..=plan.repeat {
         let out = numbered(folder, number);
         let key =
-            Some(subject).filter(|subject| subject.is_lasting).and_then(|subject| key(subject, &built, plan, number));
+            Some(subject).filter(|subject| subject.is_lasting).and_then(|subject| key(subject, built, plan, number));
         let found = key.as_deref().filter(|_| plan.reuse).and_then(|key| store::find(key, &out));
         let run = match found {
             Some(run) => {
@@ -111,7 +116,10 @@ fn key(subject: &Subject, built: &Built, plan: &Plan<'_>, number: u32) -> Option
 }
 
 /// Has all that the guest needs.
-fn build(subject: &Subject, tell: &mut dyn FnMut(&str)) -> Result<Built, Obstacle> {
+///
+/// # Errors
+/// What stands in the way.
+pub fn build(subject: &Subject, tell: &mut dyn FnMut(&str)) -> Result<Built, Obstacle> {
     let lab = QemuLab::new(subject.guest.clone(), PathBuf::new());
     match lab.build(&mut |step| tell(&format!("{}: {step}", subject.name))) {
         Ok(built) => Ok(built),

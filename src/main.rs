@@ -30,6 +30,7 @@ use vfio_conform::lab::{Lab, guest};
 use vfio_conform::probe::{Probe, ProbeArguments};
 use vfio_conform::report::command::ReportCommand;
 use vfio_conform::report::console::terminal_width;
+use vfio_conform::report::table::{self, TableCommand};
 use vfio_conform::requirement::Level;
 use vfio_conform::shell::{COMPLETIONS_EXAMPLES, CompletionsCommand, MAN_EXAMPLES, ManCommand};
 use vfio_conform::stimulus::profile::Profile;
@@ -123,6 +124,9 @@ enum Command {
     /// Look at the bundled PCI target from inside a guest.
     #[command(hide = true, name = probe::SUBCOMMAND)]
     Probe(ProbeArguments),
+    /// Put finished runs into the README's table of kernels.
+    #[command(hide = true, name = table::SUBCOMMAND)]
+    KernelTable(TableCommand),
     /// Be the emulated PCI device.
     #[command(hide = true, name = SUBCOMMAND)]
     PciTarget(vfio_conform_pci_target::command::Arguments),
@@ -396,6 +400,7 @@ fn main() -> ExitCode {
         Command::Man(command) => command.run(Cli::command()),
         Command::Executor(arguments) => serve(&arguments),
         Command::Probe(arguments) => look(&arguments),
+        Command::KernelTable(command) => command.run().map_err(Into::into),
         Command::PciTarget(arguments) => be_pci_target(&arguments),
     };
     match result {

@@ -11,6 +11,7 @@ pub mod json;
 pub mod junit;
 pub mod ktap;
 pub mod markdown;
+pub mod table;
 
 pub(crate) mod block;
 mod evidence;

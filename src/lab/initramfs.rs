@@ -172,7 +172,8 @@ mod tests {
         let module = folder.path().join("vfio.ko");
         fs::write(&module, b"module")?;
         let path = folder.path().join("initramfs");
-        write(&path, &Modules { files: vec![module] }, &GuestPlan::PowerOff)?;
+        let files = ["/bin/sh", "/usr/lib/a", "/usr/lib/b", "/tmp/c"].map(|name| (name.into(), module.clone()));
+        write_with(&path, &Modules { files: vec![module.clone()] }, &GuestPlan::Script, &files)?;
         let mut names = Vec::new();
         let mut rest = fs::File::open(&path)?;
         loop {
@@ -185,6 +186,9 @@ mod tests {
         }
         assert!(names.contains(&"init".to_owned()), "{names:?}");
         assert!(names.contains(&"modules/vfio.ko".to_owned()), "{names:?}");
+        // The kernel unpacks a file only where its folder is there already.
+        let added: Vec<&str> = names.iter().map(String::as_str).skip_while(|name| *name != "bin").take(7).collect();
+        assert_eq!(added, ["bin", "bin/sh", "usr", "usr/lib", "usr/lib/a", "usr/lib/b", "tmp/c"]);
         Ok(())
     }
 }

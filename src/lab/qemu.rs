@@ -4,241 +4,31 @@
 //! a serial port. So a guest that hangs or panics costs one check and a restart, and nothing that was known.
 
 mod accelerator;
+mod bare;
 pub mod errand;
 mod monitor;
+mod options;
 mod schedule;
 mod vm;
 
-use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use crate::device::{DeviceName, Via};
 use crate::harness::journal::{LabReady, Stage};
 use crate::harness::keeper::ExecutorSpec;
 use crate::harness::verdict::Verdict;
 use crate::harness::wire::{Done, GuestRequest, Parameter, Reply, WireError};
-use crate::uapi::state::Capabilities;
-use vfio_conform_pci_target::command::memory_size;
 
-use super::environment::{CoreOptions, Environment, Kernel, ModuleOptions, Modules, ModulesError};
+use super::environment::{Environment, Kernel, ModuleOptions, Modules, ModulesError};
 use super::initramfs::{self, GuestPlan};
-use super::{Answer, Lab, LabError, Surroundings, Watch, guest, pci};
+use super::{Answer, Lab, LabError, Surroundings, Watch, pci};
 use accelerator::Accelerator;
 pub use accelerator::AcceleratorChoice;
+pub use bare::{Bare, bare};
+pub use options::{QemuOptions, Target};
 use schedule::{Landing, Schedule};
-use vm::{Machine, PciDevices, Snapshot, Vm, boot_patiently};
-
-/// An emulated device that a guest can start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "snake_case")]
-pub enum Target {
-    /// The kernel's own sample driver `mtty`: a serial port that exists only in the kernel, with migration.
-    Mtty,
-    /// Our own PCI function behind an emulated IOMMU, with a driver built on vfio-pci-core.
-    Pci,
-}
-
-impl Target {
-    /// How many devices of it are tested side by side unless something else is asked for.
-    const fn devices(self) -> u8 {
-        match self {
-            Target::Mtty => 1,
-            Target::Pci => 2,
-        }
-    }
-
-    /// The name that one of its devices has in the guest.
-    fn device(self, index: u8) -> String {
-        match self {
-            Target::Mtty => guest::MTTY_UUID.to_owned(),
-            Target::Pci => pci::address(index),
-        }
-    }
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Target::Mtty => "mtty",
-            Target::Pci => "pci",
-        })
-    }
-}
-
-/// What to boot.
-#[derive(Debug, Clone, clap::Args)]
-pub struct QemuOptions {
-    /// The emulated device
-    #[arg(long, value_enum, default_value_t = Target::Pci)]
-    pub target: Target,
-    /// Series (7.3), version (6.12.107), debug-7.3 (built here, with IOMMUFD, KASAN and lockdep), or path to a bzImage
-    /// or to a built kernel tree
-    #[arg(long, default_value = "7.3")]
-    pub kernel: String,
-    /// Which VFIO core
-    #[command(flatten)]
-    pub core: CoreOptions,
-    /// The way to open the device in the guest [default: cdev where its kernel has it, else group]
-    #[arg(long)]
-    pub via: Option<Via>,
-    /// How the guest's processors are made
-    #[arg(long, value_enum, default_value_t = AcceleratorChoice::Auto)]
-    pub accel: AcceleratorChoice,
-    /// Seconds that a check may take before it counts as hung
-    #[arg(long, default_value_t = 5.0, value_parser = seconds)]
-    pub deadline: f64,
-    /// The capability set that the driver of the pci target offers: stop_copy, with +p2p, +pre_copy or both
-    #[arg(long, value_name = "SET")]
-    pub caps: Option<Capabilities>,
-    /// Size of the device memory of the pci target: a power of two from 64K to 4G
-    #[arg(long, value_name = "SIZE", default_value = DEVICE_MEMORY, value_parser = device_memory)]
-    pub device_memory: String,
-    /// How many devices of the pci target are tested side by side, each check on all of them at once [default: 2]
-    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u8).range(1..=i64::from(pci::MOST_DEVICES)))]
-    pub devices: Option<u8>,
-    /// Another name for the target's device in the guest: its group number, or vfioN
-    #[arg(long, value_name = "NAME", hide = true)]
-    pub device: Option<DeviceName>,
-    /// A kbuild folder whose modules are loaded into the guest last; may be given again
-    #[arg(long, value_name = "DIR")]
-    pub extra: Vec<PathBuf>,
-    /// Words for the kernel's command line; MODULE.PARAMETER=VALUE reaches the guest's modules
-    #[arg(long, value_name = "WORDS")]
-    pub append: Option<String>,
-}
-
-fn seconds(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(seconds) if (0.1..=3600.0).contains(&seconds) => Ok(seconds),
-        _ => Err("it is no number of seconds from 0.1 to 3600".to_owned()),
-    }
-}
-
-fn device_memory(text: &str) -> Result<String, String> {
-    memory_size(text).map(|_| text.to_owned())
-}
-
-impl QemuOptions {
-    /// The name in the guest of the device that the run is about, beside which others may be.
-    pub fn device(&self) -> String {
-        self.device.as_ref().map_or_else(|| self.target.device(0), ToString::to_string)
-    }
-
-    /// The names of all devices in the guest on which checks run.
-    fn devices(&self) -> Vec<String> {
-        let beside = (1..self.device_count()).map(|index| self.target.device(index));
-        std::iter::once(self.device()).chain(beside.filter(|_| self.device.is_none())).collect()
-    }
-
-    fn device_count(&self) -> u8 {
-        match self.target {
-            Target::Mtty => self.target.devices(),
-            Target::Pci => self.devices.unwrap_or(self.target.devices()),
-        }
-    }
-
-    /// Refuses options that would have no effect.
-    ///
-    /// # Errors
-    /// Which one it is.
-    pub fn check(&self) -> Result<(), LabError> {
-        if self.target == Target::Pci {
-            return Ok(());
-        }
-        let useless = [
-            ("--caps", self.caps.is_some()),
-            ("--devices", self.devices.is_some()),
-            ("--device-memory", self.device_memory != DEVICE_MEMORY),
-        ];
-        match useless.into_iter().find(|(_, given)| *given) {
-            Some((option, _)) => Err(LabError::failed(
-                &format!("use {option} with --target {}", self.target),
-                "only the pci target has it; leave it out, or take --target pci",
-            )),
-            None => Ok(()),
-        }
-    }
-
-    /// What QEMU needs for the pci target.
-    fn pci(&self) -> Option<PciDevices> {
-        (self.target == Target::Pci)
-            .then(|| PciDevices { count: self.device_count(), memory: self.device_memory.clone() })
-    }
-
-    /// What goes to the kernel's command line beside what every guest has.
-    fn words(&self) -> Option<String> {
-        let caps = self.caps.map(|caps| format!("{}.caps={caps}", pci::DRIVER));
-        let words: Vec<String> = caps.into_iter().chain(self.append.clone()).collect();
-        (!words.is_empty()).then(|| words.join(" "))
-    }
-
-    /// The command that repeats a check; `{check}` stands for its name. Whoever called us through a script is told
-    /// to call the script again.
-    pub fn reproduce(&self) -> String {
-        let command = std::env::var("VFIO_CONFORM_COMMAND");
-        let command = command.unwrap_or_else(|_| "vfio-conform qemu".to_owned());
-        let words: Vec<String> = self.words_of_all().iter().map(|word| quoted(word)).collect();
-        format!("{command} {} -- --exact {{check}}", words.join(" "))
-    }
-
-    /// The words of the command line that ask for the same guest and device, whatever its VFIO core.
-    pub fn words_of_guest(&self) -> Vec<String> {
-        let mut words = Vec::new();
-        let mut option = |name: &str, value: String| words.extend([name.to_owned(), value]);
-        option("--target", self.target.to_string());
-        option("--kernel", self.kernel.clone());
-        if let Some(via) = self.via {
-            option("--via", via.to_string());
-        }
-        if let Some(caps) = self.caps {
-            option("--caps", caps.to_string());
-        }
-        if self.target == Target::Pci && self.device_memory != DEVICE_MEMORY {
-            option("--device-memory", self.device_memory.clone());
-        }
-        if let Some(devices) = self.devices {
-            option("--devices", devices.to_string());
-        }
-        for extra in &self.extra {
-            option("--extra", extra.display().to_string());
-        }
-        if let Some(append) = &self.append {
-            option("--append", append.clone());
-        }
-        words
-    }
-
-    /// The words of the command line that ask for the same guest, device and VFIO core.
-    pub fn words_of_all(&self) -> Vec<String> {
-        [self.words_of_guest(), self.core.words()].concat()
-    }
-
-    /// The words for how it is run, which do not change what is asked for.
-    pub fn words_of_running(&self) -> Vec<String> {
-        let accel = match self.accel {
-            AcceleratorChoice::Auto => "auto",
-            AcceleratorChoice::Kvm => "kvm",
-            AcceleratorChoice::Tcg => "tcg",
-        };
-        ["--accel", accel, "--deadline", &self.deadline.to_string()].map(str::to_owned).to_vec()
-    }
-}
-
-/// A word as a shell wants to have it.
-fn quoted(word: &str) -> String {
-    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "+-_./:=,@%".contains(letter);
-    match !word.is_empty() && word.chars().all(is_plain) {
-        true => word.to_owned(),
-        false => format!("'{}'", word.replace('\'', "'\\''")),
-    }
-}
-
-/// Enough for several reads of a stream, little enough for a run of seconds.
-const DEVICE_MEMORY: &str = "1M";
+use vm::{Machine, Snapshot, Vm};
 
 /// How long a guest may take to its init under TCG on a slow machine, KASAN kernels included.
 const BOOT_BOUND: Duration = Duration::from_secs(180);
@@ -418,12 +208,7 @@ impl QemuLab {
     ) -> Result<Vm, LabError> {
         watch.step(&format!("booting {} under {accelerator}", prepared.kernel.release));
         watch.stage(Stage::PowerOn);
-        let boot = |bound| {
-            let mut vm = Vm::start(&prepared.machine, accelerator.name())?;
-            vm.wait_until_up(bound)?;
-            Ok(vm)
-        };
-        let vm = boot_patiently(bound, boot, || watch.step(SILENT))?;
+        let vm = Vm::boot(&prepared.machine, accelerator.name(), bound, || watch.step(SILENT))?;
         watch.stage(Stage::GuestUp);
         watch.step("loading the modules and opening the device");
         Ok(vm)
@@ -595,57 +380,4 @@ impl Modules {
     fn names(&self) -> Vec<String> {
         self.files.iter().filter_map(|file| file.file_name()).map(|name| name.to_string_lossy().into_owned()).collect()
     }
-}
-
-/// What a bare boot took.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Bare {
-    /// The kernel's release.
-    pub kernel: String,
-    /// How the processors were made.
-    pub accelerator: &'static str,
-    /// From power-on to power-off.
-    pub seconds: f64,
-}
-
-impl fmt::Display for Bare {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Bare { kernel, accelerator, seconds } = self;
-        write!(f, "bare boot of {kernel} under {accelerator}: {seconds:.2} s from power-on to power-off")
-    }
-}
-
-/// Boots a guest that powers off at once: the floor that run times are compared with.
-///
-/// # Errors
-/// Why the guest did not boot.
-pub fn bare(options: &QemuOptions) -> Result<Bare, LabError> {
-    let progress = super::Progress::new();
-    let mut tell = |step: &str| progress.step(step);
-    let mut environment = Environment::new(&mut tell);
-    let qemu = environment.qemu()?;
-    let kernel = environment.kernel(&options.kernel)?;
-    let folder = scratch()?;
-    let initramfs = folder.path().join("initramfs");
-    initramfs::write(&initramfs, &Modules { files: Vec::new() }, &GuestPlan::PowerOff)?;
-    let machine = Machine {
-        qemu,
-        image: kernel.image.clone(),
-        initramfs,
-        sockets: folder.path().to_owned(),
-        console: folder.path().join("console.log"),
-        pci: None,
-        append: options.append.clone(),
-        memory: GUEST_MEMORY,
-    };
-    let (seconds, accelerator) = accelerator::start_on(options.accel, BOOT_BOUND, |accelerator, bound| {
-        progress.step(&format!("booting {} under {accelerator}", kernel.release));
-        let boot = |bound| {
-            let began = Instant::now();
-            Vm::start(&machine, accelerator.name())?.wait_for_end(bound)?;
-            Ok(began.elapsed().as_secs_f64())
-        };
-        boot_patiently(bound, boot, || progress.step(SILENT))
-    })?;
-    Ok(Bare { kernel: kernel.release, accelerator: accelerator.name(), seconds })
 }

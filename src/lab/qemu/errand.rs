@@ -12,7 +12,7 @@ use crate::lab::initramfs::{self, GuestPlan, PLAIN_READ};
 use crate::lab::{LabError, Progress, pci};
 use crate::probe::Probe;
 
-use super::vm::{Machine, PciDevices, Vm, boot_patiently};
+use super::vm::{Machine, PciDevices, Vm};
 use super::{BOOT_BOUND, OPEN_BOUND, QemuOptions, SILENT, Target, accelerator, scratch};
 
 /// Room for a stream of 512 MiB beside everything else.
@@ -113,12 +113,7 @@ pub fn run(options: &QemuOptions, errand: Errand<'_>) -> Result<Value, LabError>
     };
     let (mut vm, _) = accelerator::start_on(options.accel, BOOT_BOUND, |accelerator, bound| {
         progress.step(&format!("booting {} under {accelerator}", kernel.release));
-        let boot = |bound| {
-            let mut vm = Vm::start(&machine, accelerator.name())?;
-            vm.wait_until_up(bound)?;
-            Ok(vm)
-        };
-        boot_patiently(bound, boot, || progress.step(SILENT))
+        Vm::boot(&machine, accelerator.name(), bound, || progress.step(SILENT))
     })?;
     progress.step("waiting for the guest");
     match vm.receive(OPEN_BOUND + BOUND) {

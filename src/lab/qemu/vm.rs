@@ -128,6 +128,19 @@ impl Vm {
         Vm::spawn(machine, machine.command(accelerator)?)
     }
 
+    /// Switches a guest on and waits until its init is up; `again` is told if that takes a second try.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub fn boot(machine: &Machine, accelerator: &str, bound: Duration, again: impl FnOnce()) -> Result<Vm, LabError> {
+        let boot = |bound| {
+            let mut vm = Vm::start(machine, accelerator)?;
+            vm.wait_until_up(bound)?;
+            Ok(vm)
+        };
+        boot_patiently(bound, boot, again)
+    }
+
     /// Has a guest go on that was saved, with another QEMU.
     ///
     /// # Errors

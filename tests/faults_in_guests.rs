@@ -28,13 +28,19 @@ const SELECTION: [(&str, &str); 13] = [
     ("device.save-changes-scratch", "hardware that saves wrongly"),
 ];
 
+/// The check in which `stumble` makes the kernel fail, on whichever device it runs.
+const STUMBLES: &str = "fsm::stop_to_resuming";
+
+fn program() -> PathBuf {
+    let built = std::env::var_os("VFIO_CONFORM");
+    built.map_or_else(|| env!("CARGO_BIN_EXE_vfio-conform").into(), PathBuf::from)
+}
+
 #[test]
 #[ignore = "needs the environment of the qemu lab"]
 fn one_fault_of_each_kind_is_caught_and_nothing_else_accused() -> Result<(), Box<dyn Error>> {
-    let built = std::env::var_os("VFIO_CONFORM");
-    let built = built.map_or_else(|| env!("CARGO_BIN_EXE_vfio-conform").into(), PathBuf::from);
     let folder = tempfile::tempdir()?;
-    let mut command = Command::new(built);
+    let mut command = Command::new(program());
     command.args(["faults", "run", "--out"]).arg(folder.path());
     command.args(SELECTION.iter().flat_map(|(fault, _)| ["--only", fault]));
     let output = command.output()?;
@@ -45,6 +51,41 @@ fn one_fault_of_each_kind_is_caught_and_nothing_else_accused() -> Result<(), Box
         results["faults"].as_array().into_iter().flatten().filter_map(|f| f["fault"].as_str()).collect();
     for (fault, _) in SELECTION {
         assert!(tried.contains(&fault), "{fault} was not tried:\n{said}");
+    }
+    Ok(())
+}
+
+/// An oops takes the guest away from both devices.
+#[test]
+#[ignore = "needs the environment of the qemu lab"]
+fn an_oops_beside_another_device_is_laid_at_the_right_door() -> Result<(), Box<dyn Error>> {
+    only_the_one_that_stumbles_is_accused("oops", "crash")
+}
+
+/// A WARN leaves the guest alive, with a kernel log that both devices read.
+#[test]
+#[ignore = "needs the environment of the qemu lab"]
+fn a_warn_beside_another_device_is_laid_at_the_right_door() -> Result<(), Box<dyn Error>> {
+    only_the_one_that_stumbles_is_accused("warn", "fail")
+}
+
+/// Two devices share the checks and the kernel, which fails in one check: that one is accused, and those that ran beside
+/// it are not.
+fn only_the_one_that_stumbles_is_accused(how: &str, verdict: &str) -> Result<(), Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    let mut command = Command::new(program());
+    command.args(["qemu", "--target", "pci", "--devices", "2", "--out"]).arg(folder.path());
+    command.args(["--extra", concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/faults/stumble")]);
+    command.args(["--append", &format!("stumble.how={how}"), "--", "fsm::stop_to_"]);
+    let output = command.output()?;
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let report: Value = serde_json::from_slice(&fs::read(folder.path().join("report.json"))?)?;
+    let checks = report["checks"].as_array().ok_or("the report has no checks")?;
+    assert!(checks.len() > 2, "nothing ran beside it:\n{said}");
+    for check in checks {
+        let expected = if check["name"] == STUMBLES { verdict } else { "pass" };
+        assert_eq!(check["verdict"], expected, "{}\n{said}", check["name"]);
     }
     Ok(())
 }

@@ -45,12 +45,13 @@ impl Keepers {
     ) -> std::io::Result<Keepers> {
         let report: Arc<Report> = Arc::new(report);
         let several = specs.len() > 1;
+        let told = Arc::default();
         let mut threads = Vec::new();
         for (number, spec) in specs.into_iter().enumerate() {
             let name = several.then(|| spec.device.clone());
             let (to, orders) = channel();
             let (says, opened) = channel();
-            let kept = Kept { number, name, keeper: make(spec)?, report: Arc::clone(&report) };
+            let kept = Kept { number, name, keeper: make(spec)?.beside(&told), report: Arc::clone(&report) };
             thread::Builder::new().spawn(move || kept.follow(&orders, &says))?;
             threads.push(Orders { to, opened });
         }

@@ -9,13 +9,14 @@ use std::os::fd::AsRawFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use serde::{Deserialize, Serialize};
 
 use super::journal::LabReady;
-use super::kernel_log::{KernelLog, MARK, Said, taint_letters};
+use super::kernel_log::{KernelLog, MARK, Said, Told, taint_letters};
 use super::outcome::{Operation, Outcome};
 use super::record;
 use super::trace;
@@ -78,6 +79,13 @@ impl Keeper {
     pub fn new(program: PathBuf, spec: ExecutorSpec, console: Option<File>) -> std::io::Result<Keeper> {
         let record = memfd_create("vfio-conform-record", MFdFlags::MFD_CLOEXEC)?;
         Ok(Keeper { program, spec, record: File::from(record), log: KernelLog::open(), console, executor: None })
+    }
+
+    /// The same, beside others on the same kernel: what one of them has told of its log before a check begins is none of
+    /// the check's doing.
+    pub fn beside(mut self, told: &Arc<Told>) -> Keeper {
+        self.log.share(told);
+        self
     }
 
     /// Starts an executor and has it open the device.
@@ -165,6 +173,7 @@ impl Keeper {
         // What an earlier check did is nobody's evidence if the executor dies before this one begins. A record that
         // cannot be emptied only shows operations too many.
         let _ = self.record.set_len(0);
+        self.log.forget_what_was_told();
         let request = Request::Run(check.to_owned());
         let answer = send(&mut executor.requests, &request)
             .map_err(WireError::from)

@@ -3,6 +3,8 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::fcntl::OFlag;
 
@@ -41,6 +43,24 @@ pub const MARK: &str = "vfio-conform: ";
 pub struct KernelLog {
     kmsg: Option<File>,
     taint: u64,
+    // What was read and is not told yet.
+    kept: Vec<Record>,
+    told: Arc<Told>,
+}
+
+/// What those who watch one kernel side by side have told of it so far.
+#[derive(Debug, Default)]
+pub struct Told {
+    // All records below this number.
+    below: AtomicU64,
+    taint: AtomicU64,
+}
+
+/// A record of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Record {
+    sequence: u64,
+    line: String,
 }
 
 /// What the kernel said since the last look.
@@ -63,33 +83,55 @@ impl KernelLog {
             .open("/dev/kmsg")
             .and_then(|mut kmsg| kmsg.seek(SeekFrom::End(0)).map(|_| kmsg))
             .ok();
-        KernelLog { kmsg, taint: taint() }
+        KernelLog { kmsg, taint: taint(), kept: Vec::new(), told: Arc::default() }
+    }
+
+    /// From here on there are others who watch it too.
+    pub fn share(&mut self, told: &Arc<Told>) {
+        self.told = Arc::clone(told);
+    }
+
+    /// Forgets what somebody else has told since the last look. Whatever nobody has told stays.
+    pub fn forget_what_was_told(&mut self) {
+        let news = self.records();
+        self.kept.extend(news);
+        let below = self.told.below.load(Ordering::Relaxed);
+        self.kept.retain(|record| record.sequence >= below);
+        self.taint |= self.told.taint.load(Ordering::Relaxed);
     }
 
     /// What was said since the last look.
     pub fn look(&mut self) -> Said {
-        let lines = self.lines();
-        let report = lines.iter().find(|line| is_report(line)).cloned();
-        let now = taint();
+        let news = self.records();
+        self.kept.extend(news);
+        self.tell(taint())
+    }
+
+    fn tell(&mut self, now: u64) -> Said {
+        let records = std::mem::take(&mut self.kept);
+        if let Some(last) = records.last() {
+            self.told.below.fetch_max(last.sequence + 1, Ordering::Relaxed);
+        }
         let new_taint = now & !self.taint;
+        self.told.taint.fetch_or(now, Ordering::Relaxed);
         self.taint = now;
+        let lines: Vec<String> = records.into_iter().map(|record| record.line).collect();
+        let report = lines.iter().find(|line| is_report(line)).cloned();
         Said { lines, report, new_taint }
     }
 
-    fn lines(&mut self) -> Vec<String> {
-        let mut lines = Vec::new();
+    fn records(&mut self) -> Vec<Record> {
+        let mut records = Vec::new();
         let Some(kmsg) = &mut self.kmsg else {
-            return lines;
+            return records;
         };
-        let mut record = [0u8; 8192];
+        let mut text = [0u8; 8192];
         loop {
-            match kmsg.read(&mut record) {
-                Ok(bytes @ 1..) => {
-                    lines.extend(message(&String::from_utf8_lossy(&record[..bytes])));
-                }
+            match kmsg.read(&mut text) {
+                Ok(bytes @ 1..) => records.extend(record(&String::from_utf8_lossy(&text[..bytes]))),
                 // The log overtook us: what is left of it comes next.
                 Err(error) if error.raw_os_error() == Some(nix::libc::EPIPE) => {}
-                Ok(0) | Err(_) => return lines,
+                Ok(0) | Err(_) => return records,
             }
         }
     }
@@ -99,8 +141,8 @@ impl KernelLog {
 pub fn whole() -> Option<String> {
     let mut options = OpenOptions::new();
     let kmsg = options.read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open("/dev/kmsg").ok()?;
-    let lines = KernelLog { kmsg: Some(kmsg), taint: 0 }.lines();
-    Some(lines.into_iter().map(|line| line + "\n").collect())
+    let mut log = KernelLog { kmsg: Some(kmsg), taint: 0, kept: Vec::new(), told: Arc::default() };
+    Some(log.records().into_iter().map(|record| record.line + "\n").collect())
 }
 
 /// Whether a line of a copy is no line of the kernel's.
@@ -121,12 +163,16 @@ fn strip_stamp(line: &str) -> &str {
     }
 }
 
-/// A record of /dev/kmsg, `6,1234,5678900,-;text`, as the line that dmesg shows.
-fn message(record: &str) -> Option<String> {
-    let (head, text) = record.split_once(';')?;
-    let micros: u64 = head.split(',').nth(2)?.parse().ok()?;
+/// A record of /dev/kmsg, `6,1234,5678900,-;text`, with the line that dmesg shows.
+fn record(text: &str) -> Option<Record> {
+    let (head, text) = text.split_once(';')?;
+    let mut numbers = head.split(',').skip(1).map(str::parse::<u64>);
+    let (Ok(sequence), Ok(micros)) = (numbers.next()?, numbers.next()?) else {
+        return None;
+    };
     let text = text.lines().next().unwrap_or_default();
-    Some(format!("[{:>5}.{:06}] {text}", micros / 1_000_000, micros % 1_000_000))
+    let line = format!("[{:>5}.{:06}] {text}", micros / 1_000_000, micros % 1_000_000);
+    Some(Record { sequence, line })
 }
 
 /// The taint mask as it is now.
@@ -170,8 +216,46 @@ mod tests {
 
     #[test]
     fn a_record_becomes_the_line_that_dmesg_shows() {
-        let record = "6,339,5140900,-;NET: Registered\n SUBSYSTEM=net\n";
-        assert_eq!(message(record).as_deref(), Some("[    5.140900] NET: Registered"));
+        let text = "6,339,5140900,-;NET: Registered\n SUBSYSTEM=net\n";
+        let line = "[    5.140900] NET: Registered".to_owned();
+        assert_eq!(record(text), Some(Record { sequence: 339, line }));
+        assert_eq!(record("nonsense;"), None);
+    }
+
+    /// A log of nothing but what a test puts into it.
+    fn log(told: &Arc<Told>) -> KernelLog {
+        KernelLog { kmsg: None, taint: 0, kept: Vec::new(), told: Arc::clone(told) }
+    }
+
+    fn warning(sequence: u64) -> Record {
+        Record { sequence, line: format!("WARNING: {sequence}") }
+    }
+
+    #[test]
+    fn what_another_has_told_is_not_told_again_and_nothing_else_is_lost() {
+        let told = Arc::default();
+        let (mut one, mut other) = (log(&told), log(&told));
+        one.kept = vec![warning(7), warning(8)];
+        assert_eq!(one.tell(0x200).lines, ["WARNING: 7", "WARNING: 8"]);
+        other.kept = vec![warning(7), warning(8), warning(9)];
+        other.forget_what_was_told();
+        let said = other.tell(0x280);
+        assert_eq!(said.lines, ["WARNING: 9"]);
+        assert_eq!(said.report.as_deref(), Some("WARNING: 9"));
+        assert_eq!(said.new_taint, 0x80);
+    }
+
+    #[test]
+    fn what_was_said_while_both_ran_is_told_by_both() {
+        let told = Arc::default();
+        let (mut one, mut other) = (log(&told), log(&told));
+        one.forget_what_was_told();
+        other.forget_what_was_told();
+        for log in [&mut one, &mut other] {
+            log.kept = vec![warning(7)];
+            let said = log.tell(0x200);
+            assert_eq!((said.lines.len(), said.new_taint), (1, 0x200));
+        }
     }
 
     #[test]

@@ -81,14 +81,14 @@ pub struct Fault {
     pub defect: String,
     /// The requirements that it breaks: each has to be accused.
     pub breaks: Vec<String>,
-    /// What may be accused too, since it follows.
+    /// What may be accused too, since it follows: requirements, or the verdict of a check that does not come to its end.
     pub follows: Vec<String>,
     /// The checks that show it soonest; where none is named, all that can prove what it breaks.
     pub by: Vec<String>,
     /// The verdict of the checks that meet it, where no requirement is accused since the check does not come to its end.
     pub ends: Option<Verdict>,
-    /// The capability set that it is tried with.
-    pub caps: Capabilities,
+    /// The capability set that it is tried with, where the full one does not show it.
+    pub caps: Option<Capabilities>,
     /// What the kernel has to have; on another one the fault is left out.
     pub needs: Option<Need>,
     /// Where the idea comes from.
@@ -198,8 +198,9 @@ impl Catalogue {
             if !seen.insert(id.clone()) {
                 return Err(format!("{id} stands twice in the catalogue"));
             }
-            if let Some(unknown) = fault.breaks.iter().chain(&fault.follows).find(|id| requirement::find(id).is_none())
-            {
+            let is_end = |id: &String| [Verdict::Hang, Verdict::Crash].iter().any(|verdict| verdict.word() == id);
+            let following = fault.follows.iter().filter(|id| !is_end(id));
+            if let Some(unknown) = fault.breaks.iter().chain(following).find(|id| requirement::find(id).is_none()) {
                 return Err(format!("{id}: {unknown:?} is no requirement; see vfio-conform list"));
             }
             if let Some(unknown) = fault.by.iter().find(|name| checks.iter().all(|check| check.name() != **name)) {
@@ -214,10 +215,7 @@ impl Catalogue {
 }
 
 fn read(place: Place, entry: Entry) -> Result<Fault, String> {
-    let caps = match entry.caps {
-        Some(text) => text.parse()?,
-        None => Capabilities::FULL,
-    };
+    let caps = entry.caps.map(|text| text.parse()).transpose()?;
     if entry.breaks.is_empty() {
         return Err("it breaks no requirement, so it proves nothing".to_owned());
     }

@@ -13,7 +13,7 @@ use super::matrix::Matrix;
 use super::run::{self, Forecast, Tried};
 use crate::harness::check::Check;
 use crate::harness::verdict::Exit;
-use crate::lab::qemu::{QemuLab, QemuOptions};
+use crate::lab::qemu::QemuOptions;
 use crate::suites;
 
 /// What is asked about faults.
@@ -121,7 +121,7 @@ impl RunFaults {
             LaneKind::Guest => {
                 make_folder(&self.out)?;
                 let options = QemuOptions { devices: Some(1), ..self.guest.clone() };
-                Box::new(GuestLane::new(QemuLab::with_faults(options, self.out.join("console.log"))))
+                Box::new(GuestLane::new(options, self.out.join("console.log")))
             }
         })
     }
@@ -147,9 +147,15 @@ impl RunFaults {
     }
 }
 
-/// The faults of each lane, in the order of the catalogue.
+/// The faults of each lane, in the order of the catalogue; those that need another capability set come last, since each set
+/// takes a guest.
 fn by_lane<'a>(faults: &[&'a Fault]) -> Vec<(LaneKind, Vec<&'a Fault>)> {
-    let of = |kind| faults.iter().copied().filter(|fault| LaneKind::of(fault.place) == kind).collect();
+    let of = |kind| {
+        let mut faults: Vec<&Fault> =
+            faults.iter().copied().filter(|fault| LaneKind::of(fault.place) == kind).collect();
+        faults.sort_by_key(|fault| fault.caps.map(|caps| caps.to_string()));
+        faults
+    };
     let groups = [LaneKind::Model, LaneKind::Guest].map(|kind| (kind, of(kind)));
     groups.into_iter().filter(|(_, faults): &(LaneKind, Vec<&Fault>)| !faults.is_empty()).collect()
 }

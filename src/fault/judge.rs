@@ -85,7 +85,6 @@ mod tests {
     use super::*;
     use crate::fault::catalogue::Place;
     use crate::requirement::{fsm, session};
-    use crate::uapi::state::Capabilities;
 
     fn fault(ends: Option<Verdict>) -> Fault {
         Fault {
@@ -96,7 +95,7 @@ mod tests {
             follows: vec![session::FD_COMES.id.to_owned()],
             by: Vec::new(),
             ends,
-            caps: Capabilities::FULL,
+            caps: None,
             needs: None,
             origin: String::new(),
         }
@@ -122,6 +121,14 @@ mod tests {
         assert_eq!(judge(accusing(&[&session::FD_COMES])).missed, [fsm::ARC.id]);
         let blamed = judge(accusing(&[&fsm::ARC, &fsm::STEADY])).blamed;
         assert_eq!(blamed.keys().collect::<Vec<_>>(), [fsm::STEADY.id]);
+    }
+
+    #[test]
+    fn one_that_was_missed_or_blamed_is_enough_to_be_wrong() {
+        let check = check();
+        let judge = |outcome| judge(&fault(None), &[(&check, outcome)]);
+        assert!(!judge(accusing(&[])).is_right());
+        assert!(!judge(accusing(&[&fsm::ARC, &fsm::STEADY])).is_right());
     }
 
     #[test]

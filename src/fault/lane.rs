@@ -1,5 +1,6 @@
 //! Where faults can be switched on: the model, and guests with the bundled PCI target.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use vfio_conform_pci_target::fault::Fault as DeviceFault;
@@ -9,12 +10,14 @@ use crate::device::model::{self, ModelSpec};
 use crate::harness::keeper::{ExecutorSpec, Keeper};
 use crate::harness::verdict::Verdict;
 use crate::harness::wire::{Done, Parameter};
-use crate::lab::qemu::{CORE_HAS_FAULTS, QemuLab};
+use crate::lab::qemu::{CORE_HAS_FAULTS, QemuLab, QemuOptions};
 use crate::lab::{Answer, Lab, LabError, Watch, local, pci};
 use crate::requirement::health;
+use crate::uapi::state::Capabilities;
 
-/// How long a check may take on the model, which waits for nothing. Checks themselves give a sleeper two seconds to wake.
-const MODEL_DEADLINE: Duration = Duration::from_secs(4);
+/// How long a check may take on the model, which waits for nothing. Checks themselves give each of up to four sleepers two
+/// seconds to wake.
+const MODEL_DEADLINE: Duration = Duration::from_secs(10);
 /// How long, where the fault makes a call hang: it does not matter how late the others are.
 const HANGS_WITHIN: Duration = Duration::from_millis(500);
 const OPEN_DEADLINE: Duration = Duration::from_secs(20);
@@ -46,7 +49,7 @@ pub struct ModelLane {
 impl Lane for ModelLane {
     fn enter(&mut self, fault: &Fault, _watch: &mut dyn Watch) -> Result<(), LabError> {
         let known = model::Fault::from_name(&fault.name).filter(|_| fault.place == Place::Model);
-        let spec = ModelSpec { capabilities: Some(fault.caps), fault: known };
+        let spec = ModelSpec { capabilities: Some(fault.caps.unwrap_or(Capabilities::FULL)), fault: known };
         let failed = |error: std::io::Error| LabError::failed("start a model", error);
         let hangs = fault.ends == Some(Verdict::Hang);
         let spec = ExecutorSpec {
@@ -87,8 +90,12 @@ impl Drop for ModelLane {
 }
 
 /// Guests with the bundled PCI target, whose hardware, driver and VFIO core have faults. One guest does for as many faults
-/// as leave it alive.
+/// as leave it alive. The driver is told its capability set when it is loaded, so each set has a guest of its own.
 pub struct GuestLane {
+    options: QemuOptions,
+    console: PathBuf,
+    // Of the lab's driver, where it is not the driver's own.
+    caps: Option<Capabilities>,
     lab: QemuLab,
     guest: Guest,
     parameters: Vec<Parameter>,
@@ -106,9 +113,22 @@ enum Guest {
 }
 
 impl GuestLane {
-    /// A lane with the faults of this lab.
-    pub fn new(lab: QemuLab) -> GuestLane {
-        GuestLane { lab, guest: Guest::None, parameters: Vec::new() }
+    /// A lane with guests as these options say; what their kernels print is appended to `console`.
+    pub fn new(options: QemuOptions, console: PathBuf) -> GuestLane {
+        let lab = QemuLab::with_faults(options.clone(), console.clone());
+        GuestLane { caps: options.caps, options, console, lab, guest: Guest::None, parameters: Vec::new() }
+    }
+
+    /// Has the driver offer the capability set that the fault needs, or else the one that was asked for.
+    fn offer(&mut self, wanted: Option<Capabilities>) {
+        let caps = wanted.or(self.options.caps);
+        if caps == self.caps {
+            return;
+        }
+        let options = QemuOptions { caps, ..self.options.clone() };
+        self.lab = QemuLab::with_faults(options, self.console.clone());
+        self.guest = Guest::None;
+        self.caps = caps;
     }
 
     /// Has an open device with the fault, in the guest that runs or else in a new one.
@@ -128,6 +148,7 @@ impl GuestLane {
 impl Lane for GuestLane {
     fn enter(&mut self, fault: &Fault, watch: &mut dyn Watch) -> Result<(), LabError> {
         self.parameters = parameters(fault)?;
+        self.offer(fault.caps);
         self.switch(watch)
     }
 

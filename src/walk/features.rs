@@ -46,13 +46,13 @@ impl Malformed {
             Malformation::GetAndSet => (verbal(call, Verb::GetSet), &discover::GET_AND_SET, EINVAL),
             Malformation::Neither => (verbal(call, Verb::Nothing), &discover::GET_AND_SET, EINVAL),
             Malformation::WrongDirection => {
-                let wrong = match (feature.can_get(), feature.can_set()) {
-                    (true, false) => Verb::Set,
-                    (false, true) => Verb::Get,
+                let (wrong, requirement) = match (feature.can_get(), feature.can_set()) {
+                    (true, false) => (Verb::Set, &discover::WRONG_DIRECTION),
+                    (false, true) => (Verb::Get, &discover::WRONG_DIRECTION),
                     // It has both, so at once they are what is wrong.
-                    _ => Verb::GetSet,
+                    _ => (Verb::GetSet, &discover::GET_AND_SET),
                 };
-                (verbal(call, wrong), &discover::WRONG_DIRECTION, EINVAL)
+                (verbal(call, wrong), requirement, EINVAL)
             }
             Malformation::Unmapped => (call.placed(Placement::Unmapped), &discover::BAD_MEMORY, EFAULT),
             Malformation::UnknownFeature => {

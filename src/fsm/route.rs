@@ -239,4 +239,43 @@ mod tests {
         assert!(!brings(PreCopy, StopCopy) && !brings(PreCopyP2p, PreCopy));
         assert!(!brings(Running, Stop) && !brings(Resuming, Stop) && !brings(Stop, Stop));
     }
+
+    #[test]
+    fn a_session_ends_exactly_when_the_saving_group_or_resuming_is_left() {
+        let full = Capabilities::FULL;
+        let ends = |from: State, to: State| route(full, from, to.number()).ends_session();
+        assert!(ends(PreCopy, Running) && ends(StopCopy, Stop) && ends(Resuming, Stop));
+        assert!(ends(PreCopyP2p, RunningP2p) && ends(StopCopy, Resuming) && ends(Resuming, PreCopy));
+        assert!(!ends(PreCopy, StopCopy) && !ends(PreCopyP2p, PreCopy) && !ends(PreCopy, PreCopy));
+        assert!(!ends(Running, PreCopy) && !ends(Stop, Resuming) && !ends(Running, Stop));
+        assert!(!ends(StopCopy, PreCopy), "a refusal ends nothing");
+    }
+
+    #[test]
+    fn one_arc_is_direct_and_nothing_else() {
+        let direct = |from: State, to: State| route(Capabilities::FULL, from, to.number()).is_direct();
+        assert!(direct(Running, PreCopy) && direct(StopCopy, Stop));
+        assert!(!direct(Running, Stop) && !direct(Running, Running) && !direct(StopCopy, PreCopy));
+    }
+
+    #[test]
+    fn refusals_say_why() {
+        let refusals = [
+            Refusal::ErrorAsTarget,
+            Refusal::FromError,
+            Refusal::NotAdvertised(PreCopy),
+            Refusal::OutOfRange(9),
+            Refusal::Blocked,
+        ];
+        assert_eq!(
+            refusals.map(|refusal| refusal.to_string()),
+            [
+                "ERROR cannot be asked for",
+                "only a reset leads out of ERROR",
+                "PRE_COPY is not advertised",
+                "9 is no state",
+                "the uAPI forbids this arc",
+            ]
+        );
+    }
 }

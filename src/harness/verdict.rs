@@ -214,6 +214,35 @@ mod tests {
     }
 
     #[test]
+    fn what_accuses_the_device_is_told_from_what_does_not() {
+        let findings: Vec<Verdict> = Verdict::ALL.into_iter().filter(|verdict| verdict.is_finding()).collect();
+        assert_eq!(findings, [Crash, Hang, Fail, Warn]);
+        assert_eq!([Level::Must, Level::Should, Level::Advice].map(verdict_of), [Fail, Warn, Pass]);
+    }
+
+    #[test]
+    fn verdicts_have_their_words() {
+        let words: Vec<String> = Verdict::ALL.map(|verdict| verdict.to_string()).into();
+        assert_eq!(words, ["crash", "hang", "fail", "warn", "blocked", "skip", "pass"]);
+        let of_run =
+            [RunVerdict::Conforms, RunVerdict::DoesNotConform, RunVerdict::Incomplete, RunVerdict::NothingTested];
+        let words: Vec<String> = of_run.map(|verdict| verdict.to_string()).into();
+        assert_eq!(words, ["conforms", "does not conform", "incomplete", "nothing tested"]);
+    }
+
+    #[test]
+    fn exit_codes_are_those_of_the_table_and_no_others() {
+        for exit in [Exit::Conforms, Exit::Findings, Exit::Usage, Exit::Unfinished, Exit::NothingTested] {
+            let code = u8::from(exit);
+            assert!(Exit::TABLE.contains(&format!("\n  {code} ")), "{code}");
+            assert_eq!(Exit::try_from(code), Ok(exit));
+            assert_eq!(std::process::ExitCode::from(exit), std::process::ExitCode::from(code));
+        }
+        assert_eq!([0u8, 1, 2, 3, 125].map(|code| Exit::try_from(code).map(u8::from)), [0, 1, 2, 3, 125].map(Ok));
+        assert!(Exit::try_from(4).is_err());
+    }
+
+    #[test]
     fn a_broken_should_counts_only_when_strict() {
         assert_eq!(judge_run(&[Pass, Warn], false), RunVerdict::Conforms);
         assert_eq!(judge_run(&[Pass, Warn], true), RunVerdict::DoesNotConform);

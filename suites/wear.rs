@@ -162,7 +162,7 @@ fn no_reference_is_left(bench: &mut Bench, asked: &str, batches: &[Growth], sess
 
 fn memory_is_given_back(bench: &mut Bench, asked: &str, batches: &[Growth]) -> Judgement {
     let Some(growth) = batches.iter().map(|batch| batch.bytes).collect::<Option<Vec<i64>>>() else {
-        bench.note("the kernel does not say how much memory it uses");
+        bench.note("the kernel does not say how much memory it uses, or KASAN holds back what is freed");
         return Ok(());
     };
     let noticeable = (NOTICEABLE_BYTES * SESSIONS as u64).cast_signed();

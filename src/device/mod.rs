@@ -246,7 +246,8 @@ pub trait Stream: Send + Sync {
 pub struct Footprint {
     /// References to the driver's module; `None` where sysfs does not say.
     pub module_references: Option<u64>,
-    /// Memory that the kernel uses for itself, on the whole machine; `None` where it does not say.
+    /// Memory that the kernel uses for itself, on the whole machine; `None` where it does not say, and under KASAN, which holds
+    /// back what is freed.
     pub kernel_bytes: Option<u64>,
 }
 

@@ -1,6 +1,8 @@
 //! What a device of the kernel holds on to, as far as procfs and sysfs tell.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::sync::LazyLock;
 
 use super::sysfs::Found;
 use crate::device::Footprint;
@@ -8,12 +10,23 @@ use crate::device::Footprint;
 /// What is in use and given back when it is needed, or belongs to processes: none of it is a leak of a driver.
 const NOT_THE_KERNELS_OWN: [&str; 6] = ["MemFree", "Buffers", "Cached", "SwapCached", "AnonPages", "SReclaimable"];
 
+/// KASAN holds back what is freed, up to a thirtieth of all memory, so that later use of it shows. How much the kernel uses
+/// then says nothing about who has given back what.
+static HOLDS_BACK: LazyLock<bool> =
+    LazyLock::new(|| File::open("/proc/kallsyms").is_ok_and(|symbols| has_quarantine(BufReader::new(symbols))));
+
 /// Looks at everything now.
 pub(super) fn footprint(found: &Found) -> Footprint {
-    Footprint {
-        module_references: module_references(found),
-        kernel_bytes: fs::read_to_string("/proc/meminfo").ok().as_deref().and_then(kernel_bytes),
-    }
+    Footprint { module_references: module_references(found), kernel_bytes: bytes_in_use().filter(|_| !*HOLDS_BACK) }
+}
+
+fn bytes_in_use() -> Option<u64> {
+    kernel_bytes(&fs::read_to_string("/proc/meminfo").ok()?)
+}
+
+/// Whether a kernel with these symbols, each in a line with its address and kind, is built with generic KASAN.
+fn has_quarantine(symbols: impl BufRead) -> bool {
+    symbols.lines().map_while(Result::ok).any(|line| line.split_whitespace().nth(2) == Some("kasan_quarantine_reduce"))
 }
 
 /// A driver that is built into the kernel has no module.
@@ -40,6 +53,13 @@ mod tests {
         let meminfo = "MemTotal:  1000 kB\nMemFree: 600 kB\nCached: 100 kB\nSwapCached: 1 kB\nAnonPages: 99 kB\n";
         assert_eq!(kernel_bytes(meminfo), Some(200 << 10));
         assert_eq!(kernel_bytes("MemFree: 1 kB"), None);
+    }
+
+    #[test]
+    fn a_kernel_with_kasan_is_known_by_its_symbols() {
+        let other = "0000000000000000 T kfree\n0000000000000000 t kasan_quarantine_reduce_x\t[m]\n";
+        assert!(!has_quarantine(other.as_bytes()));
+        assert!(has_quarantine(format!("{other}0000000000000000 T kasan_quarantine_reduce\n").as_bytes()));
     }
 
     #[test]

@@ -62,6 +62,14 @@ fn gate_of_patch(patch: &Path) -> Result<Gate, Box<dyn Error>> {
     gate(&["--base", "7.3", "--patch", &patch.display().to_string()], &skip)
 }
 
+/// Whether the archive still has this kernel, or we have it.
+fn is_there(kernel: &str) -> Result<bool, Box<dyn Error>> {
+    let recipe = concat!(env!("CARGO_MANIFEST_DIR"), "/ci/environment");
+    let output = Command::new("bash").args([recipe, "kernels"]).output()?;
+    let listed = String::from_utf8(output.stdout)?;
+    Ok(listed.lines().any(|line| line.split('\t').next() == Some(kernel)))
+}
+
 fn patches(folder: &str) -> Result<Vec<PathBuf>, Box<dyn Error>> {
     let entries = fs::read_dir(Path::new(FIXTURES).join(folder))?;
     let mut patches = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>, std::io::Error>>()?;
@@ -72,6 +80,10 @@ fn patches(folder: &str) -> Result<Vec<PathBuf>, Box<dyn Error>> {
 #[test]
 #[ignore = "boots guests, as long as there is a Linux 6.12.94: cargo test --test gates -- --ignored"]
 fn the_fix_of_the_blocked_arcs_is_named() -> Tested {
+    if !is_there("6.12.94")? {
+        println!("left out: 6.12.94 is gone from the archive");
+        return Ok(());
+    }
     for options in [
         ["--base", "6.12.94", "--head", "6.12.107"],
         [
@@ -86,6 +98,23 @@ fn the_fix_of_the_blocked_arcs_is_named() -> Tested {
         assert_eq!(gate.names("fixed"), BLOCKED_ARCS, "{}", gate.said);
         assert_eq!(gate.names("regression"), [""; 0], "{}", gate.said);
     }
+    Ok(())
+}
+
+/// The same with a kernel of today, from which the fix is taken away.
+#[test]
+#[ignore = "boots guests: cargo test --test gates -- --ignored"]
+fn a_fix_is_told_from_a_finished_run_without_it() -> Tested {
+    let before = tempfile::tempdir()?;
+    let unfixed = Path::new(FIXTURES).join("patches/blocked-arcs-undone-7.3.patch");
+    let mut command = Command::new(program());
+    command.args(["qemu", "--kernel", "7.3", "--patch"]).arg(unfixed).arg("--out").arg(before.path());
+    let output = command.args(["--", "fsm::"]).output()?;
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stdout));
+    let gate = gate(&["--base", &before.path().display().to_string(), "--head", "7.3"], &["fsm::"])?;
+    assert_eq!(gate.exit, Some(0), "{}", gate.said);
+    assert_eq!(gate.names("fixed"), BLOCKED_ARCS, "{}", gate.said);
+    assert_eq!(gate.names("regression"), [""; 0], "{}", gate.said);
     Ok(())
 }
 
@@ -196,6 +225,10 @@ fn a_built_tree_takes_a_patch_and_stays_as_it_is() -> Tested {
 #[test]
 #[ignore = "boots guests, as long as there is a Linux 6.12.94: cargo test --test gates -- --ignored"]
 fn the_first_kernel_that_refuses_the_blocked_arcs_is_found() -> Tested {
+    if !is_there("6.12.94")? {
+        println!("left out: 6.12.94 is gone from the archive");
+        return Ok(());
+    }
     let folder = tempfile::tempdir()?;
     let check = BLOCKED_ARCS[0];
     let mut command = Command::new(program());

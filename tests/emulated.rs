@@ -14,6 +14,10 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use vfio_conform::uapi::state::Capabilities;
 
+mod kernels;
+
+use kernels::is_there;
+
 type Tested = Result<(), Box<dyn Error>>;
 
 /// What upstream's mtty does not keep in chapter fsm: it opens in the state that it was closed in.
@@ -138,14 +142,6 @@ fn run(kernel: &str, options: &[&str], libtest: &[&str]) -> Result<Run, Box<dyn 
 fn run_stumbling(how: &str) -> Result<Run, Box<dyn Error>> {
     let append = format!("stumble.how={how}");
     run("7.3", &["--extra", &stumble(), "--append", &append], &["fsm::stop_to_"])
-}
-
-/// Whether the archive still has this kernel, or we have it.
-fn is_there(kernel: &str) -> Result<bool, Box<dyn Error>> {
-    let recipe = concat!(env!("CARGO_MANIFEST_DIR"), "/ci/environment");
-    let output = Command::new("bash").args([recipe, "kernels"]).output()?;
-    let listed = String::from_utf8(output.stdout)?;
-    Ok(listed.lines().any(|line| line.split('\t').next() == Some(kernel)))
 }
 
 #[test]

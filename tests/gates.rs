@@ -12,6 +12,10 @@ use std::time::SystemTime;
 
 use serde_json::Value;
 
+mod kernels;
+
+use kernels::is_there;
+
 type Tested = Result<(), Box<dyn Error>>;
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures");
@@ -60,14 +64,6 @@ fn gate(options: &[&str], libtest: &[&str]) -> Result<Gate, Box<dyn Error>> {
 fn gate_of_patch(patch: &Path) -> Result<Gate, Box<dyn Error>> {
     let skip = LEFT_OUT.map(|chapter| ["--skip", chapter]).concat();
     gate(&["--base", "7.3", "--patch", &patch.display().to_string()], &skip)
-}
-
-/// Whether the archive still has this kernel, or we have it.
-fn is_there(kernel: &str) -> Result<bool, Box<dyn Error>> {
-    let recipe = concat!(env!("CARGO_MANIFEST_DIR"), "/ci/environment");
-    let output = Command::new("bash").args([recipe, "kernels"]).output()?;
-    let listed = String::from_utf8(output.stdout)?;
-    Ok(listed.lines().any(|line| line.split('\t').next() == Some(kernel)))
 }
 
 fn patches(folder: &str) -> Result<Vec<PathBuf>, Box<dyn Error>> {

@@ -28,7 +28,7 @@ pub use accelerator::AcceleratorChoice;
 pub use bare::{Bare, bare};
 pub use options::{QemuOptions, Target};
 use schedule::{Landing, Schedule};
-use vm::{Machine, Snapshot, Vm};
+use vm::{INITRAMFS, Machine, Snapshot, Vm};
 
 /// How long a guest may take to its init under TCG on a slow machine, KASAN kernels included.
 const BOOT_BOUND: Duration = Duration::from_secs(180);
@@ -185,17 +185,12 @@ impl QemuLab {
         let modules = environment.modules(&self.options.kernel, &target, &options)?;
         let executors = self.options.devices().into_iter().map(|device| self.executor(device)).collect();
         let plan = GuestPlan::Check { target: self.options.target, modules: modules.names(), executors };
-        let initramfs = folder.path().join("initramfs");
-        initramfs::write(&initramfs, &modules, &plan)?;
+        initramfs::write(&folder.path().join(INITRAMFS), &modules, &plan)?;
         let machine = Machine {
-            qemu,
-            image: kernel.image.clone(),
-            initramfs,
-            sockets: folder.path().to_owned(),
             console: self.console.clone(),
             pci: self.options.pci(),
             append: self.options.words(),
-            memory: GUEST_MEMORY,
+            ..Machine::plain(qemu, &kernel.image, folder.path(), GUEST_MEMORY)
         };
         Ok(Prepared { machine, kernel, folder })
     }
@@ -226,10 +221,13 @@ impl QemuLab {
             Ok(Reply::Ready(ready)) => {
                 let ready = LabReady { accelerator: Some(accelerator.name().to_owned()), ..*ready };
                 if prepared.machine.can_be_saved() && self.fresh.is_none() {
-                    // Without it a restart boots the guest again.
-                    let saved = vm.save(prepared.folder.path().join("fresh"));
-                    let fresh = |snapshot| Fresh { snapshot, accelerator: accelerator.name(), ready: ready.clone() };
-                    self.fresh = saved.ok().map(fresh);
+                    match vm.save(prepared.folder.path().join("fresh")) {
+                        Ok(snapshot) => {
+                            self.fresh =
+                                Some(Fresh { snapshot, accelerator: accelerator.name(), ready: ready.clone() });
+                        }
+                        Err(why) => watch.step(&format!("{why}; each restart boots the guest again")),
+                    }
                 }
                 self.vm = Some(vm);
                 watch.stage(Stage::DeviceReady);

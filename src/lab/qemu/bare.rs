@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Instant;
 
-use super::vm::{Machine, Vm, boot_patiently};
+use super::vm::{INITRAMFS, Machine, Vm, boot_patiently};
 use super::{BOOT_BOUND, GUEST_MEMORY, QemuOptions, SILENT, accelerator, scratch};
 use crate::lab::environment::{Environment, Modules};
 use crate::lab::initramfs::{self, GuestPlan};
@@ -38,18 +38,9 @@ pub fn bare(options: &QemuOptions) -> Result<Bare, LabError> {
     let qemu = environment.qemu()?;
     let kernel = environment.kernel(&options.kernel)?;
     let folder = scratch()?;
-    let initramfs = folder.path().join("initramfs");
-    initramfs::write(&initramfs, &Modules { files: Vec::new() }, &GuestPlan::PowerOff)?;
-    let machine = Machine {
-        qemu,
-        image: kernel.image.clone(),
-        initramfs,
-        sockets: folder.path().to_owned(),
-        console: folder.path().join("console.log"),
-        pci: None,
-        append: options.append.clone(),
-        memory: GUEST_MEMORY,
-    };
+    initramfs::write(&folder.path().join(INITRAMFS), &Modules { files: Vec::new() }, &GuestPlan::PowerOff)?;
+    let machine =
+        Machine { append: options.append.clone(), ..Machine::plain(qemu, &kernel.image, folder.path(), GUEST_MEMORY) };
     let (seconds, accelerator) = accelerator::start_on(options.accel, BOOT_BOUND, |accelerator, bound| {
         progress.step(&format!("booting {} under {accelerator}", kernel.release));
         let boot = |bound| {

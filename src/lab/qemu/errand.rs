@@ -12,7 +12,7 @@ use crate::lab::initramfs::{self, GuestPlan, PLAIN_READ};
 use crate::lab::{LabError, Progress, pci};
 use crate::probe::Probe;
 
-use super::vm::{Machine, PciDevices, Vm};
+use super::vm::{INITRAMFS, Machine, PciDevices, Vm};
 use super::{BOOT_BOUND, OPEN_BOUND, QemuOptions, SILENT, Target, accelerator, scratch};
 
 /// Room for a stream of 512 MiB beside everything else.
@@ -99,17 +99,11 @@ pub fn run(options: &QemuOptions, errand: Errand<'_>) -> Result<Value, LabError>
     let kernel = environment.kernel(&options.kernel)?;
     let modules = errand.modules(options, &mut environment)?;
     let folder = scratch()?;
-    let initramfs = folder.path().join("initramfs");
-    initramfs::write_with(&initramfs, &modules, &errand.plan(&modules), &errand.files()?)?;
+    initramfs::write_with(&folder.path().join(INITRAMFS), &modules, &errand.plan(&modules), &errand.files()?)?;
     let machine = Machine {
-        qemu,
-        image: kernel.image.clone(),
-        initramfs,
-        sockets: folder.path().to_owned(),
-        console: folder.path().join("console.log"),
         append: options.words(),
-        memory: MEMORY,
         pci: Some(PciDevices { count: 1, memory: options.device_memory.clone() }),
+        ..Machine::plain(qemu, &kernel.image, folder.path(), MEMORY)
     };
     let (mut vm, _) = accelerator::start_on(options.accel, BOOT_BOUND, |accelerator, bound| {
         progress.step(&format!("booting {} under {accelerator}", kernel.release));

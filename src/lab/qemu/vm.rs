@@ -21,6 +21,9 @@ use vfio_conform_pci_target::registers::layout;
 use super::TAIL_LINES;
 use super::monitor::{Monitor, file_uri};
 
+/// The initramfs in a guest's folder.
+pub const INITRAMFS: &str = "initramfs";
+
 /// A QEMU that nothing hinders is gone well within this.
 const END_BOUND: Duration = Duration::from_secs(5);
 /// Ten times what a boot takes under TCG on a quiet machine.
@@ -366,6 +369,20 @@ impl Drop for Vm {
 }
 
 impl Machine {
+    /// A guest without devices or further words, all of whose files are in this folder.
+    pub fn plain(qemu: Vec<String>, image: &Path, folder: &Path, memory: &'static str) -> Machine {
+        Machine {
+            qemu,
+            image: image.to_owned(),
+            initramfs: folder.join(INITRAMFS),
+            sockets: folder.to_owned(),
+            console: folder.join("console.log"),
+            append: None,
+            memory,
+            pci: None,
+        }
+    }
+
     fn socket(&self, channel: Channel) -> PathBuf {
         self.sockets.join(match channel {
             Channel::Serial => "serial",

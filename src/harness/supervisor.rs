@@ -17,7 +17,7 @@ use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
 use crate::baseline::Baseline;
-use crate::lab::{Answer, Lab, LabError, Progress, Watch};
+use crate::lab::{Announced, Answer, Lab, LabError, Progress, Watch};
 use crate::report;
 use crate::suites;
 
@@ -207,7 +207,7 @@ pub fn run(
     let journal = begin(options, folder, &planned)?;
     let mut supervisor = Supervisor::new(lab, journal);
     if !planned.is_empty() {
-        supervisor.lab.announce(planned.iter().map(|check| check.name.clone()).collect());
+        supervisor.announce(&checks, &planned);
         supervisor.start()?;
     }
     let supervisor = try_all(supervisor, checks, &planned, &arguments, folder);
@@ -371,6 +371,12 @@ impl Watch for Told<'_> {
 impl Supervisor {
     fn new(lab: Box<dyn Lab>, journal: Journal) -> Supervisor {
         Supervisor { lab, journal, lost: None, verdicts: Vec::new(), extent: Extent::Whole, broken: None }
+    }
+
+    /// Tells the lab which of these checks will be asked for.
+    fn announce(&mut self, checks: &[Check], planned: &[PlannedCheck]) {
+        let is_planned = |check: &&Check| planned.iter().any(|planned| planned.name == check.name());
+        self.lab.announce(checks.iter().filter(is_planned).map(Announced::from).collect());
     }
 
     fn start(&mut self) -> Result<LabReady, LabError> {

@@ -9,6 +9,8 @@ pub mod progress;
 pub mod qemu;
 pub mod surroundings;
 
+use crate::harness::bench::Fix;
+use crate::harness::check::Check;
 use crate::harness::journal::{LabReady, Stage};
 use crate::harness::wire::Done;
 
@@ -24,7 +26,7 @@ pub trait Lab: Send {
     fn start(&mut self, watch: &mut dyn Watch) -> Result<LabReady, LabError>;
 
     /// Hears which checks will be asked for, in order, so that several devices can share them.
-    fn announce(&mut self, _checks: Vec<String>) {}
+    fn announce(&mut self, _checks: Vec<Announced>) {}
 
     /// Runs one check, whatever becomes of the lab.
     fn run(&mut self, check: &str) -> Answer;
@@ -40,6 +42,21 @@ pub trait Lab: Send {
 
     /// Puts everything away.
     fn stop(&mut self, watch: &mut dyn Watch);
+}
+
+/// A check that will be asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Announced {
+    /// `chapter::check_name`.
+    pub name: String,
+    /// The fix without which it wedges the kernel, and all that runs beside it.
+    pub hangs_without: Option<&'static Fix>,
+}
+
+impl From<&Check> for Announced {
+    fn from(check: &Check) -> Announced {
+        Announced { name: check.name().to_owned(), hangs_without: check.hangs_without() }
+    }
 }
 
 /// What a lab has to say of a check.

@@ -22,7 +22,7 @@ use crate::harness::wire::{Done, GuestRequest, Parameter, Reply, WireError};
 
 use super::environment::{Environment, Kernel, ModuleOptions, Modules, ModulesError};
 use super::initramfs::{self, GuestPlan};
-use super::{Answer, Lab, LabError, Surroundings, Watch, pci};
+use super::{Announced, Answer, Lab, LabError, Surroundings, Watch, pci};
 use accelerator::Accelerator;
 pub use accelerator::AcceleratorChoice;
 pub use bare::{Bare, bare};
@@ -230,6 +230,7 @@ impl QemuLab {
                     }
                 }
                 self.vm = Some(vm);
+                self.schedule.know_kernel(&ready.kernel);
                 watch.stage(Stage::DeviceReady);
                 Ok(ready)
             }
@@ -323,7 +324,7 @@ impl Lab for QemuLab {
         self.bring_up(watch)
     }
 
-    fn announce(&mut self, checks: Vec<String>) {
+    fn announce(&mut self, checks: Vec<Announced>) {
         self.schedule.announce(checks);
     }
 

@@ -14,7 +14,6 @@ use time::format_description::well_known::Rfc3339;
 use super::{RunError, RunFolder, Supervisor, conclude, say, summarize, try_all};
 use crate::baseline::Baseline;
 use crate::device::DeviceName;
-use crate::harness::check::Check;
 use crate::harness::journal::{Continuation, Event, Journal, LabReady, PlannedCheck};
 use crate::harness::verdict::{Exit, Extent, Verdict};
 use crate::lab::Lab;
@@ -163,7 +162,9 @@ pub fn resume(
     if leaves_some {
         supervisor.extent = Extent::Part;
     }
-    supervisor.lab.announce(turns.iter().map(|check| check.name.clone()).collect());
+    let mut checks = suites::all();
+    checks.retain(|check| turns.iter().any(|turn| turn.name == check.name()));
+    supervisor.announce(&checks, &turns);
     let ready = supervisor.open()?;
     if let Some(difference) = run.ready.as_ref().and_then(|before| difference(before, &ready)) {
         let why = format!("{difference}\n    make it as it was, or begin a new run");
@@ -171,8 +172,6 @@ pub fn resume(
     }
     supervisor.write(Event::LabReady(Box::new(ready)));
 
-    let mut checks: Vec<Check> = suites::all();
-    checks.retain(|check| turns.iter().any(|turn| turn.name == check.name()));
     let shared = try_all(supervisor, checks, &turns, &arguments, &folder);
     let mut supervisor = super::lock(&shared);
     supervisor.verdicts.extend(verdicts);

@@ -3,13 +3,16 @@
 //! The supervisor asks for one check after the other; while a device runs that one, the others run ahead with those that
 //! come next. What the kernel reports, and a guest that is lost, cannot be laid at the door of one of the checks that ran
 //! just then, so each of them is done again with nothing beside it. If none of them does it again, the last one is told
-//! what was seen: a finding is never lost.
+//! what was seen: a finding is never lost. A check that is known to wedge the kernel at hand runs alone from the first,
+//! which spares its company a guest that is lost.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
+use crate::harness::bench::KernelVersion;
 use crate::harness::verdict::Verdict;
 use crate::harness::wire::Done;
+use crate::lab::Announced;
 use crate::requirement::health;
 
 /// How far the others may run ahead: far enough that a check of seconds holds up nobody.
@@ -19,7 +22,9 @@ const AHEAD: usize = 40;
 #[derive(Debug)]
 pub struct Schedule {
     /// What was announced, in order, without what was taken already.
-    next: Vec<String>,
+    next: Vec<Announced>,
+    /// The kernel that all of it runs on, as far as its release tells.
+    kernel: KernelVersion,
     over: HashMap<String, Done>,
     devices: Vec<Option<Flight>>,
     suspicions: Vec<Suspicion>,
@@ -56,18 +61,24 @@ impl Schedule {
     /// For so many devices, none of which does anything yet.
     pub fn new(devices: usize) -> Schedule {
         let devices = vec![None; devices];
-        Schedule { next: Vec::new(), over: HashMap::new(), devices, suspicions: Vec::new() }
+        let kernel = KernelVersion::NEWEST;
+        Schedule { next: Vec::new(), kernel, over: HashMap::new(), devices, suspicions: Vec::new() }
     }
 
     /// What will be asked for, in order.
-    pub fn announce(&mut self, checks: Vec<String>) {
+    pub fn announce(&mut self, checks: Vec<Announced>) {
         self.next = checks;
+    }
+
+    /// The kernel is of this release.
+    pub fn know_kernel(&mut self, release: &str) {
+        self.kernel = KernelVersion::parse(release).unwrap_or(KernelVersion::NEWEST);
     }
 
     /// The result of a check that is over.
     pub fn take(&mut self, check: &str) -> Option<Done> {
         let done = self.over.remove(check)?;
-        if let Some(at) = self.next.iter().position(|next| next == check) {
+        if let Some(at) = self.next.iter().position(|next| next.name == check) {
             self.next.drain(..=at);
         }
         Some(done)
@@ -90,14 +101,19 @@ impl Schedule {
         let is_free = |check: &str| !self.over.contains_key(check) && !self.flies(check);
         let nothing_flies = self.devices.iter().all(Option::is_none);
         let is_wanted_now = is_free(wanted);
-        if self.is_suspect(wanted) {
+        if self.runs_alone(wanted) {
             return (is_wanted_now && nothing_flies).then(|| wanted.to_owned());
         }
         if is_wanted_now {
             return Some(wanted.to_owned());
         }
-        let ahead = self.next.iter().take(AHEAD);
-        ahead.filter(|check| is_free(check) && !self.is_suspect(check)).map(String::clone).next()
+        let mut ahead = self.next.iter().take(AHEAD).map(|check| &check.name);
+        ahead.find(|check| is_free(check) && !self.runs_alone(check)).cloned()
+    }
+
+    fn runs_alone(&self, check: &str) -> bool {
+        let wedges = |next: &Announced| next.hangs_without.is_some_and(|fix| !fix.is_in(self.kernel));
+        self.is_suspect(check) || self.next.iter().any(|next| next.name == check && wedges(next))
     }
 
     fn is_suspect(&self, check: &str) -> bool {
@@ -216,6 +232,7 @@ fn is_trouble(done: &Done) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::harness::bench::Fix;
     use crate::harness::outcome::Outcome;
 
     const LONG: Duration = Duration::from_secs(60);
@@ -232,8 +249,12 @@ mod tests {
 
     fn schedule(devices: usize, checks: &[&str]) -> Schedule {
         let mut schedule = Schedule::new(devices);
-        schedule.announce(checks.iter().map(|check| (*check).to_owned()).collect());
+        schedule.announce(checks.iter().map(|check| announced(check)).collect());
         schedule
+    }
+
+    fn announced(check: &str) -> Announced {
+        Announced { name: check.to_owned(), hangs_without: None }
     }
 
     fn begun(schedule: &mut Schedule, wanted: &str) -> Vec<String> {
@@ -253,9 +274,8 @@ mod tests {
 
     #[test]
     fn nobody_runs_too_far_ahead() {
-        let names: Vec<String> = (0..3 * AHEAD).map(|number| number.to_string()).collect();
         let mut schedule = Schedule::new(2);
-        schedule.announce(names);
+        schedule.announce((0..3 * AHEAD).map(|number| announced(&number.to_string())).collect());
         let mut ran = 0;
         while let Some((device, _)) = schedule.dispatch("0").into_iter().rfind(|(_, check)| check != "0") {
             assert_eq!(schedule.land(device, pass()), Ok(Landing::Goes));
@@ -312,6 +332,27 @@ mod tests {
         assert_eq!(schedule.take("a"), Some(pass()));
         assert_eq!(begun(&mut schedule, "b"), ["0 b"]);
         assert_eq!(schedule.crash(lost.clone()), Some(lost), "it ran alone");
+    }
+
+    #[test]
+    fn what_wedges_this_kernel_runs_alone() {
+        let wedging = || Announced { hangs_without: Some(&Fix::BLOCKED_ARCS), ..announced("b") };
+        let on = |release: &str| {
+            let mut schedule = Schedule::new(2);
+            schedule.announce(vec![announced("a"), wedging(), announced("c"), announced("d")]);
+            schedule.know_kernel(release);
+            schedule
+        };
+        assert_eq!(begun(&mut on("6.12.96"), "a"), ["0 a", "1 b"]);
+        let mut schedule = on("6.12.95+deb12-amd64");
+        assert_eq!(begun(&mut schedule, "a"), ["0 a", "1 c"]);
+        assert_eq!(schedule.land(0, pass()), Ok(Landing::Goes));
+        assert_eq!(begun(&mut schedule, "b"), [""; 0], "c still runs");
+        assert_eq!(schedule.land(1, pass()), Ok(Landing::Goes));
+        assert_eq!(begun(&mut schedule, "b"), ["0 b"], "nothing beside it");
+        let stuck = Done::lost(Verdict::Hang, "stuck");
+        assert_eq!(schedule.land(0, stuck.clone()), Ok(Landing::Goes));
+        assert_eq!(schedule.take("b"), Some(stuck), "nobody else is suspected");
     }
 
     #[test]

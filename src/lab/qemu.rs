@@ -62,6 +62,11 @@ pub struct QemuLab {
     prepared: Option<Prepared>,
     fresh: Option<Fresh>,
     vm: Option<Vm>,
+    /// What this guest and those after it run on, once one was up.
+    accelerator: Option<Accelerator>,
+    spare: Option<Vm>,
+    /// How many spare guests were booted.
+    spares: u32,
     schedule: Schedule,
 }
 
@@ -94,7 +99,18 @@ impl QemuLab {
     /// A lab; what the guest's kernel prints is appended to `console`.
     pub fn new(options: QemuOptions, console: PathBuf) -> QemuLab {
         let schedule = Schedule::new(options.devices().len());
-        QemuLab { options, console, faulty: false, prepared: None, fresh: None, vm: None, schedule }
+        QemuLab {
+            options,
+            console,
+            faulty: false,
+            prepared: None,
+            fresh: None,
+            vm: None,
+            accelerator: None,
+            spare: None,
+            spares: 0,
+            schedule,
+        }
     }
 
     /// A lab whose driver and VFIO core can be given faults.
@@ -214,29 +230,66 @@ impl QemuLab {
         let Some(prepared) = &self.prepared else {
             return Err(LabError::failed("boot a guest", "the lab was not prepared"));
         };
-        let (mut vm, accelerator) = accelerator::start_on(self.options.accel, BOOT_BOUND, |accelerator, bound| {
+        let (vm, accelerator) = accelerator::start_on(self.options.accel, BOOT_BOUND, |accelerator, bound| {
             Self::boot_on(prepared, accelerator, bound, watch)
         })?;
-        match vm.receive(OPEN_BOUND + REPLY_MARGIN) {
-            Ok(Reply::Ready(ready)) => {
-                let ready = LabReady { accelerator: Some(accelerator.name().to_owned()), ..*ready };
-                if prepared.machine.can_be_saved() && self.fresh.is_none() {
-                    match vm.save(prepared.folder.path().join("fresh")) {
-                        Ok(snapshot) => {
-                            self.fresh =
-                                Some(Fresh { snapshot, accelerator: accelerator.name(), ready: ready.clone() });
-                        }
-                        Err(why) => watch.step(&format!("{why}; each restart boots the guest again")),
-                    }
-                }
-                self.vm = Some(vm);
-                self.schedule.know_kernel(&ready.kernel);
-                watch.stage(Stage::DeviceReady);
-                Ok(ready)
-            }
-            Ok(Reply::NotReady(why)) => Err(LabError(vm.device_end().unwrap_or(why))),
-            other => Err(vm.explain("open the device in the guest", other)),
+        self.open(vm, accelerator, watch)
+    }
+
+    /// From a guest that is up to an open device.
+    fn open(&mut self, mut vm: Vm, accelerator: Accelerator, watch: &mut dyn Watch) -> Result<LabReady, LabError> {
+        let ready = match vm.receive(OPEN_BOUND + REPLY_MARGIN) {
+            Ok(Reply::Ready(ready)) => LabReady { accelerator: Some(accelerator.name().to_owned()), ..*ready },
+            Ok(Reply::NotReady(why)) => return Err(LabError(vm.device_end().unwrap_or(why))),
+            other => return Err(vm.explain("open the device in the guest", other)),
+        };
+        self.keep_fresh(&mut vm, &accelerator, &ready, watch);
+        self.vm = Some(vm);
+        self.accelerator = Some(accelerator);
+        self.schedule.know_kernel(&ready.kernel);
+        watch.stage(Stage::DeviceReady);
+        Ok(ready)
+    }
+
+    /// Saves the guest as it is now, if it can be and was not yet.
+    fn keep_fresh(&mut self, vm: &mut Vm, accelerator: &Accelerator, ready: &LabReady, watch: &mut dyn Watch) {
+        let Some(prepared) = self.prepared.as_ref().filter(|prepared| prepared.machine.can_be_saved()) else {
+            return;
+        };
+        if self.fresh.is_some() {
+            return;
         }
+        match vm.save(prepared.folder.path().join("fresh")) {
+            Ok(snapshot) => {
+                self.fresh = Some(Fresh { snapshot, accelerator: accelerator.name(), ready: ready.clone() });
+            }
+            Err(why) => watch.step(&format!("{why}; each restart boots the guest again")),
+        }
+    }
+
+    /// Boots another guest while this one is about to be wedged. Without it one is booted afterwards.
+    fn boot_spare(&mut self) {
+        let (Some(prepared), Some(accelerator), None) = (&self.prepared, &self.accelerator, &self.fresh) else {
+            return;
+        };
+        if self.spare.is_some() {
+            return;
+        }
+        self.spares += 1;
+        let sockets = prepared.folder.path().join(format!("spare{}", self.spares));
+        let machine = Machine { sockets, ..prepared.machine.clone() };
+        self.spare = fs::create_dir(&machine.sockets).ok().and_then(|()| Vm::start(&machine, accelerator.name()).ok());
+    }
+
+    /// From a spare guest to an open device.
+    fn relieve(&mut self, mut vm: Vm, watch: &mut dyn Watch) -> Result<LabReady, LabError> {
+        let Some(accelerator) = self.accelerator.clone() else {
+            return Err(LabError::failed("use the spare guest", "no guest was up before"));
+        };
+        watch.stage(Stage::PowerOn);
+        vm.wait_until_up(BOOT_BOUND)?;
+        watch.stage(Stage::GuestUp);
+        self.open(vm, accelerator, watch)
     }
 }
 
@@ -266,20 +319,18 @@ impl QemuLab {
     /// # Errors
     /// What is to be said of the check that is wanted, since the guest is gone.
     fn go_on(&mut self, wanted: &str) -> Result<(), Answer> {
-        let Some(vm) = &mut self.vm else {
+        let Some(mut vm) = self.vm.take() else {
             return Err(Done::lost(Verdict::Blocked, "there is no guest").into());
         };
         let console = vm.console_length();
         let deadline = Duration::from_secs_f64(self.options.deadline) + REPLY_MARGIN;
-        let mut begin = |(device, check): (usize, String)| {
-            vm.mark(&check);
-            vm.ask(&GuestRequest::Run { device, check })
-        };
-        let asked = self.schedule.dispatch(wanted).into_iter().try_for_each(&mut begin);
-        let answer = asked.and_then(|()| vm.receive(self.schedule.patience(deadline)));
+        let answer = self.dispatch(wanted, &mut vm).and_then(|()| vm.receive(self.schedule.patience(deadline)));
         let mut done = match answer {
             Ok(Reply::Ran { device, done }) => match vm.device_end() {
-                None => return self.land(device, *done),
+                None => {
+                    self.vm = Some(vm);
+                    return self.land(device, *done);
+                }
                 // What was judged was judged of a device that is not there.
                 Some(why) => Done::lost(Verdict::Blocked, why),
             },
@@ -291,9 +342,21 @@ impl QemuLab {
         };
         done.outcome.seconds = self.schedule.longest().as_secs_f64();
         done.outcome.evidence.kernel_log = vm.console_since(console);
-        self.vm = None;
         let why = done.lost.clone().unwrap_or_default();
         Err(self.schedule.crash(done).map_or(Answer::Again(why), Answer::from))
+    }
+
+    /// Gives every idle device something to do.
+    fn dispatch(&mut self, wanted: &str, vm: &mut Vm) -> Result<(), WireError> {
+        for (device, check) in self.schedule.dispatch(wanted) {
+            vm.mark(&check);
+            let will_be_lost = self.schedule.wedges(&check);
+            vm.ask(&GuestRequest::Run { device, check })?;
+            if will_be_lost {
+                self.boot_spare();
+            }
+        }
+        Ok(())
     }
 
     fn land(&mut self, device: usize, done: Done) -> Result<(), Answer> {
@@ -342,6 +405,12 @@ impl Lab for QemuLab {
     fn recover(&mut self, watch: &mut dyn Watch) -> Result<LabReady, LabError> {
         self.vm = None;
         watch.step("restarting the guest");
+        if let Some(spare) = self.spare.take() {
+            match self.relieve(spare, watch) {
+                Ok(ready) => return Ok(ready),
+                Err(why) => watch.step(&format!("{why}; booting another one")),
+            }
+        }
         // What went wrong with a saved guest once would do so again.
         if let Some(fresh) = self.fresh.take() {
             match self.go_back(&fresh, watch) {
@@ -371,6 +440,7 @@ impl Lab for QemuLab {
 
     fn stop(&mut self, watch: &mut dyn Watch) {
         self.vm = None;
+        self.spare = None;
         watch.stage(Stage::PowerOff);
     }
 }

@@ -112,8 +112,13 @@ impl Schedule {
     }
 
     fn runs_alone(&self, check: &str) -> bool {
-        let wedges = |next: &Announced| next.hangs_without.is_some_and(|fix| !fix.is_in(self.kernel));
-        self.is_suspect(check) || self.next.iter().any(|next| next.name == check && wedges(next))
+        self.is_suspect(check) || self.wedges(check)
+    }
+
+    /// Whether it is known to wedge the kernel at hand.
+    pub fn wedges(&self, check: &str) -> bool {
+        let announced = self.next.iter().find(|next| next.name == check);
+        announced.and_then(|next| next.hangs_without).is_some_and(|fix| !fix.is_in(self.kernel))
     }
 
     fn is_suspect(&self, check: &str) -> bool {

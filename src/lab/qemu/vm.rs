@@ -82,6 +82,12 @@ impl From<LabError> for BootError {
     }
 }
 
+impl From<BootError> for LabError {
+    fn from((BootError::Silent(error) | BootError::Failed(error)): BootError) -> Self {
+        error
+    }
+}
+
 /// Boots a guest, and boots it once more if it was silent: an emulated processor that its host neglects in the first
 /// moments finds no clock that it trusts and then waits for ever, about once in some hundred boots of a busy machine.
 /// The first try is given what a boot takes, the second all of `bound`.
@@ -96,9 +102,9 @@ pub fn boot_patiently<T>(
     match boot(bound.min(FIRST_BOOT_BOUND)) {
         Ok(up) => return Ok(up),
         Err(BootError::Silent(_)) if bound > FIRST_BOOT_BOUND => again(),
-        Err(BootError::Silent(error) | BootError::Failed(error)) => return Err(error),
+        Err(error) => return Err(error.into()),
     }
-    boot(bound).map_err(|(BootError::Silent(error) | BootError::Failed(error))| error)
+    Ok(boot(bound)?)
 }
 
 /// A guest that stands still in a file, from which it can go on any number of times.

@@ -238,9 +238,9 @@ struct QemuCommand {
     /// Run no checks but a probe of the bundled PCI target, and print what it saw as JSON
     #[arg(long, hide = true, value_enum)]
     probe: Option<Probe>,
-    /// A static program for the probe to compare reading with
+    /// A static program of fixtures/plain for the probe to compare with
     #[arg(long, hide = true, value_name = "FILE")]
-    plain_read: Option<PathBuf>,
+    plain: Option<PathBuf>,
     /// Run no checks but `script` of this folder, whose files are put into a guest that nothing was done to, and print
     /// what it said as JSON
     #[arg(long, hide = true, value_name = "DIR", conflicts_with = "probe")]
@@ -553,7 +553,7 @@ fn qemu(command: QemuCommand) -> Outcome {
     if command.walk || command.replay.is_some() {
         return walk_in_guest(command);
     }
-    let probe = command.probe.map(|probe| Errand::Probe { probe, plain_read: command.plain_read.as_deref() });
+    let probe = command.probe.map(|probe| Errand::Probe { probe, plain: command.plain.as_deref() });
     if let Some(errand) = probe.or(command.script.as_deref().map(Errand::Script)) {
         println!("{}", errand::run(&command.options, errand)?);
         return Ok(Exit::Conforms);

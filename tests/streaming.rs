@@ -5,9 +5,9 @@
 //! `VFIO_CONFORM=<release build> cargo test --test streaming -- --ignored --nocapture`. Without `VFIO_CONFORM` the program is the
 //! one that cargo has just built.
 
+mod plain;
+
 use std::error::Error;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde_json::Value;
 
@@ -18,21 +18,6 @@ const LEAST_RATIO: f64 = 0.9;
 /// What the harness may need more at its peak for streaming than before it: some chunks, and no part of the stream.
 const PEAK_KIB: u64 = 2048;
 
-fn program() -> PathBuf {
-    std::env::var_os("VFIO_CONFORM").map_or_else(|| env!("CARGO_BIN_EXE_vfio-conform").into(), PathBuf::from)
-}
-
-/// Builds the loop that the harness is compared with. A guest has no shared libraries.
-fn plain_read(folder: &Path) -> Result<PathBuf, Box<dyn Error>> {
-    let built = folder.join("plain-read");
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/plain-read/plain-read.c");
-    let output = Command::new("cc").args(["-O2", "-Wall", "-static", "-o"]).arg(&built).arg(source).output()?;
-    match output.status.success() {
-        true => Ok(built),
-        false => Err(String::from_utf8_lossy(&output.stderr).into()),
-    }
-}
-
 fn best(seen: &Value, key: &str) -> Result<f64, Box<dyn Error>> {
     let speeds = seen[key].as_array().ok_or("no speeds")?.iter().filter_map(Value::as_f64);
     speeds.max_by(f64::total_cmp).ok_or_else(|| format!("no speed of {key}").into())
@@ -41,13 +26,7 @@ fn best(seen: &Value, key: &str) -> Result<f64, Box<dyn Error>> {
 #[test]
 #[ignore = "streams gigabytes in a guest"]
 fn half_a_gibibyte_comes_back_as_fast_as_it_can_be_read() -> Result<(), Box<dyn Error>> {
-    let folder = tempfile::tempdir()?;
-    let mut command = Command::new(program());
-    command.args(["qemu", "--target", "pci", "--kernel", "7.3", "--device-memory", MEMORY, "--probe", "streaming"]);
-    let output = command.arg("--plain-read").arg(plain_read(folder.path())?).output()?;
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let seen: Value = serde_json::from_slice(&output.stdout)?;
-    println!("{seen:#}");
+    let seen = plain::compare("streaming", "plain-read", &["--device-memory", MEMORY])?;
 
     assert!(seen["bytes"].as_u64() > Some(MEMORY_BYTES), "not all of the memory was streamed");
     let digests = &seen["digests"];

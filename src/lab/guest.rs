@@ -18,7 +18,7 @@ use nix::sys::reboot::{RebootMode, reboot};
 use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 use serde_json::{Value, json};
 
-use super::initramfs::{GuestPlan, MODULES, PLAIN_READ, PLAN, SCRIPT};
+use super::initramfs::{GuestPlan, MODULES, PLAIN, PLAN, SCRIPT};
 use super::pci;
 use super::qemu::Target;
 use super::surroundings::Surroundings;
@@ -66,10 +66,10 @@ fn live() -> Lived {
             mount_all()?;
             check(target, &modules, executors)
         }
-        GuestPlan::Probe { modules, probe, has_plain_read } => {
+        GuestPlan::Probe { modules, probe, has_plain } => {
             mount_all()?;
             let channel = greet()?;
-            let seen = bring_up(Target::Pci, &modules).and_then(|()| look(probe, has_plain_read));
+            let seen = bring_up(Target::Pci, &modules).and_then(|()| look(probe, has_plain));
             Ok(send(&channel, &Reply::Probed(seen))?)
         }
         GuestPlan::Script => {
@@ -137,12 +137,12 @@ fn set(parameter: &Parameter) -> Result<(), String> {
 }
 
 /// Runs a probe in a process of its own, whose memory is then its own too.
-fn look(probe: Probe, has_plain_read: bool) -> Result<Value, String> {
+fn look(probe: Probe, has_plain: bool) -> Result<Value, String> {
     let failed = |error: std::io::Error| format!("failed to run the probe: {error}");
     let mut command = Command::new("/init");
     let name = probe.to_possible_value();
     command.arg(probe::SUBCOMMAND).args(name.iter().map(PossibleValue::get_name));
-    command.args(has_plain_read.then_some(["--plain", PLAIN_READ]).into_iter().flatten());
+    command.args(has_plain.then_some(["--plain", PLAIN]).into_iter().flatten());
     let output = command.output().map_err(failed)?;
     match output.status.success() {
         true => serde_json::from_slice(&output.stdout).map_err(|error| failed(error.into())),

@@ -20,8 +20,8 @@ pub const PLAN: &str = "/guest.json";
 /// Where the guest finds its modules.
 pub const MODULES: &str = "/modules";
 
-/// Where a guest finds the program that its probe compares reading with.
-pub const PLAIN_READ: &str = "/plain-read";
+/// Where a guest finds the program that its probe compares with.
+pub const PLAIN: &str = "/plain";
 /// Where a guest finds its script.
 pub const SCRIPT: &str = "/script";
 
@@ -45,8 +45,8 @@ pub enum GuestPlan {
         modules: Vec<String>,
         /// What to look at.
         probe: Probe,
-        /// Whether [`PLAIN_READ`] is there.
-        has_plain_read: bool,
+        /// Whether [`PLAIN`] is there.
+        has_plain: bool,
     },
     /// Run [`SCRIPT`].
     Script,

@@ -4,8 +4,10 @@
 //! registers, and prints what it saw as JSON, for a test on the host to judge.
 
 mod dma;
+mod pace;
 mod registers;
 mod streaming;
+mod transcript;
 
 use std::path::PathBuf;
 
@@ -31,6 +33,8 @@ pub enum Probe {
     DmaLogged,
     /// What a reset in the middle of a DMA transfer leaves behind.
     ResetUnderDma,
+    /// What a walk costs above the calls that it makes.
+    Pace,
 }
 
 /// What a probe in a guest is started with.
@@ -39,7 +43,7 @@ pub struct ProbeArguments {
     /// What is to be seen
     #[arg(value_enum)]
     pub probe: Probe,
-    /// A program that reads its standard input in chunks of so many bytes and prints bytes and nanoseconds
+    /// The program of fixtures/plain to compare with
     #[arg(long)]
     pub plain: Option<PathBuf>,
 }
@@ -93,6 +97,7 @@ pub fn run(arguments: &ProbeArguments) -> Result<Value, ProbeError> {
         Probe::Dma => serde_json::to_value(dma::run(device.as_ref())?),
         Probe::DmaLogged => serde_json::to_value(dma::run_logged(device.as_ref())?),
         Probe::ResetUnderDma => serde_json::to_value(dma::reset_under(device.as_ref())?),
+        Probe::Pace => serde_json::to_value(pace::run(device, arguments.plain.as_deref())?),
     };
     seen.map_err(|error| ProbeError::other("tell what was seen", error))
 }

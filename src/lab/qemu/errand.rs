@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::harness::wire::Reply;
 use crate::lab::environment::{Environment, ModuleOptions, Modules};
-use crate::lab::initramfs::{self, GuestPlan, PLAIN_READ};
+use crate::lab::initramfs::{self, GuestPlan, PLAIN};
 use crate::lab::{LabError, Progress, pci};
 use crate::probe::Probe;
 
@@ -27,8 +27,8 @@ pub enum Errand<'a> {
     Probe {
         /// What to look at.
         probe: Probe,
-        /// A program to compare reading with.
-        plain_read: Option<&'a Path>,
+        /// A program to compare with.
+        plain: Option<&'a Path>,
     },
     /// It loads no module and binds nothing, but runs the shell script `script` of this folder, whose files are put into
     /// its root: a host as its user finds it.
@@ -51,8 +51,8 @@ impl Errand<'_> {
 
     fn plan(self, modules: &Modules) -> GuestPlan {
         match self {
-            Errand::Probe { probe, plain_read } => {
-                GuestPlan::Probe { modules: modules.names(), probe, has_plain_read: plain_read.is_some() }
+            Errand::Probe { probe, plain } => {
+                GuestPlan::Probe { modules: modules.names(), probe, has_plain: plain.is_some() }
             }
             Errand::Script(_) => GuestPlan::Script,
         }
@@ -61,8 +61,8 @@ impl Errand<'_> {
     /// The files that the guest finds beside those that every guest has: where, and what.
     fn files(self) -> Result<Vec<(PathBuf, PathBuf)>, LabError> {
         match self {
-            Errand::Probe { plain_read, .. } => {
-                Ok(plain_read.map(|program| (PLAIN_READ.into(), program.to_owned())).into_iter().collect())
+            Errand::Probe { plain, .. } => {
+                Ok(plain.map(|program| (PLAIN.into(), program.to_owned())).into_iter().collect())
             }
             Errand::Script(root) => {
                 let failed = |error| LabError::failed(&format!("read {}", root.display()), error);

@@ -1,8 +1,8 @@
 //! Wear: what many sessions, and opening the device again and again, leave behind.
 
-use crate::device::Footprint;
+use crate::device::{Footprint, RebindError};
 use crate::harness::bench::{Bench, errno_name};
-use crate::harness::check::{Check, Interruption, Judgement};
+use crate::harness::check::{Check, Interruption, Judgement, Skip};
 use crate::harness::session::{Direction, Session};
 use crate::requirement::Requirement;
 use crate::requirement::wear::*;
@@ -16,7 +16,9 @@ const BATCHES: usize = 3;
 const SESSIONS: usize = 8;
 /// Those of a batch that end in a way that takes a PCI device a tenth of a second or more.
 const SLOW_SESSIONS: usize = 3;
-/// Less than this for each session is lost in what else goes on.
+/// How often the driver of a batch gives the device up and takes it again.
+const REBINDS: usize = 3;
+/// Less than this for each session, or each time, is lost in what else goes on.
 const NOTICEABLE_BYTES: u64 = 64 << 10;
 
 pub(super) fn checks() -> Vec<Check> {
@@ -33,6 +35,7 @@ pub(super) fn checks() -> Vec<Check> {
             ended_from_outside(bench, "a reset", reset)
         }),
         Check::new("wear::lost_data_fds", &[&DESCRIPTORS, &MODULE], lost_data_fds),
+        Check::new("wear::bound_again", &[&REBIND, &DESCRIPTORS, &MEMORY, &MODULE], bound_again),
     ]);
     checks
 }
@@ -51,7 +54,7 @@ fn sessions(bench: &mut Bench, state: State) -> Judgement {
     })?;
     no_descriptor_is_left(bench, &asked, descriptors)?;
     no_reference_is_left(bench, &asked, &batches, SESSIONS)?;
-    memory_is_given_back(bench, &asked, &batches)
+    memory_is_given_back(bench, &asked, &batches, SESSIONS)
 }
 
 /// What came on top in one batch; `None` where it is not known.
@@ -146,6 +149,46 @@ fn lose_data_fd(bench: &mut Bench) -> Judgement {
     bench.bring_back()
 }
 
+/// The driver gives the device up after a session, and takes it again.
+fn bound_again(bench: &mut Bench) -> Judgement {
+    let asked = "a session, then close the device, unbind it from its driver, bind it, and open it";
+    // What is needed once is not wear.
+    rebind(bench)?;
+    let descriptors = bench.open_descriptors()?;
+    let batches = batches(bench, |bench| {
+        (0..REBINDS).try_for_each(|_| {
+            rebind(bench)?;
+            bench.expect_state(&REBIND, asked, State::Running)
+        })
+    })?;
+    begin_to_save(bench)?;
+    bench.judge(&REBIND, true, asked, "a device that can be saved", "")?;
+    let asked = format!("{REBINDS} times {asked}");
+    no_descriptor_is_left(bench, &asked, descriptors)?;
+    no_reference_is_left(bench, &asked, &batches, REBINDS)?;
+    memory_is_given_back(bench, &asked, &batches, REBINDS)
+}
+
+fn begin_to_save(bench: &mut Bench) -> Judgement {
+    let session = bench.bring_to_session(State::StopCopy)?;
+    bench.close(session);
+    Ok(())
+}
+
+fn rebind(bench: &mut Bench) -> Judgement {
+    begin_to_save(bench)?;
+    match bench.rebind() {
+        Ok(()) => Ok(()),
+        Err(RebindError::NotAllowed(path)) => {
+            Err(Interruption::Skip(Skip::Lacking(format!("needs a user who may write to {}", path.display()))))
+        }
+        Err(error) => {
+            let asked = "unbind the device from its driver, bind it, and open it";
+            bench.judge(&REBIND, false, asked, "the device to open again", error.to_string())
+        }
+    }
+}
+
 fn no_descriptor_is_left(bench: &mut Bench, asked: &str, had: usize) -> Judgement {
     let has = bench.open_descriptors()?;
     bench.judge(&DESCRIPTORS, has <= had, asked, format!("{had} descriptors as before"), has.to_string())
@@ -160,12 +203,12 @@ fn no_reference_is_left(bench: &mut Bench, asked: &str, batches: &[Growth], sess
     is_not_steady(bench, &MODULE, asked, &growth, sessions as i64, expected)
 }
 
-fn memory_is_given_back(bench: &mut Bench, asked: &str, batches: &[Growth]) -> Judgement {
+fn memory_is_given_back(bench: &mut Bench, asked: &str, batches: &[Growth], times: usize) -> Judgement {
     let Some(growth) = batches.iter().map(|batch| batch.bytes).collect::<Option<Vec<i64>>>() else {
         bench.note("the kernel does not say how much memory it uses, or KASAN holds back what is freed");
         return Ok(());
     };
-    let noticeable = (NOTICEABLE_BYTES * SESSIONS as u64).cast_signed();
+    let noticeable = (NOTICEABLE_BYTES * times as u64).cast_signed();
     is_not_steady(bench, &MEMORY, asked, &growth, noticeable, format!("less than {noticeable} bytes more"))
 }
 

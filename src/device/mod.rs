@@ -132,6 +132,12 @@ pub trait Device: Send + Sync {
     /// Why it could not be opened again; the device is closed then, and every call answers EBADF.
     fn reopen(&mut self) -> Result<(), OpenError>;
 
+    /// Closes the device, takes it away from its driver, gives it back, and opens it again.
+    ///
+    /// # Errors
+    /// Why it is not open again; if the driver does not have it either, that is said with what would mend it.
+    fn rebind(&mut self) -> Result<(), RebindError>;
+
     /// What it and its sessions hold on to just now.
     fn footprint(&self) -> Footprint;
 
@@ -297,6 +303,32 @@ pub struct OpenError {
     pub why: OpenFailure,
     /// Commands that would mend it, one a line.
     pub remedy: Vec<String>,
+}
+
+/// Why a device was not taken away from its driver, given back and opened again.
+#[derive(Debug, thiserror::Error)]
+pub enum RebindError {
+    /// This user may not.
+    #[error("this user may not write to {}", .0.display())]
+    NotAllowed(PathBuf),
+    /// The kernel refused to take it away or to give it back.
+    #[error(
+        "failed to write {device} to {}: {why}\n    if it is bound to nothing now: echo {device} > {}",
+        .path.display(), .bind.display()
+    )]
+    Refused {
+        /// The device's name.
+        device: String,
+        /// The attribute that was written to.
+        path: PathBuf,
+        /// What the system answered.
+        why: std::io::Error,
+        /// The attribute by which its driver gets it back.
+        bind: PathBuf,
+    },
+    /// It cannot be opened again.
+    #[error(transparent)]
+    Open(#[from] OpenError),
 }
 
 /// What stands in the way of opening a device.

@@ -27,7 +27,7 @@ is passed over, as git bisect does. Runs of the environment's kernels are kept, 
 
 Examples:
   vfio-conform bisect --kernels 6.12 -- fsm::              all that there are of a series
-  vfio-conform bisect --kernels 6.12.94..7.3.4 --check fsm::stop_copy_to_pre_copy
+  vfio-conform bisect --kernels 6.12.95..7.3.4 --check fsm::stop_copy_to_pre_copy
   vfio-conform bisect --kernels 7.2.6,7.2.9,7.3.4 --target mtty
   vfio-conform bisect --tree ~/linux --good v7.2 --bad v7.3
 
@@ -37,7 +37,7 @@ last of one kind and the first of the other cannot, 2 wrong usage.";
 /// What is searched.
 #[derive(Debug, Args)]
 pub struct BisectCommand {
-    /// Kernels of the environment: a series (6.12), a range (6.12.94..7.3), or a list with commas
+    /// Kernels of the environment: a series (6.12), a range (6.12.95..7.3), or a list with commas
     #[arg(long, value_name = "A..B|LIST", conflicts_with_all = ["tree", "kernel"], required_unless_present = "tree")]
     kernels: Option<Chosen>,
     /// A git tree of the kernel, whose commits to drivers/vfio are searched; each is built as modules

@@ -21,13 +21,13 @@ use crate::suites;
 
 /// The examples of `gate --help`, and what its exit codes mean there.
 pub const EXAMPLES: &str = "\
-A REF is the folder of a finished run, a kernel (7.3, 6.12.94, debug-7.3, a bzImage), a kernel tree that was built,
+A REF is the folder of a finished run, a kernel (7.3, 6.12.95, debug-7.3, a bzImage), a kernel tree that was built,
 or TREE@REVISION, whose drivers/vfio is built as modules: for the tree's own kernel if it was built with CONFIG_VFIO=m, else
 for the environment's kernel of that series. With --patch both sides have a VFIO core built from source. Nothing is written
 to a tree.
 
 Examples:
-  vfio-conform gate --base 6.12.94 --head 6.12.107         what a stable update changes
+  vfio-conform gate --base 6.12.95 --head 6.12.107         what a stable update changes
   vfio-conform gate --base 7.3 --patch fix.patch           what a patch to drivers/vfio changes
   b4 am -o- ID | vfio-conform gate --base 7.3 --patch -    a series from a mailing list
   vfio-conform gate --base reports/out/a --head reports/out/b

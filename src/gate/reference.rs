@@ -58,7 +58,7 @@ impl FromStr for Reference {
         match path.is_file() || (is_version && !text.contains('/')) {
             true => Ok(Reference::Kernel(text.to_owned())),
             false => {
-                Err("it is neither the folder of a finished run, nor a kernel like 7.3 or 6.12.94, nor a built kernel \
+                Err("it is neither the folder of a finished run, nor a kernel like 7.3 or 6.12.95, nor a built kernel \
                           tree, nor TREE@REVISION"
                     .to_owned())
             }

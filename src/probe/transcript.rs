@@ -9,7 +9,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::device::{Device, EpollSet, Footprint, Identity, OpenError, Stream};
+use crate::device::{Device, EpollSet, Footprint, Identity, OpenError, RebindError, Stream};
 use crate::stimulus::nature::Nature;
 use crate::stimulus::profile::{Buffers, Player, Port, Profile};
 use crate::stimulus::{Observation, Stimulus, StimulusError};
@@ -161,6 +161,11 @@ impl Device for Recorded {
     fn reopen(&mut self) -> Result<(), OpenError> {
         self.line("reopen");
         self.device.reopen()
+    }
+
+    fn rebind(&mut self) -> Result<(), RebindError> {
+        self.unsaid("unbinding");
+        self.device.rebind()
     }
 
     fn stimulate(&self, stimulus: Stimulus) -> Result<(), StimulusError> {

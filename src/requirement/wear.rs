@@ -9,7 +9,7 @@ const CUSTOM: &str = "rules of the kernel for every driver; the text says nothin
 pub static DESCRIPTORS: Requirement = Requirement {
     id: "wear.descriptors.none_left",
     level: Must,
-    statement: "sessions that have ended and were closed, and devices that were closed, leave no file descriptor",
+    statement: "sessions that have ended and were closed, and devices that were closed or bound again, leave no file descriptor",
     source: "VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE",
     ruling: Some("The text makes the user close each data_fd, which only works for those that the user is told of."),
 };
@@ -18,7 +18,7 @@ pub static DESCRIPTORS: Requirement = Requirement {
 pub static MEMORY: Requirement = Requirement {
     id: "wear.memory.none_left",
     level: Must,
-    statement: "sessions that have ended, and devices that were closed, leave no kernel memory",
+    statement: "sessions that have ended, and devices that were closed or bound again, leave no kernel memory",
     source: CUSTOM,
     ruling: Some(
         "Other things on the machine take and give memory too. So only a steady growth is judged: by 64 KiB or more for \
@@ -30,8 +30,8 @@ pub static MEMORY: Requirement = Requirement {
 pub static MODULE: Requirement = Requirement {
     id: "wear.module.none_left",
     level: Must,
-    statement: "sessions that have ended and were closed, and devices that were closed, leave no reference to the driver's \
-                module",
+    statement: "sessions that have ended and were closed, and devices that were closed or bound again, leave no reference to \
+                the driver's module",
     source: CUSTOM,
     ruling: Some(
         "A module that is referred to for ever cannot be unloaded until the machine is rebooted. Other devices of the \
@@ -40,4 +40,13 @@ pub static MODULE: Requirement = Requirement {
     ),
 };
 
-pub(super) static ALL: &[&Requirement] = &[&DESCRIPTORS, &MEMORY, &MODULE];
+/// A device can be bound again.
+pub static REBIND: Requirement = Requirement {
+    id: "wear.rebind.works",
+    level: Must,
+    statement: "a device that its driver has given up and taken again is in RUNNING when it is opened, and can be saved",
+    source: CUSTOM,
+    ruling: Some("Hosts bind functions to VFIO and back for each guest, without a reboot in between."),
+};
+
+pub(super) static ALL: &[&Requirement] = &[&DESCRIPTORS, &MEMORY, &MODULE, &REBIND];

@@ -3,6 +3,7 @@
 mod footprint;
 pub mod hardware;
 mod open;
+mod rebind;
 pub(crate) mod sysfs;
 
 use std::io::{IoSlice, IoSliceMut};
@@ -22,8 +23,9 @@ use crate::uapi::stream::{self, DataFd, Interest, Readiness, Trigger};
 use crate::uapi::vfio_device::{DeviceInfo, IrqInfo, RegionInfo, VfioDevice};
 
 use super::name::KernelName;
-use super::{Device, EpollSet, Footprint, Identity, OpenError, Stream, Via};
+use super::{Device, EpollSet, Footprint, Identity, OpenError, OpenFailure, RebindError, Stream, Via};
 use open::Way;
+use rebind::Driver;
 use sysfs::Found;
 
 /// An open device of the kernel.
@@ -31,7 +33,7 @@ use sysfs::Found;
 pub struct KernelDevice {
     // Closed before the way is: the kernel wants it in this order.
     device: Option<VfioDevice>,
-    way: Way,
+    way: Option<Way>,
     found: Found,
     identity: Identity,
     profile: Option<Profile>,
@@ -55,7 +57,7 @@ impl KernelDevice {
         };
         let bundled = || Profile::bundled(identity.pci_id.as_deref(), &identity.driver);
         let profile = profile.or_else(bundled);
-        Ok(KernelDevice { device: Some(device), way, found, identity, profile, buffers: Buffers::default() })
+        Ok(KernelDevice { device: Some(device), way: Some(way), found, identity, profile, buffers: Buffers::default() })
     }
 
     fn player(&self) -> Option<Player<'_>> {
@@ -65,6 +67,10 @@ impl KernelDevice {
 
     fn device(&self) -> Result<&VfioDevice, Errno> {
         self.device.as_ref().ok_or(Errno::EBADF)
+    }
+
+    fn way(&self) -> Result<&Way, Errno> {
+        self.way.as_ref().ok_or(Errno::EBADF)
     }
 }
 
@@ -129,16 +135,33 @@ impl Device for KernelDevice {
     }
 
     fn map(&self, iova: u64, memory: &DmaMemory) -> Result<i32, Errno> {
-        self.way.map(iova, memory)
+        self.way()?.map(iova, memory)
     }
 
     fn unmap(&self, iova: u64, bytes: u64) -> Result<u64, Errno> {
-        self.way.unmap(iova, bytes)
+        self.way()?.unmap(iova, bytes)
     }
 
     fn reopen(&mut self) -> Result<(), OpenError> {
         self.device = None;
-        self.device = Some(self.way.device(&self.found)?);
+        let way = self.way().map_err(|errno| self.found.failed(OpenFailure::Refused("opening".to_owned(), errno)))?;
+        self.device = Some(way.device(&self.found)?);
+        Ok(())
+    }
+
+    fn rebind(&mut self) -> Result<(), RebindError> {
+        let driver = Driver::of(&self.found)?;
+        let via = self.way().ok().map(Way::via);
+        // The driver waits for as long as anyone holds the device.
+        self.device = None;
+        self.way = None;
+        self.buffers = Buffers::default();
+        driver.take_away(&self.found)?;
+        driver.give_back(&self.found)?;
+        self.found = self.found.again()?;
+        let (way, device) = open::open(&self.found, via)?;
+        self.way = Some(way);
+        self.device = Some(device);
         Ok(())
     }
 
@@ -171,7 +194,7 @@ impl Port for KernelDevice {
     }
 
     fn map(&self, iova: u64, memory: &DmaMemory) -> Result<i32, Errno> {
-        self.way.map(iova, memory)
+        self.way()?.map(iova, memory)
     }
 
     fn name(&self) -> &str {

@@ -47,14 +47,7 @@ pub fn find_in(root: &Path, name: &KernelName) -> Result<Found, OpenError> {
     let Ok(path) = path.canonicalize() else {
         return Err(absent(name));
     };
-    Ok(Found {
-        root: root.to_owned(),
-        name: file_name(&path),
-        driver: link_name(&path.join("driver")),
-        group: link_name(&path.join("iommu_group")).and_then(|number| number.parse().ok()),
-        vfio_dev: entries(&path.join("vfio-dev")).into_iter().next(),
-        path,
-    })
+    Ok(Found::at(root.to_owned(), path))
 }
 
 fn absent(name: &KernelName) -> OpenError {
@@ -86,6 +79,28 @@ fn only_device_of(root: &Path, group: u32) -> Result<PathBuf, OpenError> {
 }
 
 impl Found {
+    fn at(root: PathBuf, path: PathBuf) -> Found {
+        Found {
+            root,
+            name: file_name(&path),
+            driver: link_name(&path.join("driver")),
+            group: link_name(&path.join("iommu_group")).and_then(|number| number.parse().ok()),
+            vfio_dev: entries(&path.join("vfio-dev")).into_iter().next(),
+            path,
+        }
+    }
+
+    /// The same device as sysfs shows it now.
+    ///
+    /// # Errors
+    /// That it is gone.
+    pub fn again(&self) -> Result<Found, OpenError> {
+        match self.path.exists() {
+            true => Ok(Found::at(self.root.clone(), self.path.clone())),
+            false => Err(self.failed(OpenFailure::NoSuchDevice)),
+        }
+    }
+
     /// The other devices of its group that a driver holds which is none of VFIO's and does DMA.
     pub fn foreign_neighbours(&self) -> Vec<String> {
         let Some(group) = self.group else {

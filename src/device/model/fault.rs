@@ -375,6 +375,10 @@ faults! {
     ModuleReferencesLeak = "module-references-leak",
     /// A session that goes on when the device is reset keeps a reference to the driver.
     ResetLeaksReferences = "reset-leaks-references",
+    /// A driver that gives the device up leaves memory behind.
+    RebindLeaksMemory = "rebind-leaks-memory",
+    /// A driver that takes the device again leaves it in STOP.
+    RebindStops = "rebind-stops",
 }
 
 impl Fault {

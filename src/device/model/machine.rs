@@ -489,6 +489,17 @@ impl Machine {
         self.start_over();
     }
 
+    /// The device is closed, its driver gives it up and takes it again, and it is opened.
+    pub(super) fn rebind(&mut self) {
+        self.reopen();
+        if self.has(Fault::RebindLeaksMemory) {
+            self.leaked_bytes += LEAK_BYTES;
+        }
+        if self.has(Fault::RebindStops) {
+            self.state = State::Stop;
+        }
+    }
+
     /// What has nothing to do with the protocol is as at first.
     fn start_over(&mut self) {
         self.memory = Memory::after_reset();

@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 
 use vfio_bindings::bindings::vfio as raw;
 
-use super::{Device, Footprint, Identity, OpenError, Stream};
+use super::{Device, Footprint, Identity, OpenError, RebindError, Stream};
 use crate::stimulus::nature::{InterruptLine, Nature};
 use crate::stimulus::{Observation, Stimulus, StimulusError};
 use crate::uapi::Errno;
@@ -178,6 +178,11 @@ impl Device for ModelDevice {
 
     fn reopen(&mut self) -> Result<(), OpenError> {
         self.shared.change(Machine::reopen);
+        Ok(())
+    }
+
+    fn rebind(&mut self) -> Result<(), RebindError> {
+        self.shared.change(Machine::rebind);
         Ok(())
     }
 

@@ -65,7 +65,7 @@ pub struct Fix {
 
 impl Fix {
     /// Before it the VFIO core spins for ever on a forbidden arc. It is commit a26b499b757c, "vfio: prevent infinite loop
-    /// in vfio_mig_get_next_state() on blocked arc"; 6.12.94 was seen to lack it, and 6.12.107 to have it.
+    /// in vfio_mig_get_next_state() on blocked arc"; 6.12.95 was seen to lack it, and 6.12.107 to have it.
     pub const BLOCKED_ARCS: Fix = Fix {
         stable: &[KernelVersion::stable(6, 12, 96), KernelVersion::stable(6, 18, 39), KernelVersion::stable(7, 1, 4)],
         mainline: KernelVersion::new(7, 2),

@@ -4,10 +4,10 @@ use std::os::fd::AsFd;
 
 use nix::sys::eventfd::EventFd;
 
-use super::tell::{errno_name, placement_name, tell_return, tell_size, tell_transition};
+use super::tell::{errno_name, placement_name, tell_done, tell_return, tell_size, tell_transition};
 use super::{Bench, Migration, Requested};
-use crate::device::Footprint;
 use crate::device::migration::StateAnswer;
+use crate::device::{Footprint, RebindError};
 use crate::fsm::route;
 use crate::harness::measure::Sample;
 use crate::harness::outcome::ObservedPath;
@@ -223,14 +223,16 @@ impl Bench {
     /// Why it could not be opened again.
     pub fn reopen(&mut self) -> Result<(), crate::device::OpenError> {
         let device = self.device.as_mut();
-        self.recorder.operation(
-            "close, open".into(),
-            || device.reopen(),
-            |result| match result {
-                Ok(()) => "ok".to_owned(),
-                Err(error) => error.to_string(),
-            },
-        )
+        self.recorder.operation("close, open".into(), || device.reopen(), tell_done)
+    }
+
+    /// Closes the device, has its driver give it up and take it again, and opens it.
+    ///
+    /// # Errors
+    /// Why it is not open again.
+    pub fn rebind(&mut self) -> Result<(), RebindError> {
+        let device = self.device.as_mut();
+        self.recorder.operation("close, unbind, bind, open".into(), || device.rebind(), tell_done)
     }
 
     /// Reads once from a session.

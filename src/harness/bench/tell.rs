@@ -1,5 +1,7 @@
 //! What devices answer, in the words of the protocol.
 
+use std::fmt::Display;
+
 use crate::device::migration::{StateAnswer, Transition};
 use crate::uapi::Errno;
 use crate::uapi::feature::Placement;
@@ -32,6 +34,14 @@ pub fn tell_return(answer: &Result<i32, Errno>) -> String {
         Ok(0) => "success (0)".to_owned(),
         Ok(number) => format!("the positive return {number}"),
         Err(errno) => errno_name(*errno),
+    }
+}
+
+/// What came of something that is more than one call, in words.
+pub fn tell_done<E: Display>(done: &Result<(), E>) -> String {
+    match done {
+        Ok(()) => "ok".to_owned(),
+        Err(error) => error.to_string(),
     }
 }
 

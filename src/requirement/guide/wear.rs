@@ -17,4 +17,9 @@ pub(super) static ALL: &[Guide] = &[
         "A driver that cannot be unloaded cannot be replaced without a reboot of the host.",
         "The file of a session holds a reference that closing the device should have given back.",
     ),
+    Guide::new(
+        &REBIND,
+        "A function goes from the host to a guest and back many times in the life of a host.",
+        "What remove() should undo is left for the next probe() to find; xe's release did not call the core's, which leaked.",
+    ),
 ];

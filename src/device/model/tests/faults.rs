@@ -383,6 +383,10 @@ fn observe(fault: Fault, device: &mut ModelDevice) -> String {
             drop(begin(device, PreCopy));
             show((device.reset(), device.footprint()))
         }
+        Fault::RebindLeaksMemory | Fault::RebindStops => {
+            device.rebind().unwrap();
+            show((device.footprint(), state(device)))
+        }
         Fault::ModuleReferencesLeak => {
             drop(begin(device, PreCopy));
             device.reopen().unwrap();

@@ -14,7 +14,7 @@ use crate::uapi::dma_logging::{IovaRange, LoggingReport, LoggingStart};
 use crate::uapi::feature::{Feature, FeatureCall, Verb};
 use crate::uapi::state::State;
 
-use super::lower;
+use super::{lacking, lower};
 
 const PAGE: u64 = 4096;
 const MIB: u64 = 1 << 20;
@@ -227,7 +227,8 @@ fn report_exact(bench: &mut Bench, first: u64, bytes: u64) -> Judgement {
 fn report_sub_range(bench: &mut Bench) -> Judgement {
     let granule = log_area(bench)?;
     if granule != PAGE {
-        return lacking(&format!("the device logs in pages of {granule:#x}, too coarse for parts of so small a log"));
+        let why = format!("the device logs in pages of {granule:#x}, too coarse for parts of so small a log");
+        return Err(lacking(&why));
     }
     write_pages(bench, 2, 8)?;
     let asked = "write pages 2 to 9, then ask for pages 3 to 7";
@@ -474,8 +475,4 @@ fn needs_logging(bench: &mut Bench) -> Judgement {
             tell_return(&used)
         )),
     })
-}
-
-fn lacking(why: &str) -> Judgement {
-    Err(Interruption::Skip(Skip::Lacking(why.to_owned())))
 }

@@ -17,7 +17,7 @@ mod wear;
 use std::time::Duration;
 
 use crate::harness::bench::{Bench, Drained};
-use crate::harness::check::{Check, Interruption, Judgement};
+use crate::harness::check::{Check, Interruption, Judgement, Skip};
 use crate::harness::stream::StreamEnd;
 use crate::uapi::Errno;
 use crate::uapi::feature::{Feature, FeatureCall, MigState, Placement, Verb};
@@ -61,6 +61,11 @@ fn require_permanent_end(drained: &Drained) -> Judgement {
         StreamEnd::Permanent => Ok(()),
         ref end => Err(Interruption::Blocked(format!("the permanent end was not reached: read came to {end}"))),
     }
+}
+
+/// The check does not apply, since the device, the profile or the kernel does not have this.
+fn lacking(what: &str) -> Interruption {
+    Interruption::Skip(Skip::Lacking(what.to_owned()))
 }
 
 /// A check that needs a data_fd met a device that gave none, which is for the session chapter to judge.

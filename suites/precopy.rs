@@ -6,7 +6,7 @@ use crate::harness::bench::{
     Bench, Drained, Estimates, KernelVersion, Raced, Wait, WaitEnd, errno_name, names_of, tell_readiness, tell_return,
     tell_size,
 };
-use crate::harness::check::{Check, Interruption, Judgement, Skip};
+use crate::harness::check::{Check, Interruption, Judgement};
 use crate::harness::measure::Sample;
 use crate::harness::session::Session;
 use crate::harness::stream::StreamEnd;
@@ -18,7 +18,7 @@ use crate::uapi::feature::{Feature, FeatureCall, Placement, Verb};
 use crate::uapi::precopy::{PRECOPY_INFO_BYTES, PRECOPY_INFO_REINIT, PrecopyInfoCall};
 use crate::uapi::state::State;
 
-use super::{WORKS_FOR, lower, require_permanent_end};
+use super::{WORKS_FOR, lacking, lower, require_permanent_end};
 
 const PRE_COPY_STATES: [State; 2] = [State::PreCopy, State::PreCopyP2p];
 
@@ -750,8 +750,4 @@ fn flags(bench: &mut Bench, session: &Session, passed: u32) -> Judgement<u32> {
     let mut call = PrecopyInfoCall { flags: passed, ..PrecopyInfoCall::default() };
     info(bench, session, &mut call)?;
     Ok(call.flags)
-}
-
-fn lacking(what: &str) -> Interruption {
-    Interruption::Skip(Skip::Lacking(what.to_owned()))
 }

@@ -2,13 +2,13 @@
 
 use crate::device::{Footprint, RebindError};
 use crate::harness::bench::{Bench, errno_name};
-use crate::harness::check::{Check, Interruption, Judgement, Skip};
+use crate::harness::check::{Check, Interruption, Judgement};
 use crate::harness::session::{Direction, Session};
 use crate::requirement::Requirement;
 use crate::requirement::wear::*;
 use crate::uapi::state::State;
 
-use super::{lower, set_unanswerable, stream_for};
+use super::{lacking, lower, set_unanswerable, stream_for};
 
 /// Others on the machine take and give too, so growth counts only if it is there in so many batches in a row.
 const BATCHES: usize = 3;
@@ -179,8 +179,9 @@ fn rebind(bench: &mut Bench) -> Judgement {
     begin_to_save(bench)?;
     match bench.rebind() {
         Ok(()) => Ok(()),
+        Err(RebindError::NotByHand) => Err(lacking("needs a PCI function")),
         Err(RebindError::NotAllowed(path)) => {
-            Err(Interruption::Skip(Skip::Lacking(format!("needs a user who may write to {}", path.display()))))
+            Err(lacking(&format!("needs a user who may write to {}", path.display())))
         }
         Err(error) => {
             let asked = "unbind the device from its driver, bind it, and open it";

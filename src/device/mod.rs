@@ -308,6 +308,9 @@ pub struct OpenError {
 /// Why a device was not taken away from its driver, given back and opened again.
 #[derive(Debug, thiserror::Error)]
 pub enum RebindError {
+    /// Its bus gives no device back to a driver by hand, as that of mdevs.
+    #[error("only PCI functions can be given back to their driver by hand")]
+    NotByHand,
     /// This user may not.
     #[error("this user may not write to {}", .0.display())]
     NotAllowed(PathBuf),

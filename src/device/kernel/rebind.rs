@@ -1,4 +1,4 @@
-//! Taking a device away from its driver and giving it back, as `unbind` and `bind` of sysfs do on any bus.
+//! Taking a PCI function away from its driver and giving it back, as `unbind` and `bind` of sysfs do.
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
@@ -18,8 +18,12 @@ impl Driver {
     /// The driver that has the device now. It is known by then whether this user may take the device away.
     ///
     /// # Errors
-    /// That there is none, or that this user may not.
+    /// That there is none, that this user may not, or that it would not come back.
     pub(super) fn of(found: &Found) -> Result<Driver, RebindError> {
+        // The bus of mdevs matches no driver with a device, so that what was unbound there stays so.
+        if !found.is_pci() {
+            return Err(RebindError::NotByHand);
+        }
         let folder = found.path.join("driver").canonicalize();
         let folder = folder.map_err(|_| found.failed(OpenFailure::WrongDriver(None)))?;
         let driver = Driver { unbind: folder.join("unbind"), bind: folder.join("bind") };
@@ -78,6 +82,7 @@ mod tests {
         let folder = root.path().join("sys/bus/pci/drivers/some_vfio_pci");
         fs::create_dir_all(&device)?;
         fs::create_dir_all(&folder)?;
+        fs::write(device.join("vendor"), "0x1234\n")?;
         let found = sysfs::find_in(root.path(), &KernelName::Pci("0000:01:00.0".to_owned()))?;
         let unbound = Driver::of(&found).expect_err("it is bound to nothing");
         assert!(unbound.to_string().contains("it is bound to no driver"), "{unbound}");

@@ -82,8 +82,13 @@ mod tests {
         let folder = root.path().join("sys/bus/pci/drivers/some_vfio_pci");
         fs::create_dir_all(&device)?;
         fs::create_dir_all(&folder)?;
-        fs::write(device.join("vendor"), "0x1234\n")?;
+        fs::create_dir(device.join("vendor"))?;
         let found = sysfs::find_in(root.path(), &KernelName::Pci("0000:01:00.0".to_owned()))?;
+        let mdev = Driver::of(&found).expect_err("it is no PCI function");
+        assert!(matches!(mdev, RebindError::NotByHand), "{mdev}");
+
+        fs::remove_dir(device.join("vendor"))?;
+        fs::write(device.join("vendor"), "0x1234\n")?;
         let unbound = Driver::of(&found).expect_err("it is bound to nothing");
         assert!(unbound.to_string().contains("it is bound to no driver"), "{unbound}");
 

@@ -140,7 +140,8 @@ impl Found {
 
     /// Whether it is a PCI function.
     pub fn is_pci(&self) -> bool {
-        self.path.join("vendor").exists()
+        // A folder of this name is an mdev's, with what its driver has to tell.
+        self.path.join("vendor").is_file()
     }
 }
 

@@ -1,6 +1,5 @@
 //! The state machine: every pair of states is asked for, and every number that is no state, from every state.
 
-use std::thread::sleep;
 use std::time::Duration;
 
 use crate::fsm::{Refusal, Route, route};
@@ -38,9 +37,6 @@ pub(super) fn checks() -> Vec<Check> {
         checks.push(Check::new(name, &judged, move |bench| to_no_state(bench, from)));
     }
     for state in State::ALL {
-        if state == State::Error {
-            continue;
-        }
         let name = lower(state);
         checks.extend([
             Check::new(format!("fsm::get_in_{name}"), &[&GET_ONLY_LOOKS], move |bench| get_only_looks(bench, state)),
@@ -212,13 +208,24 @@ fn get_only_looks(bench: &mut Bench, state: State) -> Judgement {
 
 fn is_steady(bench: &mut Bench, state: State) -> Judgement {
     let _session = bench.bring_to(state)?;
-    let stimulated = bench.stimulate(Stimulus::Dirty(4096));
-    for _ in 0..LOOKS {
-        sleep(WATCH / LOOKS);
-        bench.expect_state(&STEADY, &format!("wait in {state}"), state)?;
+    stays(bench, state, "wait")?;
+    // Elsewhere the user must not touch the device, which may answer that by leaving the state.
+    if !matches!(state, State::Running | State::PreCopy) {
+        return Ok(());
     }
-    if stimulated.is_err() {
-        bench.note("watched while idle only: no stimulus changed device state");
+    match bench.stimulate(Stimulus::Dirty(4096)) {
+        Ok(()) => stays(bench, state, "change device state and wait"),
+        Err(_) => {
+            bench.note("watched while idle only: no stimulus changed device state");
+            Ok(())
+        }
+    }
+}
+
+fn stays(bench: &mut Bench, state: State, what: &str) -> Judgement {
+    for _ in 0..LOOKS {
+        bench.watch(WATCH / LOOKS);
+        bench.expect_state(&STEADY, &format!("{what} in {state}"), state)?;
     }
     Ok(())
 }

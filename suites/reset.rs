@@ -25,7 +25,7 @@ pub(super) fn checks() -> Vec<Check> {
     }
     checks.extend([
         Check::new("reset::many_in_a_row", &[&REPEATED], many_in_a_row),
-        Check::new("reset::during_a_poll", &[&WAKES], during_a_poll),
+        Check::new("reset::during_polls", &[&WAKES], during_polls),
         Check::new("reset::during_a_read", &[&WAKES], during_a_read),
         Check::new("reset::during_transitions", &[&DURING_TRANSITION], during_transitions),
     ]);
@@ -69,19 +69,19 @@ fn many_in_a_row(bench: &mut Bench) -> Judgement {
     bench.expect_state(&REPEATED, &asked, State::Running)
 }
 
-fn during_a_poll(bench: &mut Bench) -> Judgement {
+fn during_polls(bench: &mut Bench) -> Judgement {
     let session = bench.bring_to_temporary_end(State::PreCopy)?;
-    wakes(bench, &session, Wait::Poll)
+    wakes(bench, &session, &Wait::POLLS)
 }
 
 fn during_a_read(bench: &mut Bench) -> Judgement {
     let state = if bench.capabilities().pre_copy { State::PreCopy } else { State::StopCopy };
     let session = bench.bring_to_session(state)?;
-    wakes(bench, &session, Wait::Read)
+    wakes(bench, &session, &[Wait::Read])
 }
 
-fn wakes(bench: &mut Bench, session: &Session, wait: Wait) -> Judgement {
-    let waited = bench.while_waiting(session, &[wait], |bench| {
+fn wakes(bench: &mut Bench, session: &Session, waits: &[Wait]) -> Judgement {
+    let waited = bench.while_waiting(session, waits, |bench| {
         // What it answers is judged elsewhere.
         let _ = bench.reset();
         Ok(())

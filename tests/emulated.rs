@@ -66,11 +66,11 @@ const BLOCKED_ARCS: [&str; 2] = ["fsm::stop_copy_to_pre_copy", "fsm::stop_copy_t
 const MTTY_SOMETIMES_BLOCKED: [&str; 7] = [
     "precopy::poll_wakes_on_data",
     "precopy::poll_wakes_on_stop_copy",
-    "reset::during_a_poll",
-    "session::closed_during_a_poll_in_pre_copy",
-    "session::closed_during_a_poll_in_pre_copy_p2p",
-    "session::left_during_a_poll_in_pre_copy",
-    "session::left_during_a_poll_in_pre_copy_p2p",
+    "reset::during_polls",
+    "session::closed_during_polls_in_pre_copy",
+    "session::closed_during_polls_in_pre_copy_p2p",
+    "session::left_during_polls_in_pre_copy",
+    "session::left_during_polls_in_pre_copy_p2p",
 ];
 
 fn program() -> PathBuf {

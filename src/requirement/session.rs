@@ -165,7 +165,7 @@ pub static WAKES_READER: Requirement = Requirement {
 pub static WAKES_POLLER: Requirement = Requirement {
     id: "session.end.wakes_poller",
     level: Must,
-    statement: "a poll that waits when the session ends comes back",
+    statement: "whatever waits in poll or epoll when the session ends comes back",
     source: STATES,
     ruling: Some("Nothing will ever come, and a read would say so at once."),
 };

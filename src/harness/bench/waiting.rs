@@ -47,6 +47,11 @@ pub enum Wait {
     Read,
 }
 
+impl Wait {
+    /// All ways to wait for data, and two at once in the commonest.
+    pub const POLLS: [Wait; 4] = [Wait::Poll, Wait::Poll, Wait::EpollLevel, Wait::EpollEdge];
+}
+
 /// What a thread that waited came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waited {

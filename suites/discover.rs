@@ -89,7 +89,9 @@ fn not_migratable(bench: &mut Bench) -> Judgement {
 /// What PROBE says, and what a use says that cannot do harm.
 fn probe(bench: &mut Bench, feature: Feature) -> Judgement {
     let absent = errnos_if_absent(bench, feature);
-    let plain = bench.feature(&mut probing(feature, Verb::Probe));
+    // PROBE alone needs no data.
+    let mut plain = FeatureCall::new(feature, Verb::Probe).with_payload(Vec::new()).with_argsz(HEADER_BYTES);
+    let plain = bench.feature(&mut plain);
     let present = plain.is_ok();
     let used = bench.feature(&mut harmless_use(feature));
     let asked = format!("PROBE {0}, then use {0}", feature.name());

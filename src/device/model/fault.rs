@@ -45,6 +45,8 @@ faults! {
     GetAndSetAccepted = "get-and-set-accepted",
     /// A feature number that is none answers success.
     UnknownFeatureAccepted = "unknown-feature-accepted",
+    /// PROBE is refused without the data that a use needs.
+    ProbeNeedsData = "probe-needs-data",
     /// PROBE finds no MIG_DATA_SIZE, which GET answers.
     ProbeLies = "probe-lies",
     /// PROBE SET of MIG_DEVICE_STATE does what SET does.

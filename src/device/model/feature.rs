@@ -84,6 +84,9 @@ impl Machine {
     }
 
     fn probe(&mut self, feature: Feature, call: &mut FeatureCall) -> Result<i32, Errno> {
+        if self.has(Fault::ProbeNeedsData) && call.argsz < HEADER_BYTES + feature.payload_bytes() {
+            return Err(Errno::EINVAL);
+        }
         if self.has(Fault::ProbeLies) && feature == Feature::MigDataSize {
             return Err(Errno::ENOTTY);
         }

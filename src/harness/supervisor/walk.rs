@@ -165,7 +165,8 @@ impl Walker<'_> {
         };
         say(&format!("{}: {}; shortening the walk", outcome.verdict, outcome.message));
         let mut operations = plan(capabilities, self.seed, segment);
-        let begun = outcome.evidence.operations.len();
+        // What came of a step is not written down, unlike what came of all that was done before the walk.
+        let begun = outcome.evidence.operations.iter().filter(|operation| operation.result.is_none()).count();
         operations.truncate(if begun == 0 { steps } else { begun.min(steps) });
         let (whole, end) = (operations.len(), Instant::now() + BOUND);
         let shortened = shorten(operations, |operations| self.try_once(operations, outcome.verdict, end));

@@ -38,6 +38,9 @@ fn observe(fault: Fault, device: &mut ModelDevice) -> String {
         Fault::WrongDirectionAccepted => feature(device, FeatureCall::new(Feature::Migration, Verb::Set)),
         Fault::GetAndSetAccepted => feature(device, FeatureCall::new(Feature::MigDeviceState, Verb::GetSet)),
         Fault::UnknownFeatureAccepted => feature(device, flagged(get(Feature::Migration), 0xfff0)),
+        Fault::ProbeNeedsData => {
+            feature(device, FeatureCall::new(Feature::Migration, Verb::Probe).with_payload(Vec::new()).with_argsz(8))
+        }
         Fault::ProbeLies => show(api(device).probe(Feature::MigDataSize, Verb::ProbeGet)),
         Fault::ProbeActs => {
             feature(device, flagged(set_call(Stop), Verb::Probe.bits()));

@@ -1,7 +1,6 @@
 //! Ranges of kernel versions.
 
 use std::cmp::Ordering;
-use std::fmt;
 use std::str::FromStr;
 
 /// The numbers of a kernel's version: `6.12.94` of `6.12.94+deb13-amd64`.
@@ -37,7 +36,6 @@ impl FromStr for Version {
 /// `7.3`, `6.12.94..6.12.106`, `..7.1`, `7.2..`: with both ends, and with all of a series that is an end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kernels {
-    text: String,
     from: Option<Version>,
     to: Option<Version>,
 }
@@ -47,12 +45,6 @@ impl Kernels {
     pub fn has(&self, version: &Version) -> bool {
         let is_above = self.from.as_ref().is_none_or(|from| version.against(from) != Ordering::Less);
         is_above && self.to.as_ref().is_none_or(|to| version.against(to) != Ordering::Greater)
-    }
-}
-
-impl fmt::Display for Kernels {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
     }
 }
 
@@ -70,7 +62,7 @@ impl FromStr for Kernels {
             (Some(from), Some(to)) if from.against(to) == Ordering::Greater => {
                 Err(format!("{text:?} is empty; the older version comes first"))
             }
-            _ => Ok(Kernels { text: text.to_owned(), from, to }),
+            _ => Ok(Kernels { from, to }),
         }
     }
 }

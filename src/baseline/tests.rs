@@ -1,9 +1,9 @@
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anstream::adapter::strip_str;
 
-use super::Baseline;
+use super::{Baseline, BaselineOptions};
 use crate::harness::outcome::{Broken, Outcome};
 use crate::harness::verdict::{Exit, RunVerdict, Verdict};
 use crate::report::sample::{self, finish, journal, outcome, start};
@@ -125,6 +125,20 @@ fn an_expected_block_does_not_leave_the_run_unfinished() {
     let baseline = MTTY.replace("\"fail\"", "\"blocked\"").replace("breaks = [\"fsm.open.running\"]\n", "");
     assert_eq!(judged(&baseline, blocked(), pass()).exit, Exit::Conforms);
     assert_eq!(judged(&baseline, blocked(), blocked()).exit, Exit::Unfinished);
+    // Nor does it count as one that was executed.
+    let both = baseline.replace("[\"fsm::reopened_in_stop\"]", "[\"fsm::reopened_in_stop\", \"reset::is_available\"]");
+    assert_eq!(judged(&both, blocked(), blocked()).exit, Exit::NothingTested);
+}
+
+#[test]
+fn the_option_reads_what_it_names_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mtty.toml");
+    fs::write(&path, MTTY).unwrap();
+    let read = |baseline: Vec<PathBuf>| BaselineOptions { baseline }.read();
+    assert_eq!(read(Vec::new()), Ok(None));
+    assert_eq!(read(vec![path.clone()]), Baseline::read(&[path]).map(Some));
+    assert!(read(vec![folder.path().join("nowhere")]).is_err());
 }
 
 #[test]

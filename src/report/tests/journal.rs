@@ -1,4 +1,5 @@
-use crate::harness::journal::{Event, Stage};
+use crate::device::Identity;
+use crate::harness::journal::{Event, LabReady, Stage};
 use crate::harness::outcome::Outcome;
 use crate::harness::verdict::{Exit, Extent, RunVerdict, Verdict, judge_run};
 use crate::report::fold::fold;
@@ -164,10 +165,50 @@ fn what_did_not_finish_is_blocked_with_its_reason() {
 }
 
 #[test]
+fn a_check_without_a_result_is_blocked_though_the_run_came_to_its_end() {
+    let run = run_of(vec![ready(), start(A), finished(RunVerdict::Incomplete, Exit::Unfinished)]).unwrap();
+    let message = "started, but the run ended without its result";
+    assert_eq!(verdicts(&run)[0], (Verdict::Blocked, message));
+}
+
+#[test]
+fn a_run_that_was_cut_off_at_once_says_when() {
+    let bytes = String::from_utf8(journal(vec![sample::began(&[A])])).unwrap();
+    let run = fold(bytes.replace("\"t\":0.0", "\"t\":0.5").as_bytes()).unwrap();
+    assert_eq!(run.timeline.last_event, 0.5);
+}
+
+#[test]
 fn a_check_that_was_lost_with_the_lab_may_run_again() {
-    let lost = Event::LabRestarted { reason: "QEMU died".to_owned() };
-    let run = run_of(vec![ready(), start(A), lost, ready(), start(A), finish(A, pass())]).unwrap();
+    let lost = || Event::LabRestarted { reason: "QEMU died".to_owned() };
+    let run = run_of(vec![ready(), start(A), lost(), ready(), start(A), finish(A, pass())]).unwrap();
     assert_eq!(run.checks[0].outcome, pass());
+
+    // It may be told what became of it without that, but it cannot have passed.
+    let run = run_of(vec![ready(), start(A), lost(), finish(A, sample::hung())]).unwrap();
+    assert_eq!(run.checks[0].outcome, sample::hung());
+    let passed = run_of(vec![ready(), start(A), lost(), finish(A, pass())]);
+    assert!(matches!(passed, Err(JournalFault::Contradictory { .. })));
+}
+
+#[test]
+fn a_lab_that_is_another_after_a_restart_is_told() {
+    let Event::LabReady(first) = ready() else { unreachable!("what is ready is the lab") };
+    let notes = |again: LabReady| {
+        let lost = Event::LabRestarted { reason: "QEMU died".to_owned() };
+        run_of(vec![ready(), lost, Event::LabReady(Box::new(again))]).unwrap().notes
+    };
+    assert_eq!(notes(LabReady { taint: 0x1200, ..(*first).clone() }), [""; 0], "that is no other lab");
+    let others = [
+        LabReady { kernel: "7.3.5".to_owned(), ..(*first).clone() },
+        LabReady { identity: Identity { driver: "mlx5".to_owned(), ..first.identity.clone() }, ..(*first).clone() },
+        LabReady { beside: vec![first.identity.clone()], ..(*first).clone() },
+        LabReady { capabilities: None, ..(*first).clone() },
+    ];
+    for other in others {
+        let notes = notes(other);
+        assert!(notes.len() == 1 && notes[0].starts_with("after a restart the lab was not the same"), "{notes:?}");
+    }
 }
 
 #[test]

@@ -274,7 +274,30 @@ mod tests {
         assert_eq!(schedule.land(1, pass()), Ok(Landing::Goes));
         assert_eq!(begun(&mut schedule, "a"), ["1 c"]);
         assert_eq!((schedule.take("a"), schedule.take("b")), (None, Some(pass())));
-        assert!(schedule.patience(LONG) <= LONG);
+    }
+
+    #[test]
+    fn what_was_passed_over_is_not_run_any_more() {
+        let mut schedule = schedule(1, &["a", "b", "c", "d"]);
+        assert_eq!(begun(&mut schedule, "c"), ["0 c"]);
+        assert_eq!(schedule.land(0, pass()), Ok(Landing::Goes));
+        assert_eq!(schedule.take("c"), Some(pass()));
+        assert_eq!(begun(&mut schedule, "d"), ["0 d"]);
+        assert_eq!(schedule.land(0, pass()), Ok(Landing::Goes));
+        assert_eq!(begun(&mut schedule, "d"), [""; 0]);
+    }
+
+    #[test]
+    fn who_began_first_has_the_least_time_left() {
+        const SHORT: Duration = Duration::from_millis(5);
+        let mut schedule = schedule(2, &["a"]);
+        assert_eq!((schedule.longest(), schedule.patience(LONG)), (Duration::ZERO, LONG), "nothing runs");
+        assert_eq!(begun(&mut schedule, "a"), ["0 a"]);
+        std::thread::sleep(SHORT);
+        assert_eq!(begun(&mut schedule, "b"), ["1 b"]);
+        assert!(schedule.longest() >= SHORT && schedule.longest() < LONG);
+        assert!(schedule.patience(LONG) <= LONG - SHORT && schedule.patience(LONG) > Duration::ZERO);
+        assert_eq!(schedule.patience(Duration::ZERO), Duration::ZERO, "it has had its time");
     }
 
     #[test]

@@ -230,6 +230,9 @@ mod tests {
     use Verdict::*;
 
     use super::*;
+    use crate::harness::outcome::{Broken, Outcome};
+    use crate::report::sample::{self, finish, journal, start};
+    use crate::requirement::{Requirement, fsm};
 
     #[test]
     fn one_run_of_each_side() {
@@ -271,5 +274,77 @@ mod tests {
         assert_eq!(judge(&[Pass, Pass], &[Fail, Hang]), Kind::Regression);
         assert_eq!(judge(&[Fail, Hang], &[Pass, Pass]), Kind::Fixed);
         assert_eq!(judge(&[Pass, Pass], &[Fail, Fail]), Kind::Regression);
+    }
+
+    const A: &str = "fsm::a";
+    const B: &str = "fsm::b";
+    const C: &str = "fsm::c";
+
+    /// A run in which these checks came to this.
+    fn run(outcomes: &[(&str, Outcome)]) -> Run {
+        let names: Vec<&str> = outcomes.iter().map(|(name, _)| *name).collect();
+        let ends = outcomes.iter().flat_map(|(name, outcome)| [start(name), finish(name, outcome.clone())]);
+        Run::of(&journal([sample::began(&names), sample::ready()].into_iter().chain(ends).collect())).unwrap()
+    }
+
+    fn pass() -> Outcome {
+        sample::outcome(Pass, "")
+    }
+
+    /// A check that found these requirements broken, and some advice not followed.
+    fn breaks(requirements: &[&'static Requirement]) -> Outcome {
+        let mut outcome = sample::outcome(Fail, &format!("{} are broken", requirements.len()));
+        requirements.iter().for_each(|requirement| outcome.accuse(requirement, "EIO".to_owned()));
+        outcome.broken.push(Broken { level: Level::Advice, ..outcome.broken[0].clone() });
+        outcome.broken.last_mut().unwrap().requirement = "fsm.advice".to_owned();
+        outcome
+    }
+
+    fn only(base: &[Run], head: &[Run]) -> Change {
+        let mut changes = compare(base, head);
+        assert_eq!(changes.len(), 1);
+        changes.remove(0)
+    }
+
+    #[test]
+    fn the_checks_of_the_head_come_first_and_each_comes_once() {
+        let base = run(&[(B, pass()), (C, pass())]);
+        let head = run(&[(A, pass()), (B, pass())]);
+        let changes = compare(&[base.clone(), base], &[head]);
+        let told: Vec<_> =
+            changes.iter().map(|change| (&*change.check, change.kind, change.was.len(), change.is.len())).collect();
+        assert_eq!(told, [(A, Kind::New, 0, 1), (B, Kind::Unchanged, 2, 1), (C, Kind::Gone, 2, 0)]);
+    }
+
+    #[test]
+    fn what_breaks_more_than_before_is_a_regression_and_advice_is_not_counted() {
+        let kind = |was: Outcome, is: Outcome| only(&[run(&[(A, was)])], &[run(&[(A, is)])]).kind;
+        let (one, both) = (|| breaks(&[&fsm::ARC]), || breaks(&[&fsm::ARC, &fsm::STEADY]));
+        assert_eq!(kind(one(), one()), Kind::Unchanged);
+        assert_eq!(kind(one(), both()), Kind::Regression);
+        assert_eq!(kind(both(), one()), Kind::Unchanged);
+        let mut without_advice = one();
+        without_advice.broken.pop();
+        assert_eq!(kind(without_advice, one()), Kind::Unchanged);
+    }
+
+    #[test]
+    fn what_is_shown_is_of_the_run_that_shows_it() {
+        let is_broken = || breaks(&[&fsm::ARC]);
+        let worse = only(&[run(&[(A, pass())])], &[run(&[(A, is_broken())]), run(&[(A, sample::hung())])]);
+        assert_eq!((worse.kind, worse.message), (Kind::Regression, sample::hung().message));
+        assert_eq!(worse.reproduce, "./ci/emulated --target mtty --kernel 7.3 -- --exact fsm::a");
+
+        let fixed = only(&[run(&[(A, is_broken())])], &[run(&[(A, pass())])]);
+        assert_eq!((fixed.kind, &*fixed.message), (Kind::Fixed, "1 are broken"));
+        let came = Some("EIO".to_owned());
+        assert_eq!(
+            fixed.requirements,
+            [Meant { id: fsm::ARC.id.to_owned(), statement: Some(fsm::ARC.statement), came }]
+        );
+
+        // Where nothing is broken, what the check proves is meant.
+        let hangs = only(&[run(&[(A, pass())])], &[run(&[(A, sample::hung())])]);
+        assert_eq!(hangs.requirements, [Meant { id: "fsm.a.proved".to_owned(), statement: None, came: None }]);
     }
 }

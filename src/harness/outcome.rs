@@ -106,3 +106,18 @@ impl Outcome {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::requirement::health;
+
+    #[test]
+    fn what_is_accused_is_not_proven_any_more_and_all_else_is() {
+        let ids = || [health::LOG.id, health::TAINT.id].map(str::to_owned).to_vec();
+        let mut outcome = Outcome { proven: ids(), ..Outcome::without_judgement(Verdict::Pass, "") };
+        outcome.accuse(&health::LOG, "WARNING".to_owned());
+        assert_eq!(outcome.proven, [health::TAINT.id]);
+        assert_eq!(outcome.broken.iter().map(|broken| &*broken.requirement).collect::<Vec<_>>(), [health::LOG.id]);
+    }
+}

@@ -269,3 +269,31 @@ impl Bench {
         self.judge(requirement, told.is_err(), asked, "an error", tell_size(&told))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Host;
+    use super::super::tests::bench;
+    use super::*;
+    use crate::requirement::{fsm, session};
+
+    #[test]
+    fn what_was_broken_once_is_not_proven_and_all_else_still_is() {
+        let mut bench = bench(Host::NEWEST);
+        for requirement in [&fsm::ARC, &fsm::STEADY, &fsm::ARC] {
+            assert!(bench.judge(requirement, true, "", "", "").is_ok());
+        }
+        assert_eq!(bench.proven, [&fsm::ARC, &fsm::STEADY]);
+        assert!(matches!(bench.judge(&fsm::ARC, false, "", "", ""), Err(Interruption::Broken)));
+        assert_eq!(bench.proven, [&fsm::STEADY]);
+        assert_eq!(bench.broken.iter().map(|broken| &*broken.requirement).collect::<Vec<_>>(), [fsm::ARC.id]);
+    }
+
+    #[test]
+    fn what_is_no_must_is_written_down_and_the_check_goes_on() {
+        let mut bench = bench(Host::NEWEST);
+        assert!(session::CLOSE_ON_EXEC.level != Level::Must);
+        assert!(bench.judge(&session::CLOSE_ON_EXEC, false, "", "", "").is_ok());
+        assert_eq!(bench.broken.len(), 1);
+    }
+}

@@ -339,9 +339,14 @@ mod tests {
     use super::*;
     use crate::device::model::{ModelDevice, ModelSpec};
 
-    fn run_on(host: Host) -> Outcome {
+    /// A bench with a device that conforms.
+    pub(super) fn bench(host: Host) -> Bench {
         let device = Box::new(ModelDevice::new(ModelSpec::default()));
-        let mut bench = Bench::new(device, host, Err("not asked for".to_owned()), Recorder::new(None));
+        Bench::new(device, host, Err("not asked for".to_owned()), Recorder::new(None))
+    }
+
+    fn run_on(host: Host) -> Outcome {
+        let mut bench = bench(host);
         let checks = crate::suites::all();
         let check = checks.iter().find(|check| check.name() == "fsm::stop_copy_to_pre_copy").unwrap();
         bench.run(check).outcome

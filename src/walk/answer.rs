@@ -69,3 +69,30 @@ fn tell_readiness(readiness: Readiness) -> String {
         false => words.join(", "),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_told_in_protocol_words() {
+        let ready = |readable, writable| Readiness { readable, writable, ..Readiness::default() };
+        for (answer, words) in [
+            (Answer::Nothing, "nothing to do it to"),
+            (Answer::Returned(Err(Errno::EINVAL)), "EINVAL"),
+            (Answer::Moved(Ok(16)), "16 bytes"),
+            (Answer::Drained(16, Err(Errno::ENOMSG)), "16 bytes, then ENOMSG"),
+            (Answer::Set(Ok((0, 7))), "return 0, data_fd 7"),
+            (Answer::Set(Err(Errno::EFAULT)), "EFAULT"),
+            (Answer::State(Err(Errno::EIO)), "EIO from GET"),
+            (Answer::Estimates(Ok((1, 2))), "initial_bytes 1, dirty_bytes 2"),
+            (Answer::Size(Ok(3)), "3 bytes"),
+            (Answer::Ready(Ok(ready(true, true))), "readable, writable"),
+            (Answer::Ready(Ok(ready(false, false))), "not ready"),
+            (Answer::Done(true), "ok"),
+            (Answer::Done(false), "not possible"),
+        ] {
+            assert_eq!(answer.to_string(), words);
+        }
+    }
+}

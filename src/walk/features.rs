@@ -113,3 +113,56 @@ fn flagged(call: FeatureCall, bits: u32) -> FeatureCall {
 fn verbal(call: FeatureCall, verb: Verb) -> FeatureCall {
     FeatureCall { flags: call.number() | verb.bits(), ..call }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flags(feature: Feature, how: Malformation) -> u32 {
+        Malformed::new(feature, how, State::Running).call.flags
+    }
+
+    #[test]
+    fn each_call_is_wrong_in_its_flags_alone_or_not_there_at_all() {
+        let (get, set, probe) = (Verb::Get.bits(), Verb::Set.bits(), Verb::Probe.bits());
+        for (feature, verb) in [(Feature::MigDeviceState, set), (Feature::MigDataSize, get)] {
+            let number = feature.number();
+            assert_eq!(flags(feature, Malformation::Small), number | verb);
+            assert_eq!(flags(feature, Malformation::UnknownFlag), number | verb | 0x8_0000);
+            assert_eq!(flags(feature, Malformation::GetAndSet), number | get | set);
+            assert_eq!(flags(feature, Malformation::Neither), number);
+            assert_eq!(flags(feature, Malformation::Probe), number | verb | probe);
+            assert_eq!(flags(feature, Malformation::UnknownFeature), UNKNOWN | verb);
+        }
+    }
+
+    #[test]
+    fn a_call_that_were_performed_would_show() {
+        let asked = |state| {
+            let call = Malformed::new(Feature::MigDeviceState, Malformation::UnknownFlag, state).call;
+            MigState::from_bytes(&call.payload).expect("a whole structure")
+        };
+        for state in State::ALL {
+            let other = if state == State::Stop { State::Running } else { State::Stop };
+            assert_eq!(asked(state), MigState { device_state: other.number(), data_fd: -1 }, "{state}");
+        }
+        let size = Malformed::new(Feature::MigDataSize, Malformation::UnknownFlag, State::Running).call;
+        assert_eq!(size.payload, [0; 8], "that says no state");
+    }
+
+    #[test]
+    fn only_the_right_errno_is_a_refusal_and_a_probe_may_come_to_anything() {
+        let judge = |how, answer| Malformed::new(Feature::Migration, how, State::Running).judge(how, answer).is_ok();
+        for (answer, is_refusal, is_unmapped) in [
+            (Err(Errno::EINVAL), true, true),
+            (Err(Errno::ENOTTY), true, true),
+            (Err(Errno::EFAULT), false, true),
+            (Err(Errno::EBUSY), false, false),
+            (Ok(0), false, false),
+        ] {
+            assert_eq!(judge(Malformation::UnknownFlag, answer), is_refusal, "{answer:?}");
+            assert_eq!(judge(Malformation::Unmapped, answer), is_unmapped, "{answer:?}");
+            assert!(judge(Malformation::Probe, answer), "{answer:?}");
+        }
+    }
+}

@@ -211,6 +211,7 @@ impl Planner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::certificate::files::digest;
 
     #[test]
     fn a_seed_is_a_walk_for_ever() {
@@ -221,6 +222,12 @@ mod tests {
         // People write seeds down, so the same seed must be the same walk in later versions.
         let begin: Vec<String> = walk(7, 0)[..12].iter().map(ToString::to_string).collect();
         insta::assert_snapshot!(begin.join("\n"));
+        let digests = Capabilities::ALL.map(|capabilities| {
+            let walk: String =
+                (0..20).flat_map(|segment| plan(capabilities, 7, segment)).map(|it| format!("{it}\n")).collect();
+            format!("{capabilities}: {}", digest(walk.as_bytes()))
+        });
+        insta::assert_snapshot!("twenty_segments", digests.join("\n"));
     }
 
     #[test]

@@ -337,6 +337,50 @@ mod tests {
     }
 
     #[test]
+    fn a_hang_and_a_lost_guest_are_trouble_each_by_itself() {
+        let blocked = Done { lost: Some("stuck".to_owned()), ..pass() };
+        let hang = Done { outcome: Outcome::without_judgement(Verdict::Hang, "stuck"), lost: None };
+        for trouble in [blocked, hang] {
+            let mut schedule = schedule(2, &["a", "b"]);
+            assert_eq!(begun(&mut schedule, "a").len(), 2);
+            assert!(schedule.land(0, trouble).is_ok());
+            assert_eq!(schedule.take("a"), None, "it is done again");
+        }
+    }
+
+    #[test]
+    fn troubles_of_others_are_told_apart() {
+        let mut schedule = schedule(2, &["a", "b", "c", "d"]);
+        assert_eq!(begun(&mut schedule, "a"), ["0 a", "1 b"]);
+        assert_eq!(schedule.crash(Done::lost(Verdict::Crash, "panic")), None);
+        assert_eq!(begun(&mut schedule, "c"), ["0 c", "1 d"]);
+        assert_eq!(schedule.land(0, report()), Ok(Landing::Goes));
+        assert_eq!(schedule.land(1, pass()), Ok(Landing::Goes));
+        // One of the first two is found out, and neither of the others.
+        for (check, alone, verdict) in [
+            ("a", report(), Verdict::Fail),
+            ("b", pass(), Verdict::Pass),
+            ("c", pass(), Verdict::Pass),
+            ("d", pass(), Verdict::Fail),
+        ] {
+            assert_eq!(begun(&mut schedule, check), [format!("0 {check}")]);
+            assert_eq!(schedule.land(0, alone), Ok(Landing::Goes));
+            assert_eq!(schedule.take(check).map(|done| done.outcome.verdict), Some(verdict), "{check}");
+        }
+    }
+
+    #[test]
+    fn who_had_company_until_just_now_is_not_accused_of_a_crash_at_once() {
+        let mut schedule = schedule(2, &["a", "b"]);
+        assert_eq!(begun(&mut schedule, "a").len(), 2);
+        assert_eq!(schedule.land(1, pass()), Ok(Landing::Goes));
+        let crash = Done::lost(Verdict::Crash, "panic");
+        assert_eq!(schedule.crash(crash.clone()), None);
+        assert_eq!(begun(&mut schedule, "a"), ["0 a"]);
+        assert_eq!(schedule.crash(crash.clone()), Some(crash), "it did it again alone");
+    }
+
+    #[test]
     fn what_nobody_does_again_is_told_all_the_same() {
         let mut schedule = schedule(2, &["a", "b"]);
         assert_eq!(begun(&mut schedule, "a").len(), 2);

@@ -1,5 +1,6 @@
 //! Quiet states: something is in flight, the device goes quiet, and nothing happens until it may.
 
+use std::fmt;
 use std::time::Duration;
 
 use vfio_bindings::bindings::vfio::{VFIO_DEVICE_FLAGS_PCI, VFIO_IRQ_INFO_EVENTFD, VFIO_PCI_CONFIG_REGION_INDEX};
@@ -22,6 +23,10 @@ const STOPPED_WITH_STATE: [State; 2] = [State::Stop, State::StopCopy];
 const P2P_QUIESCED: [State; 2] = [State::RunningP2p, State::PreCopyP2p];
 /// The states in which it is fully operational.
 const OPERATIONAL_IN: [State; 2] = [State::Running, State::PreCopy];
+
+/// How a device that migrates comes to be quiet: neither from RUNNING, nor through STOP.
+const WHILE_SAVING: [Way; 2] =
+    [Way { from: State::PreCopy, to: State::PreCopyP2p }, Way { from: State::PreCopy, to: State::StopCopy }];
 
 /// What is to be in flight when a state is entered comes so much later. The first of these that is long enough counts:
 /// how long a transition takes is the device's matter, and the machine's.
@@ -50,27 +55,89 @@ pub(super) fn checks() -> Vec<Check> {
         ]);
     }
     for state in STOPPED {
-        checks.extend([
-            check("no_dma_in", state, &[&NO_DMA, &CONTINUES], no_dma),
-            check("waits_for_dma_before", state, &[&STOP_WAITS, &CONTINUES], waits_for_dma),
-            check("no_interrupt_in", state, &[&NO_INTERRUPT, &INTERRUPT_COMES], no_interrupt),
-            check("work_goes_on_after_a_reset_in", state, &[&OPERATIONAL], work_goes_on_after_a_reset),
-        ]);
+        checks.push(check("work_goes_on_after_a_reset_in", state, &[&OPERATIONAL], work_goes_on_after_a_reset));
     }
     for state in STOPPED_WITH_STATE {
         checks.extend([
-            check("frozen_in", state, &[&FROZEN, &CONTINUES], frozen),
             check("answers_in", state, &[&ANSWERS], answers),
             check("touched_in", state, &[&TOUCH_HARMLESS], touched),
         ]);
     }
-    for state in P2P_QUIESCED {
-        checks.extend([
-            check("no_dma_in", state, &[&P2P_NO_DMA, &CONTINUES], no_dma),
-            check("waits_for_dma_before", state, &[&P2P_WAITS, &CONTINUES], waits_for_dma),
-        ]);
+    for way in STOPPED.into_iter().chain(P2P_QUIESCED).map(Way::to).chain(WHILE_SAVING) {
+        checks.extend(checks_of(way));
     }
     checks
+}
+
+/// What has to be quiet once a way is gone.
+fn checks_of(way: Way) -> Vec<Check> {
+    let check = |what: &str, judged: &[&'static Requirement], body: fn(&mut Bench, Way) -> Judgement| {
+        Check::new(format!("quiesce::{what}_{}", way.name()), judged, move |bench| body(bench, way))
+    };
+    if P2P_QUIESCED.contains(&way.to) {
+        return vec![
+            check("no_dma_in", &[&P2P_NO_DMA, &CONTINUES], no_dma),
+            check("waits_for_dma_before", &[&P2P_WAITS, &CONTINUES], waits_for_dma),
+        ];
+    }
+    let mut checks = vec![
+        check("no_dma_in", &[&NO_DMA, &CONTINUES], no_dma),
+        check("waits_for_dma_before", &[&STOP_WAITS, &CONTINUES], waits_for_dma),
+        check("no_interrupt_in", &[&NO_INTERRUPT, &INTERRUPT_COMES], no_interrupt),
+    ];
+    if STOPPED_WITH_STATE.contains(&way.to) {
+        checks.push(check("frozen_in", &[&FROZEN, &CONTINUES], frozen));
+    }
+    checks
+}
+
+/// A way into a quiet state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Way {
+    /// Where the device is when something is begun.
+    from: State,
+    /// Where it is quiet.
+    to: State,
+}
+
+impl Way {
+    /// The way from RUNNING.
+    fn to(to: State) -> Way {
+        Way { from: State::Running, to }
+    }
+
+    fn name(self) -> String {
+        match self.from {
+            State::Running => lower(self.to),
+            from => format!("{}_from_{}", lower(self.to), lower(from)),
+        }
+    }
+
+    /// Brings the device to where the way begins, or skips where it does not lead.
+    fn begin(self, bench: &mut Bench) -> Judgement<Option<Session>> {
+        match self.from {
+            from if bench.capabilities().has(self.to) => bench.bring_to(from),
+            // Skips, once asking for it was seen to be refused.
+            _ => bench.bring_to(self.to),
+        }
+    }
+
+    /// Goes the way, with the session that there was at its beginning.
+    fn go(self, bench: &mut Bench, session: Option<Session>) -> Judgement<Option<Session>> {
+        match self.from {
+            State::Running => bench.bring_to(self.to),
+            from => bench.bring_on(from, self.to).map(|()| session),
+        }
+    }
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.from {
+            State::Running => self.to.fmt(f),
+            from => write!(f, "{} from {from}", self.to),
+        }
+    }
 }
 
 fn check(what: &str, state: State, judged: &[&'static Requirement], body: fn(&mut Bench, State) -> Judgement) -> Check {
@@ -119,12 +186,12 @@ fn work_goes_on_after_a_reset(bench: &mut Bench, state: State) -> Judgement {
 }
 
 /// A transfer is pending; in the quiet state it does not begin, and afterwards it completes.
-fn no_dma(bench: &mut Bench, state: State) -> Judgement {
-    let requirement = requirement_in(bench, state, &NO_DMA, &P2P_NO_DMA)?;
+fn no_dma(bench: &mut Bench, way: Way) -> Judgement {
+    let requirement = requirement_in(bench, way.to, &NO_DMA, &P2P_NO_DMA)?;
     let area = bench.map_area(IOVA, TRANSFER_BYTES)?;
     let (_session, delay) = enter_with_pending(
         bench,
-        state,
+        way,
         |bench, delay| {
             area.refresh();
             bench.begin_dma(DmaDirection::ToMemory, &area, TRANSFER_BYTES, delay)
@@ -134,33 +201,31 @@ fn no_dma(bench: &mut Bench, state: State) -> Judgement {
     )?;
     bench.watch(delay + TAIL);
     let written = area.pages_written();
-    let asked = format!("enter {state} while a DMA write is pending");
+    let asked = format!("enter {way} while a DMA write is pending");
     bench.judge(requirement, written == 0, &asked, "no write", format!("{written} pages written"))?;
-    completes(bench, state, &area, &asked)
+    completes(bench, way.to, &area, &asked)
 }
 
 /// A transfer moves; once the quiet state is entered it moves no more, and afterwards it is complete.
-fn waits_for_dma(bench: &mut Bench, state: State) -> Judgement {
-    let requirement = requirement_in(bench, state, &STOP_WAITS, &P2P_WAITS)?;
-    if !bench.capabilities().has(state) {
-        return bench.bring_to(state).map(drop);
-    }
+fn waits_for_dma(bench: &mut Bench, way: Way) -> Judgement {
+    let requirement = requirement_in(bench, way.to, &STOP_WAITS, &P2P_WAITS)?;
     let area = bench.map_area(IOVA, TRANSFER_BYTES)?;
+    let session = way.begin(bench)?;
     bench.begin_dma(DmaDirection::ToMemory, &area, TRANSFER_BYTES, Duration::ZERO)?;
-    let _session = bench.bring_to(state)?;
+    let _session = way.go(bench, session)?;
     let at_entry = area.contents();
     bench.watch(TAIL);
-    let asked = format!("enter {state} while a DMA write moves");
+    let asked = format!("enter {way} while a DMA write moves");
     let is_still = area.contents() == at_entry;
     bench.judge(requirement, is_still, &asked, "no write after the return", "more was written")?;
-    completes(bench, state, &area, &asked)
+    completes(bench, way.to, &area, &asked)
 }
 
-fn no_interrupt(bench: &mut Bench, state: State) -> Judgement {
+fn no_interrupt(bench: &mut Bench, way: Way) -> Judgement {
     let interrupts = bench.listen()?;
     let (_session, delay) = enter_with_pending(
         bench,
-        state,
+        way,
         |bench, after| bench.stimulate(Stimulus::Interrupt { after }),
         |bench| Ok(bench.interrupted(&interrupts, Duration::ZERO)),
         |bench| {
@@ -170,9 +235,9 @@ fn no_interrupt(bench: &mut Bench, state: State) -> Judgement {
         },
     )?;
     let came = bench.interrupted(&interrupts, delay + TAIL);
-    let asked = format!("enter {state} while an interrupt is pending");
+    let asked = format!("enter {way} while an interrupt is pending");
     bench.judge(&NO_INTERRUPT, !came, &asked, "no interrupt", "one came")?;
-    if state == State::Resuming {
+    if way.to == State::Resuming {
         // What leads out replaces the device's state, and the interrupt with it.
         return Ok(());
     }
@@ -181,16 +246,17 @@ fn no_interrupt(bench: &mut Bench, state: State) -> Judgement {
     bench.judge(&INTERRUPT_COMES, came, format!("{asked}, then go back to RUNNING"), "the interrupt to come", "none")
 }
 
-fn frozen(bench: &mut Bench, state: State) -> Judgement {
+fn frozen(bench: &mut Bench, way: Way) -> Judgement {
+    let session = way.begin(bench)?;
     bench.stimulate(Stimulus::StartWork)?;
     if !moves(bench)? {
-        return Err(Interruption::Blocked("work was started, but nothing moves in RUNNING".to_owned()));
+        return Err(Interruption::Blocked(format!("work was started, but nothing moves in {}", way.from)));
     }
-    let _session = bench.bring_to(state)?;
+    let _session = way.go(bench, session)?;
     let before = look(bench)?;
     bench.watch(TAIL);
     let is_still = look(bench)? == before;
-    let asked = format!("enter {state} while the device works by itself");
+    let asked = format!("enter {way} while the device works by itself");
     bench.judge(&FROZEN, is_still, &asked, "internal state to stay as it is", "it has changed")?;
     bench.bring_back()?;
     let goes_on = moves(bench)?;
@@ -234,19 +300,16 @@ fn touched(bench: &mut Bench, state: State) -> Judgement {
 /// transition. Returns the delay too.
 fn enter_with_pending(
     bench: &mut Bench,
-    state: State,
+    way: Way,
     begin: impl Fn(&mut Bench, Duration) -> Judgement,
     has_come: impl Fn(&mut Bench) -> Judgement<bool>,
     finish: impl Fn(&mut Bench) -> Judgement,
 ) -> Judgement<(Option<Session>, Duration)> {
-    if !bench.capabilities().has(state) {
-        // Skips, once asking for it was seen to be refused.
-        return bench.bring_to(state).map(|session| (session, Duration::ZERO));
-    }
     for delay in DELAYS {
+        let session = way.begin(bench)?;
         let (session, took) = bench.timed(|bench| {
             begin(bench, delay)?;
-            bench.bring_to(state)
+            way.go(bench, session)
         })?;
         // What became due before may have begun, and be on its way to us still.
         if took < delay && !has_come(bench)? {
@@ -255,13 +318,13 @@ fn enter_with_pending(
         drop(session);
         bench.bring_back()?;
         // What leads out of RESUMING has taken it away.
-        if state != State::Resuming {
+        if way.to != State::Resuming {
             finish(bench)?;
         }
     }
     let longest = DELAYS[DELAYS.len() - 1].as_millis();
     Err(Interruption::Blocked(format!(
-        "nothing could be in flight in {state}: what was to come after {longest} ms came before the transition was over"
+        "nothing could be in flight in {way}: what was to come after {longest} ms came before the transition was over"
     )))
 }
 

@@ -271,6 +271,8 @@ faults! {
     // Quiet states.
     /// DMA goes on in states in which the device is stopped.
     DmaWhileStopped = "dma-while-stopped",
+    /// The arcs from PRE_COPY to PRE_COPY_P2P and on to STOP_COPY leave DMA as it is.
+    DmaWhileSaving = "dma-while-saving",
     /// DMA goes on in RUNNING_P2P and PRE_COPY_P2P.
     DmaInP2p = "dma-in-p2p",
     /// Interrupts come in states in which the device is stopped.

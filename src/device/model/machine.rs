@@ -66,6 +66,8 @@ pub(super) struct Machine {
     asker: Option<ThreadId>,
     /// What is never given back.
     leaked_bytes: u64,
+    /// Whether the last arcs should have stopped DMA, and did not.
+    saves_unquieted: bool,
     /// References to the driver that are never given back.
     leaked_references: u64,
     mappings: Mappings,
@@ -113,6 +115,7 @@ impl Machine {
             left_over: Vec::new(),
             asker: None,
             leaked_bytes: 0,
+            saves_unquieted: false,
             leaked_references: 0,
         }
     }
@@ -672,6 +675,9 @@ impl Machine {
 
     /// What is moving when the device goes quiet is finished first; what has not begun goes on later.
     fn quiesce_for(&mut self, next: State) {
+        self.saves_unquieted = self.has(Fault::DmaWhileSaving)
+            && (self.state == State::PreCopy || self.saves_unquieted)
+            && matches!(next, State::PreCopyP2p | State::StopCopy);
         if !next.is_running() && self.has(Fault::PendingInterruptDropped) {
             self.interrupt_due = None;
         }
@@ -697,6 +703,7 @@ impl Machine {
         match state {
             State::Running => true,
             State::PreCopy => !self.has(Fault::PreCopyIdles),
+            State::PreCopyP2p | State::StopCopy if self.saves_unquieted => true,
             State::RunningP2p | State::PreCopyP2p => self.has(Fault::DmaInP2p),
             State::Stop | State::StopCopy | State::Resuming => self.has(Fault::DmaWhileStopped),
             State::Error => false,

@@ -38,8 +38,29 @@ impl Bench {
             }
             session = requested.session();
         }
+        self.has_come_to(state)?;
+        Ok(session)
+    }
+
+    /// Brings the device from a state to another one, in which the session goes on.
+    ///
+    /// # Errors
+    /// What stood in the way.
+    pub fn bring_on(&mut self, from: State, to: State) -> Judgement {
+        let requested = self.request(from, to.number());
+        match requested.answer {
+            Ok(_) => self.has_come_to(to),
+            Err(errno) => Err(Interruption::Blocked(format!(
+                "the device could not be brought to {to}: {} answered {}",
+                requested.asked,
+                errno_name(errno)
+            ))),
+        }
+    }
+
+    fn has_come_to(&mut self, state: State) -> Judgement {
         match self.get_state() {
-            Ok(answer) if answer.device_state == state.number() => Ok(session),
+            Ok(answer) if answer.device_state == state.number() => Ok(()),
             answer => Err(Interruption::Blocked(format!(
                 "the device could not be brought to {state}: it says that it is in {}",
                 tell_state(&answer)

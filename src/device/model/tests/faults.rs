@@ -261,6 +261,10 @@ fn observe(fault: Fault, device: &mut ModelDevice) -> String {
         }
 
         Fault::DmaWhileStopped => dma_in(device, Stop),
+        Fault::DmaWhileSaving => {
+            walk(device, &[PreCopy]);
+            dma_in(device, PreCopyP2p)
+        }
         Fault::DmaInP2p => dma_in(device, RunningP2p),
         Fault::PreCopyIdles => dma_in(device, PreCopy),
         Fault::MovingDmaNotAwaited => {

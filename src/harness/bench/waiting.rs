@@ -195,21 +195,12 @@ impl Bench {
     /// The errno as it came.
     pub fn reset_during_transitions(&mut self, resets: usize) -> Result<i32, Errno> {
         let device = self.device.as_ref();
-        let reset_meanwhile = |_| {
-            let turns = AtomicU32::new(0);
-            let walk = || {
-                for state in [State::StopCopy, State::Running].repeat(TURNS) {
-                    turns.fetch_add(1, Ordering::Relaxed);
-                    // Some of them fail, since a reset comes in between.
-                    drop(device.set_state(state.number()));
-                }
-            };
-            thread::scope(|scope| {
-                scope.spawn(walk);
-                until(|| turns.load(Ordering::Relaxed) > 1);
-                device.reset()
-            })
+        let ask = |turn: usize| {
+            let state = if turn.is_multiple_of(2) { State::StopCopy } else { State::Running };
+            // Some of them fail, since a reset comes in between.
+            drop(device.set_state(state.number()));
         };
+        let reset_meanwhile = |_| amid(2 * TURNS, ask, || device.reset());
         self.recorder.operation(
             format!("RESET {resets} times, while another thread asks for STOP_COPY and RUNNING by turns"),
             || {
@@ -306,6 +297,22 @@ fn until(mut arrived: impl FnMut() -> bool) {
     while !arrived() && Instant::now() < end {
         thread::yield_now();
     }
+}
+
+/// Has another thread take turns, and does something once the first of them is over, while the others go on.
+fn amid<R>(turns: usize, turn: impl Fn(usize) + Sync, action: impl FnOnce() -> R) -> R {
+    let begun = AtomicUsize::new(0);
+    let take_turns = || {
+        for number in 0..turns {
+            begun.fetch_add(1, Ordering::Relaxed);
+            turn(number);
+        }
+    };
+    thread::scope(|scope| {
+        scope.spawn(take_turns);
+        until(|| begun.load(Ordering::Relaxed) > 1);
+        action()
+    })
 }
 
 fn spawn(run: impl FnOnce() + Send + 'static) -> Judgement {
@@ -422,3 +429,6 @@ impl fmt::Display for WaitEnd {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

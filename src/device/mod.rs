@@ -8,6 +8,8 @@ pub mod kernel;
 pub mod migration;
 pub mod model;
 mod name;
+#[cfg(test)]
+pub(crate) mod scripted;
 
 use std::fmt;
 use std::io::{IoSlice, IoSliceMut};

@@ -516,3 +516,6 @@ fn violation(
         actual: actual.to_string(),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -275,6 +275,7 @@ mod tests {
     use super::super::Host;
     use super::super::tests::bench;
     use super::*;
+    use crate::device::scripted::Scripted;
     use crate::requirement::{fsm, session};
 
     #[test]
@@ -295,5 +296,22 @@ mod tests {
         assert!(session::CLOSE_ON_EXEC.level != Level::Must);
         assert!(bench.judge(&session::CLOSE_ON_EXEC, false, "", "", "").is_ok());
         assert_eq!(bench.broken.len(), 1);
+    }
+
+    #[test]
+    fn a_session_streams_to_its_end_if_it_has_data_and_an_end() {
+        for (reads, is_kept) in [
+            (&[Ok(4), Ok(0)][..], true),
+            (&[Ok(4), Err(Errno::ENOMSG)], true),
+            (&[Ok(0)], false),
+            (&[Err(Errno::ENOMSG)], false),
+            (&[Ok(4), Err(Errno::EIO)], false),
+            (&[Err(Errno::EIO)], false),
+        ] {
+            let stream = Scripted::default().reads(reads.iter().copied());
+            let session = Session::new(Box::new(stream), Direction::Saving);
+            let judged = bench(Host::NEWEST).expect_streams_to_end(&fsm::ARC, "", &session);
+            assert_eq!(judged.is_ok(), is_kept, "{reads:?}");
+        }
     }
 }

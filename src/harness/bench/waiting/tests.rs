@@ -1,12 +1,8 @@
-use std::collections::VecDeque;
-use std::io::{IoSlice, IoSliceMut};
-use std::sync::Mutex;
-
 use super::*;
 use crate::device::model::{Fault, ModelDevice, ModelSpec};
+use crate::device::scripted::Scripted;
 use crate::harness::bench::Host;
 use crate::harness::record::Recorder;
-use crate::uapi::precopy::PrecopyInfoCall;
 
 /// Longer than any of these tests should wait for what comes at once.
 const LONG: Duration = Duration::from_secs(20);
@@ -15,101 +11,6 @@ const SHORT: Duration = Duration::from_millis(10);
 
 const READABLE: Readiness = Readiness { readable: true, writable: false, error: false, hang_up: false };
 const NOT_READY: Readiness = Readiness { readable: false, ..READABLE };
-
-/// A session that answers what it was told to, in this order, and fails the test if it is asked for more.
-#[derive(Default)]
-struct Scripted {
-    reads: Mutex<VecDeque<Result<usize, Errno>>>,
-    polls: Mutex<VecDeque<Result<Readiness, Errno>>>,
-    /// What it was asked to wait for.
-    waits: Arc<Mutex<Vec<String>>>,
-}
-
-impl Scripted {
-    fn reads(reads: impl IntoIterator<Item = Result<usize, Errno>>) -> Scripted {
-        Scripted { reads: Mutex::new(reads.into_iter().collect()), ..Scripted::default() }
-    }
-
-    fn and_polls(self, polls: impl IntoIterator<Item = Result<Readiness, Errno>>) -> Scripted {
-        Scripted { polls: Mutex::new(polls.into_iter().collect()), ..self }
-    }
-
-    fn left(&self) -> (usize, usize) {
-        (self.reads.lock().unwrap().len(), self.polls.lock().unwrap().len())
-    }
-}
-
-impl Stream for Scripted {
-    fn number(&self) -> i32 {
-        7
-    }
-
-    fn read(&self, _buffer: &mut [u8]) -> Result<usize, Errno> {
-        self.reads.lock().unwrap().pop_front().expect("no read more")
-    }
-
-    fn poll(&self, interest: Interest, _timeout: Duration) -> Result<Readiness, Errno> {
-        self.waits.lock().unwrap().push(format!("{interest:?}"));
-        self.polls.lock().unwrap().pop_front().expect("no poll more")
-    }
-
-    fn epoll(&self, trigger: Trigger) -> Result<Box<dyn EpollSet>, Errno> {
-        self.waits.lock().unwrap().push(format!("{trigger:?}"));
-        Ok(Box::new(ReadableSet))
-    }
-
-    fn write(&self, _bytes: &[u8]) -> Result<usize, Errno> {
-        Err(Errno::ENOSYS)
-    }
-
-    fn readv(&self, _buffers: &mut [IoSliceMut<'_>]) -> Result<usize, Errno> {
-        Err(Errno::ENOSYS)
-    }
-
-    fn writev(&self, _buffers: &[IoSlice<'_>]) -> Result<usize, Errno> {
-        Err(Errno::ENOSYS)
-    }
-
-    fn pread(&self, _buffer: &mut [u8]) -> Result<usize, Errno> {
-        Err(Errno::ENOSYS)
-    }
-
-    fn pwrite(&self, _bytes: &[u8]) -> Result<usize, Errno> {
-        Err(Errno::ENOSYS)
-    }
-
-    fn seek(&self) -> Result<u64, Errno> {
-        Err(Errno::ENOSYS)
-    }
-
-    fn read_in_child(&self, _bytes: usize) -> Result<Vec<u8>, Errno> {
-        Err(Errno::ENOSYS)
-    }
-
-    fn set_nonblocking(&self, _nonblocking: bool) -> Result<(), Errno> {
-        Err(Errno::ENOSYS)
-    }
-
-    fn duplicate(&self) -> Result<Box<dyn Stream>, Errno> {
-        Err(Errno::ENOSYS)
-    }
-
-    fn precopy_info(&self, _call: &mut PrecopyInfoCall) -> Result<i32, Errno> {
-        Err(Errno::ENOSYS)
-    }
-
-    fn is_close_on_exec(&self) -> Result<bool, Errno> {
-        Err(Errno::ENOSYS)
-    }
-}
-
-struct ReadableSet;
-
-impl EpollSet for ReadableSet {
-    fn wait(&self, _timeout: Duration) -> Result<Readiness, Errno> {
-        Ok(READABLE)
-    }
-}
 
 /// What it came to, and whether that was at once.
 fn at_once<T>(act: impl FnOnce() -> T) -> (T, bool) {
@@ -164,17 +65,15 @@ fn the_user_in_a_race_reads_what_there_is_and_says_why_not_more() {
         poller.run(stream);
         (poller.reads(), poller.stopped.get().cloned().unwrap_or_default(), stream.left())
     };
-    let fresh = RacingPoller::default;
+    let (fresh, stream) = (RacingPoller::default, Scripted::default);
     let two = [Ok(4096), Ok(1), Err(Errno::ENOMSG)];
-    let stream = Scripted::reads(two).and_polls([Ok(READABLE), Err(Errno::EIO)]);
-    assert_eq!(run(&stream, &fresh()), (2, "poll answered EIO".to_owned(), (0, 0)));
-    let stream = Scripted::reads([Ok(1), Ok(0)]).and_polls([Ok(READABLE)]);
-    assert_eq!(run(&stream, &fresh()), (1, "read answered 0".to_owned(), (0, 0)));
-    let stream = Scripted::reads([]).and_polls([Ok(NOT_READY)]);
-    assert_eq!(run(&stream, &fresh()), (0, "poll came back without an answer".to_owned(), (0, 0)));
-    let stream = Scripted::reads(two).and_polls([Ok(READABLE)]);
+    let failing = stream().reads(two).polls([Ok(READABLE), Err(Errno::EIO)]);
+    assert_eq!(run(&failing, &fresh()), (2, "poll answered EIO".to_owned(), 0));
+    let ending = stream().reads([Ok(1), Ok(0)]).polls([Ok(READABLE)]);
+    assert_eq!(run(&ending, &fresh()), (1, "read answered 0".to_owned(), 0));
+    assert_eq!(run(&stream().polls([Ok(NOT_READY)]), &fresh()), (0, "poll came back without an answer".to_owned(), 0));
     let told = RacingPoller { stop: AtomicBool::new(true), ..fresh() };
-    assert_eq!(run(&stream, &told), (0, String::new(), (3, 1)), "it went home");
+    assert_eq!(run(&stream().reads(two).polls([Ok(READABLE)]), &told), (0, String::new(), 4), "it went home");
 }
 
 #[test]
@@ -232,9 +131,8 @@ fn resets_amid_transitions_answer_as_the_worst_of_them() {
 #[test]
 fn a_reader_goes_on_until_the_session_is_over_or_it_is_told_to_stop() {
     let read = |stop: bool| {
-        let stream = Scripted::reads(
-            [Ok(4), Ok(0)].into_iter().chain([Errno::ENOMSG, Errno::EAGAIN, Errno::EINTR, Errno::ENODEV].map(Err)),
-        );
+        let errors = [Errno::ENOMSG, Errno::EAGAIN, Errno::EINTR, Errno::ENODEV].map(Err);
+        let stream = Scripted::default().reads([Ok(4), Ok(0)]).reads(errors);
         let calls = AtomicU32::new(0);
         let told = read_on(&stream, &calls, &AtomicBool::new(stop));
         (told, calls.into_inner())
@@ -310,19 +208,17 @@ fn a_word_comes_before_a_wait_and_one_after_it() {
 
 #[test]
 fn each_way_to_wait_is_its_own() {
-    for (wait, direction, asked, answer) in [
-        (Wait::Poll, Direction::Saving, "Read", "POLLOUT"),
-        (Wait::Poll, Direction::Resuming, "Write", "POLLOUT"),
-        (Wait::EpollLevel, Direction::Saving, "Level", "POLLIN"),
-        (Wait::EpollEdge, Direction::Saving, "Edge", "POLLIN"),
+    for (wait, direction, asked) in [
+        (Wait::Poll, Direction::Saving, &["poll Read"][..]),
+        (Wait::Poll, Direction::Resuming, &["poll Write"]),
+        (Wait::EpollLevel, Direction::Saving, &["epoll Level", "wait ()"]),
+        (Wait::EpollEdge, Direction::Saving, &["epoll Edge", "wait ()"]),
     ] {
-        let waits = Arc::default();
-        let stream = Scripted { waits: Arc::clone(&waits), ..Scripted::default() };
-        let stream = stream.and_polls([Ok(Readiness { writable: true, ..NOT_READY })]);
-        let session = Session::new(Box::new(stream), direction);
+        let stream = Scripted::default().polls([Ok(READABLE)]);
+        let session = Session::new(Box::new(stream.clone()), direction);
         let waiter = Waiter::begin(wait, &session).expect("a thread");
-        assert_eq!(waiter.until_it_ends(LONG), WaitEnd::Woken(answer.to_owned()), "{wait}");
-        assert_eq!(*waits.lock().unwrap(), [asked], "{wait}");
+        assert_eq!(waiter.until_it_ends(LONG), WaitEnd::Woken("POLLIN".to_owned()), "{wait}");
+        assert_eq!(stream.asked(), asked, "{wait}");
     }
 }
 

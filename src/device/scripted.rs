@@ -1,0 +1,143 @@
+//! A session for tests that answers as it was told to, so that what judges answers can be given any.
+
+use std::collections::VecDeque;
+use std::fmt::Debug;
+use std::io::{IoSlice, IoSliceMut};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::{EpollSet, Stream};
+use crate::uapi::Errno;
+use crate::uapi::precopy::PrecopyInfoCall;
+use crate::uapi::stream::{Interest, Readiness, Trigger};
+
+/// What a call of PRECOPY_INFO returns, and the flags, initial_bytes and dirty_bytes that it leaves behind.
+pub type Info = (Result<i32, Errno>, u32, u64, u64);
+
+/// It fails the test if it is asked for more than it was told.
+#[derive(Default, Clone)]
+pub struct Scripted {
+    reads: Answers<Result<usize, Errno>>,
+    writes: Answers<Result<usize, Errno>>,
+    polls: Answers<Result<Readiness, Errno>>,
+    infos: Answers<Info>,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+type Answers<T> = Arc<Mutex<VecDeque<T>>>;
+
+impl Scripted {
+    /// The same, and its reads answer this.
+    pub fn reads(self, answers: impl IntoIterator<Item = Result<usize, Errno>>) -> Scripted {
+        self.reads.lock().expect("no panic").extend(answers);
+        self
+    }
+
+    /// The same, and its writes answer this.
+    pub fn writes(self, answers: impl IntoIterator<Item = Result<usize, Errno>>) -> Scripted {
+        self.writes.lock().expect("no panic").extend(answers);
+        self
+    }
+
+    /// The same, and its polls answer this.
+    pub fn polls(self, answers: impl IntoIterator<Item = Result<Readiness, Errno>>) -> Scripted {
+        self.polls.lock().expect("no panic").extend(answers);
+        self
+    }
+
+    /// The same, and PRECOPY_INFO answers this.
+    pub fn infos(self, answers: impl IntoIterator<Item = Info>) -> Scripted {
+        self.infos.lock().expect("no panic").extend(answers);
+        self
+    }
+
+    /// What it was asked, in order; the same for all clones.
+    pub fn asked(&self) -> Vec<String> {
+        self.asked.lock().expect("no panic").clone()
+    }
+
+    /// How many answers are left in all.
+    pub fn left(&self) -> usize {
+        let (reads, writes) = (self.reads.lock().expect("no panic").len(), self.writes.lock().expect("no panic").len());
+        let (polls, infos) = (self.polls.lock().expect("no panic").len(), self.infos.lock().expect("no panic").len());
+        reads + writes + polls + infos
+    }
+
+    fn answer<T>(&self, answers: &Answers<T>, what: &str, with: &dyn Debug) -> T {
+        self.asked.lock().expect("no panic").push(format!("{what} {with:?}"));
+        answers.lock().expect("no panic").pop_front().unwrap_or_else(|| panic!("nobody expects to {what} {with:?}"))
+    }
+}
+
+impl Stream for Scripted {
+    fn number(&self) -> i32 {
+        7
+    }
+
+    fn read(&self, buffer: &mut [u8]) -> Result<usize, Errno> {
+        self.answer(&self.reads, "read", &buffer.len())
+    }
+
+    fn write(&self, bytes: &[u8]) -> Result<usize, Errno> {
+        self.answer(&self.writes, "write", &bytes)
+    }
+
+    fn poll(&self, interest: Interest, _timeout: Duration) -> Result<Readiness, Errno> {
+        self.answer(&self.polls, "poll", &interest)
+    }
+
+    fn epoll(&self, trigger: Trigger) -> Result<Box<dyn EpollSet>, Errno> {
+        self.asked.lock().expect("no panic").push(format!("epoll {trigger:?}"));
+        Ok(Box::new(ScriptedSet(self.clone())))
+    }
+
+    fn precopy_info(&self, call: &mut PrecopyInfoCall) -> Result<i32, Errno> {
+        let (answer, flags, initial_bytes, dirty_bytes) = self.answer(&self.infos, "info", &call.argsz);
+        (call.flags, call.initial_bytes, call.dirty_bytes) = (flags, initial_bytes, dirty_bytes);
+        answer
+    }
+
+    fn readv(&self, _buffers: &mut [IoSliceMut<'_>]) -> Result<usize, Errno> {
+        Err(Errno::ENOSYS)
+    }
+
+    fn writev(&self, _buffers: &[IoSlice<'_>]) -> Result<usize, Errno> {
+        Err(Errno::ENOSYS)
+    }
+
+    fn pread(&self, _buffer: &mut [u8]) -> Result<usize, Errno> {
+        Err(Errno::ENOSYS)
+    }
+
+    fn pwrite(&self, _bytes: &[u8]) -> Result<usize, Errno> {
+        Err(Errno::ENOSYS)
+    }
+
+    fn seek(&self) -> Result<u64, Errno> {
+        Err(Errno::ENOSYS)
+    }
+
+    fn read_in_child(&self, _bytes: usize) -> Result<Vec<u8>, Errno> {
+        Err(Errno::ENOSYS)
+    }
+
+    fn set_nonblocking(&self, _nonblocking: bool) -> Result<(), Errno> {
+        Err(Errno::ENOSYS)
+    }
+
+    fn duplicate(&self) -> Result<Box<dyn Stream>, Errno> {
+        Err(Errno::ENOSYS)
+    }
+
+    fn is_close_on_exec(&self) -> Result<bool, Errno> {
+        Err(Errno::ENOSYS)
+    }
+}
+
+struct ScriptedSet(Scripted);
+
+impl EpollSet for ScriptedSet {
+    fn wait(&self, _timeout: Duration) -> Result<Readiness, Errno> {
+        self.0.answer(&self.0.polls, "wait", &())
+    }
+}

@@ -1,15 +1,23 @@
-//! A session for tests that answers as it was told to, so that what judges answers can be given any.
+//! A session and a device for tests that answer as they were told to, so that what judges answers can be given any.
 
 use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::io::{IoSlice, IoSliceMut};
+use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::{EpollSet, Stream};
+use super::model::{ModelDevice, ModelSpec};
+use super::{Device, EpollSet, Footprint, Identity, OpenError, Stream};
+use crate::stimulus::nature::Nature;
+use crate::stimulus::{Observation, Stimulus, StimulusError};
 use crate::uapi::Errno;
+use crate::uapi::dma_logging::{LoggingReport, LoggingStart};
+use crate::uapi::feature::FeatureCall;
+use crate::uapi::memory::DmaMemory;
 use crate::uapi::precopy::PrecopyInfoCall;
 use crate::uapi::stream::{Interest, Readiness, Trigger};
+use crate::uapi::vfio_device::{DeviceInfo, IrqInfo, RegionInfo};
 
 /// What a call of PRECOPY_INFO returns, and the flags, initial_bytes and dirty_bytes that it leaves behind.
 pub type Info = (Result<i32, Errno>, u32, u64, u64);
@@ -139,5 +147,110 @@ struct ScriptedSet(Scripted);
 impl EpollSet for ScriptedSet {
     fn wait(&self, _timeout: Duration) -> Result<Readiness, Errno> {
         self.0.answer(&self.0.polls, "wait", &())
+    }
+}
+
+/// A model whose answers to feature calls somebody doctors.
+pub struct Doctored<F> {
+    model: ModelDevice,
+    doctor: F,
+}
+
+impl<F> Doctored<F>
+where
+    F: Fn(&ModelDevice, &mut FeatureCall) -> Option<Result<i32, Errno>> + Send + Sync,
+{
+    /// What the doctor does not answer, the model does.
+    pub fn new(spec: ModelSpec, doctor: F) -> Doctored<F> {
+        Doctored { model: ModelDevice::new(spec), doctor }
+    }
+}
+
+impl<F> Device for Doctored<F>
+where
+    F: Fn(&ModelDevice, &mut FeatureCall) -> Option<Result<i32, Errno>> + Send + Sync,
+{
+    fn feature(&self, call: &mut FeatureCall) -> Result<i32, Errno> {
+        (self.doctor)(&self.model, call).unwrap_or_else(|| self.model.feature(call))
+    }
+
+    fn identity(&self) -> &Identity {
+        self.model.identity()
+    }
+
+    fn feature_without_descriptors(&self, call: &mut FeatureCall) -> Result<i32, Errno> {
+        self.model.feature_without_descriptors(call)
+    }
+
+    fn open_descriptors(&self) -> Result<usize, Errno> {
+        self.model.open_descriptors()
+    }
+
+    fn dma_logging_start(&self, start: &mut LoggingStart) -> Result<i32, Errno> {
+        self.model.dma_logging_start(start)
+    }
+
+    fn dma_logging_report(&self, report: &mut LoggingReport) -> Result<i32, Errno> {
+        self.model.dma_logging_report(report)
+    }
+
+    fn stream(&self, data_fd: i32) -> Box<dyn Stream> {
+        self.model.stream(data_fd)
+    }
+
+    fn reset(&self) -> Result<i32, Errno> {
+        self.model.reset()
+    }
+
+    fn info(&self) -> Result<DeviceInfo, Errno> {
+        self.model.info()
+    }
+
+    fn region_info(&self, index: u32) -> Result<RegionInfo, Errno> {
+        self.model.region_info(index)
+    }
+
+    fn irq_info(&self, index: u32) -> Result<IrqInfo, Errno> {
+        self.model.irq_info(index)
+    }
+
+    fn region_read(&self, index: u32, offset: u64, buffer: &mut [u8]) -> Result<usize, Errno> {
+        self.model.region_read(index, offset, buffer)
+    }
+
+    fn region_write(&self, index: u32, offset: u64, bytes: &[u8]) -> Result<usize, Errno> {
+        self.model.region_write(index, offset, bytes)
+    }
+
+    fn set_irqs(&self, index: u32, events: &[BorrowedFd<'_>]) -> Result<i32, Errno> {
+        self.model.set_irqs(index, events)
+    }
+
+    fn map(&self, iova: u64, memory: &DmaMemory) -> Result<i32, Errno> {
+        self.model.map(iova, memory)
+    }
+
+    fn unmap(&self, iova: u64, bytes: u64) -> Result<u64, Errno> {
+        self.model.unmap(iova, bytes)
+    }
+
+    fn reopen(&mut self) -> Result<(), OpenError> {
+        self.model.reopen()
+    }
+
+    fn footprint(&self) -> Footprint {
+        self.model.footprint()
+    }
+
+    fn stimulate(&self, stimulus: Stimulus) -> Result<(), StimulusError> {
+        self.model.stimulate(stimulus)
+    }
+
+    fn observe(&self, observation: Observation) -> Result<Vec<u8>, StimulusError> {
+        self.model.observe(observation)
+    }
+
+    fn nature(&self) -> Nature {
+        self.model.nature()
     }
 }

@@ -555,3 +555,6 @@ impl Routes {
         self.ways.get(from.number() as usize)?.get(usize::try_from(to).ok()?)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -238,3 +238,6 @@ fn untested(parts: &[Part]) -> Vec<&'static str> {
     judged.extend(outcomes().flat_map(|outcome| outcome.broken.iter().map(|broken| broken.requirement.as_str())));
     requirement::all().map(|requirement| requirement.id).filter(|id| !judged.contains(id)).collect()
 }
+
+#[cfg(test)]
+mod tests;

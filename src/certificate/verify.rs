@@ -407,3 +407,98 @@ fn is_copy(one: &Run, other: &Run) -> bool {
     one.began.started == other.began.started
         || (one.checks.len() == other.checks.len() && one.timeline == other.timeline && one.checks == other.checks)
 }
+
+#[cfg(test)]
+mod tests {
+    use time::macros::date;
+
+    use super::super::document::{CertifiedVerdict, WalkAsked};
+    use super::*;
+    use crate::harness::outcome::Outcome;
+    use crate::harness::verdict::Exit;
+    use crate::report::sample::{self, finish, journal, ready, start};
+
+    fn verifier(folder: &Path, day: Date) -> Verifier<'_> {
+        Verifier { folder, day, refusals: Vec::new(), known: BTreeSet::new() }
+    }
+
+    #[test]
+    fn a_file_of_a_strange_kind_is_refused_as_that_alone() -> io::Result<()> {
+        let folder = tempfile::tempdir()?;
+        fs::write(folder.path().join("there"), "there")?;
+        let sum = files::digest(b"there");
+        fs::write(folder.path().join(SUMS), format!("{sum}  strange\n{sum}  there\n"))?;
+        let (strange, there) = ("strange".to_owned(), [SUMS.to_owned(), "there".to_owned()]);
+        let listing = Listing { files: there.into(), strange: [strange.clone()].into() };
+        let mut verifier = verifier(folder.path(), date!(2027 - 06 - 30));
+        verifier.sums(&listing);
+        let said: Vec<String> = verifier.refusals.iter().map(Refusal::to_string).collect();
+        assert_eq!(said, [Refusal::Strange(strange).to_string()]);
+        Ok(())
+    }
+
+    /// A run that began at this second of a minute, and lasted for as many.
+    fn part(name: PartName, began: u32, lasted: f64) -> Part {
+        let mut run = Run::of(&journal(vec![sample::began(&[]), ready()])).expect("a good journal");
+        run.began.started = format!("2026-11-23T05:24:{began:02}Z");
+        run.timeline.last_event = lasted;
+        Part { name, run }
+    }
+
+    #[test]
+    fn a_run_is_not_of_the_future_and_not_before_the_last_one_has_ended() {
+        let said = |day: Date, second_began: u32| {
+            let mut verifier = verifier(Path::new(""), day);
+            verifier.follow(&[part(PartName::Suite(1), 0, 10.0), part(PartName::Walk, second_began, 1.0)]);
+            verifier.refusals.iter().map(Refusal::to_string).collect::<Vec<_>>()
+        };
+        let (future, overlap) = (
+            |name| Refusal::Future(name, date!(2026 - 11 - 23)).to_string(),
+            Refusal::Overlap(PartName::Walk, PartName::Suite(1)).to_string(),
+        );
+        let (then, nothing) = (date!(2026 - 11 - 23), [""; 0]);
+        assert_eq!(said(then, 10), nothing);
+        // It may be tomorrow already where the device is, and its clock may be set.
+        assert_eq!(said(date!(2026 - 11 - 22), 10), nothing);
+        assert_eq!(said(then, 8), nothing);
+        assert_eq!(said(date!(2026 - 11 - 21), 10), [future(PartName::Suite(1)), future(PartName::Walk)]);
+        assert_eq!(said(then, 7), [overlap]);
+    }
+
+    #[test]
+    fn a_walk_that_found_nothing_went_as_far_as_it_was_asked_to() {
+        let is_whole = |length: WalkLength, verdict: Verdict, note: &str, seconds: f64| {
+            let certificate = Certificate {
+                format: FORMAT,
+                suite: SuiteVersion::current(),
+                device: "model".to_owned(),
+                strict: false,
+                repetitions: 1,
+                walk: WalkAsked { seed: 7, length },
+                verdict: CertifiedVerdict::Conforms,
+                exit: Exit::Conforms,
+                files: Vec::new(),
+            };
+            let mut outcome = Outcome { seconds, ..sample::outcome(verdict, "") };
+            outcome.evidence.notes.push(note.to_owned());
+            let events = vec![sample::began(&["walk::x"]), ready(), start("walk::x"), finish("walk::x", outcome)];
+            against_walk(&Run::of(&journal(events)).expect("a good journal"), &certificate).is_none()
+        };
+        let (steps, seconds) = (WalkLength::Steps(100), WalkLength::Seconds(5));
+        for (length, note, lasted, whole) in [
+            (steps, "100 steps with seed 7 in 0.1 s", 0.1, true),
+            (steps, "101 steps with seed 7 in 0.1 s", 0.1, true),
+            (steps, "99 steps with seed 7 in 0.1 s", 0.1, false),
+            (steps, "100 steps with seed 8 in 0.1 s", 0.1, false),
+            (steps, "", 0.1, false),
+            (seconds, "1 steps with seed 7 in 5 s", 5.0, true),
+            (seconds, "9000 steps with seed 7 in 6 s", 6.0, true),
+            (seconds, "9000 steps with seed 7 in 5 s", 4.9, false),
+            (seconds, "0 steps with seed 7 in 5 s", 5.0, false),
+            (seconds, "", 5.0, false),
+        ] {
+            assert_eq!(is_whole(length, Verdict::Pass, note, lasted), whole, "{length:?}: {note}");
+        }
+        assert!(is_whole(steps, Verdict::Fail, "", 0.1), "what was found ends it");
+    }
+}

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::model::{ModelDevice, ModelSpec};
-use super::{Device, EpollSet, Footprint, Identity, OpenError, Stream};
+use super::{Device, EpollSet, Footprint, Identity, OpenError, RebindError, Stream};
 use crate::stimulus::nature::Nature;
 use crate::stimulus::{Observation, Stimulus, StimulusError};
 use crate::uapi::Errno;
@@ -236,6 +236,10 @@ where
 
     fn reopen(&mut self) -> Result<(), OpenError> {
         self.model.reopen()
+    }
+
+    fn rebind(&mut self) -> Result<(), RebindError> {
+        self.model.rebind()
     }
 
     fn footprint(&self) -> Footprint {

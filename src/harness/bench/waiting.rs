@@ -28,8 +28,8 @@ const WAITS_WITHIN: Duration = Duration::from_secs(1);
 /// A wait that ends by itself, so that a thread that was left behind goes away some time.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// How often a thread goes to STOP_COPY and back while the device is reset.
-const TURNS: usize = 5;
+/// How often a thread asks for STOP_COPY or RUNNING while the device is reset.
+const TURNS: usize = 10;
 
 /// How long a race may take, where the device is too slow for all of its rounds.
 const RACE_LIMIT: Duration = Duration::from_millis(500);
@@ -200,7 +200,7 @@ impl Bench {
             // Some of them fail, since a reset comes in between.
             drop(device.set_state(state.number()));
         };
-        let reset_meanwhile = |_| amid(2 * TURNS, ask, || device.reset());
+        let reset_meanwhile = |_| amid(TURNS, ask, || device.reset());
         self.recorder.operation(
             format!("RESET {resets} times, while another thread asks for STOP_COPY and RUNNING by turns"),
             || {

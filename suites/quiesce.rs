@@ -13,7 +13,7 @@ use crate::requirement::quiesce::*;
 use crate::stimulus::{DmaDirection, Stimulus};
 use crate::uapi::state::State;
 
-use super::lower;
+use super::{lower, no_session};
 
 /// The states in which a device is stopped.
 const STOPPED: [State; 3] = [State::Stop, State::StopCopy, State::Resuming];
@@ -24,9 +24,13 @@ const P2P_QUIESCED: [State; 2] = [State::RunningP2p, State::PreCopyP2p];
 /// The states in which it is fully operational.
 const OPERATIONAL_IN: [State; 2] = [State::Running, State::PreCopy];
 
-/// How a device that migrates comes to be quiet: neither from RUNNING, nor through STOP.
-const WHILE_SAVING: [Way; 2] =
-    [Way { from: State::PreCopy, to: State::PreCopyP2p }, Way { from: State::PreCopy, to: State::StopCopy }];
+/// How a device comes to be quiet that migrates: neither from RUNNING, nor straight.
+const WHILE_MIGRATING: [Way; 4] = [
+    Way { from: State::PreCopy, through: Through::Nothing, to: State::PreCopyP2p },
+    Way { from: State::PreCopy, through: Through::Nothing, to: State::StopCopy },
+    Way { from: State::Running, through: Through::Load, to: State::Stop },
+    Way { from: State::Running, through: Through::Stop, to: State::RunningP2p },
+];
 
 /// What is to be in flight when a state is entered comes so much later. The first of these that is long enough counts:
 /// how long a transition takes is the device's matter, and the machine's.
@@ -63,7 +67,7 @@ pub(super) fn checks() -> Vec<Check> {
             check("touched_in", state, &[&TOUCH_HARMLESS], touched),
         ]);
     }
-    for way in STOPPED.into_iter().chain(P2P_QUIESCED).map(Way::to).chain(WHILE_SAVING) {
+    for way in STOPPED.into_iter().chain(P2P_QUIESCED).map(Way::to).chain(WHILE_MIGRATING) {
         checks.extend(checks_of(way));
     }
     checks
@@ -74,19 +78,18 @@ fn checks_of(way: Way) -> Vec<Check> {
     let check = |what: &str, judged: &[&'static Requirement], body: fn(&mut Bench, Way) -> Judgement| {
         Check::new(format!("quiesce::{what}_{}", way.name()), judged, move |bench| body(bench, way))
     };
-    if P2P_QUIESCED.contains(&way.to) {
-        return vec![
-            check("no_dma_in", &[&P2P_NO_DMA, &CONTINUES], no_dma),
-            check("waits_for_dma_before", &[&P2P_WAITS, &CONTINUES], waits_for_dma),
-        ];
+    let is_p2p = P2P_QUIESCED.contains(&way.to);
+    let (no_dma_there, waits) = if is_p2p { (&P2P_NO_DMA, &P2P_WAITS) } else { (&NO_DMA, &STOP_WAITS) };
+    let mut checks = vec![check("no_dma_in", &[no_dma_there, way.continues()], no_dma)];
+    // What moves was waited for on the way already where that leads through STOP.
+    if way.through == Through::Nothing {
+        checks.push(check("waits_for_dma_before", &[waits, way.continues()], waits_for_dma));
     }
-    let mut checks = vec![
-        check("no_dma_in", &[&NO_DMA, &CONTINUES], no_dma),
-        check("waits_for_dma_before", &[&STOP_WAITS, &CONTINUES], waits_for_dma),
-        check("no_interrupt_in", &[&NO_INTERRUPT, &INTERRUPT_COMES], no_interrupt),
-    ];
+    if !is_p2p {
+        checks.push(check("no_interrupt_in", &[&NO_INTERRUPT, way.interrupt_comes()], no_interrupt));
+    }
     if STOPPED_WITH_STATE.contains(&way.to) {
-        checks.push(check("frozen_in", &[&FROZEN, &CONTINUES], frozen));
+        checks.push(check("frozen_in", &[&FROZEN, way.continues()], frozen));
     }
     checks
 }
@@ -96,20 +99,52 @@ fn checks_of(way: Way) -> Vec<Check> {
 struct Way {
     /// Where the device is when something is begun.
     from: State,
+    /// What it goes through on the way.
+    through: Through,
     /// Where it is quiet.
     to: State,
+}
+
+/// What a way leads through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Through {
+    /// Only what the oracle says.
+    Nothing,
+    /// STOP, from which it goes on.
+    Stop,
+    /// STOP_COPY, where the device is saved, and RESUMING, where that is loaded.
+    Load,
 }
 
 impl Way {
     /// The way from RUNNING.
     fn to(to: State) -> Way {
-        Way { from: State::Running, to }
+        Way { from: State::Running, through: Through::Nothing, to }
     }
 
     fn name(self) -> String {
-        match self.from {
-            State::Running => lower(self.to),
-            from => format!("{}_from_{}", lower(self.to), lower(from)),
+        let to = lower(self.to);
+        match (self.through, self.from) {
+            (Through::Nothing, State::Running) => to,
+            (Through::Nothing, from) => format!("{to}_from_{}", lower(from)),
+            (Through::Stop, _) => format!("{to}_after_stop"),
+            (Through::Load, _) => format!("{to}_after_a_load"),
+        }
+    }
+
+    /// The requirement that nothing is lost on it: transfers and work.
+    fn continues(self) -> &'static Requirement {
+        match self.through {
+            Through::Nothing | Through::Stop => &CONTINUES,
+            Through::Load => &LOAD_CONTINUES,
+        }
+    }
+
+    /// And interrupts.
+    fn interrupt_comes(self) -> &'static Requirement {
+        match self.through {
+            Through::Nothing | Through::Stop => &INTERRUPT_COMES,
+            Through::Load => &LOAD_CONTINUES,
         }
     }
 
@@ -124,20 +159,38 @@ impl Way {
 
     /// Goes the way, with the session that there was at its beginning.
     fn go(self, bench: &mut Bench, session: Option<Session>) -> Judgement<Option<Session>> {
-        match self.from {
-            State::Running => bench.bring_to(self.to),
-            from => bench.bring_on(from, self.to).map(|()| session),
+        match (self.through, self.from) {
+            (Through::Nothing, State::Running) => bench.bring_to(self.to),
+            (Through::Nothing, from) => bench.bring_on(from, self.to).map(|()| session),
+            (Through::Stop, _) => {
+                bench.bring_to(State::Stop)?;
+                bench.bring_on(State::Stop, self.to).map(|()| None)
+            }
+            (Through::Load, _) => save_and_load(bench).map(|()| None),
         }
     }
 }
 
 impl fmt::Display for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.from {
-            State::Running => self.to.fmt(f),
-            from => write!(f, "{} from {from}", self.to),
+        match (self.through, self.from) {
+            (Through::Nothing, State::Running) => self.to.fmt(f),
+            (Through::Nothing, from) => write!(f, "{} from {from}", self.to),
+            (Through::Stop, from) => write!(f, "{} from {from} through STOP", self.to),
+            (Through::Load, _) => write!(f, "{} by a save in STOP_COPY and a load of that in RESUMING", self.to),
         }
     }
+}
+
+/// Saves the device, which is in RUNNING, and has it load that. It is in STOP then.
+fn save_and_load(bench: &mut Bench) -> Judgement {
+    let session = bench.bring_to_session(State::StopCopy)?;
+    let stream = bench.save(&session)?;
+    drop(session);
+    let requested = bench.request(State::StopCopy, State::Resuming.number());
+    let session = requested.session().ok_or_else(|| no_session(State::Resuming))?;
+    bench.load(&session, &stream)?;
+    bench.move_to(State::Resuming, State::Stop)
 }
 
 fn check(what: &str, state: State, judged: &[&'static Requirement], body: fn(&mut Bench, State) -> Judgement) -> Check {
@@ -203,7 +256,7 @@ fn no_dma(bench: &mut Bench, way: Way) -> Judgement {
     let written = area.pages_written();
     let asked = format!("enter {way} while a DMA write is pending");
     bench.judge(requirement, written == 0, &asked, "no write", format!("{written} pages written"))?;
-    completes(bench, way.to, &area, &asked)
+    completes(bench, way, &area, &asked)
 }
 
 /// A transfer moves; once the quiet state is entered it moves no more, and afterwards it is complete.
@@ -218,7 +271,7 @@ fn waits_for_dma(bench: &mut Bench, way: Way) -> Judgement {
     let asked = format!("enter {way} while a DMA write moves");
     let is_still = area.contents() == at_entry;
     bench.judge(requirement, is_still, &asked, "no write after the return", "more was written")?;
-    completes(bench, way.to, &area, &asked)
+    completes(bench, way, &area, &asked)
 }
 
 fn no_interrupt(bench: &mut Bench, way: Way) -> Judgement {
@@ -243,7 +296,8 @@ fn no_interrupt(bench: &mut Bench, way: Way) -> Judgement {
     }
     bench.bring_back()?;
     let came = bench.interrupted(&interrupts, interrupts.line().within);
-    bench.judge(&INTERRUPT_COMES, came, format!("{asked}, then go back to RUNNING"), "the interrupt to come", "none")
+    let asked = format!("{asked}, then go back to RUNNING");
+    bench.judge(way.interrupt_comes(), came, asked, "the interrupt to come", "none")
 }
 
 fn frozen(bench: &mut Bench, way: Way) -> Judgement {
@@ -260,7 +314,7 @@ fn frozen(bench: &mut Bench, way: Way) -> Judgement {
     bench.judge(&FROZEN, is_still, &asked, "internal state to stay as it is", "it has changed")?;
     bench.bring_back()?;
     let goes_on = moves(bench)?;
-    bench.judge(&CONTINUES, goes_on, format!("{asked}, then go back to RUNNING"), "work to go on", "nothing moved")
+    bench.judge(way.continues(), goes_on, format!("{asked}, then go back to RUNNING"), "work to go on", "nothing moved")
 }
 
 /// What a VMM asks of a device that is stopped: the same questions, the same answers.
@@ -329,8 +383,8 @@ fn enter_with_pending(
 }
 
 /// The transfer is complete once the device is in RUNNING again.
-fn completes(bench: &mut Bench, state: State, area: &DmaArea, asked: &str) -> Judgement {
-    if state == State::Resuming {
+fn completes(bench: &mut Bench, way: Way, area: &DmaArea, asked: &str) -> Judgement {
+    if way.to == State::Resuming {
         // What leads out replaces the device's state, and the transfer with it.
         return Ok(());
     }
@@ -338,8 +392,8 @@ fn completes(bench: &mut Bench, state: State, area: &DmaArea, asked: &str) -> Ju
     let asked = format!("{asked}, then go back to RUNNING");
     let finished = bench.try_stimulus(Stimulus::FinishDma);
     let told = finished.as_ref().map_or_else(ToString::to_string, |()| "it completed".to_owned());
-    bench.judge(&CONTINUES, finished.is_ok(), &asked, "the transfer to complete", told)?;
-    all_written(bench, &CONTINUES, area, &asked)
+    bench.judge(way.continues(), finished.is_ok(), &asked, "the transfer to complete", told)?;
+    all_written(bench, way.continues(), area, &asked)
 }
 
 fn all_written(bench: &mut Bench, requirement: &'static Requirement, area: &DmaArea, asked: &str) -> Judgement {

@@ -96,6 +96,19 @@ pub static INTERRUPT_COMES: Requirement = Requirement {
     ruling: Some("As for work: a completion that nobody hears of leaves the guest's driver waiting for ever."),
 };
 
+/// Nothing is lost by a migration.
+pub static LOAD_CONTINUES: Requirement = Requirement {
+    id: "quiesce.load.continues",
+    level: Must,
+    statement: "transfers, interrupts and work that were in flight when a stream was saved go on in the device that has \
+                loaded it, once that is in RUNNING",
+    source: STATES,
+    ruling: Some(
+        "A stream carries all of the device's internal state, and what is in flight is a part of that. Judged in the device \
+         that saved it, with the same memory at the same I/O addresses.",
+    ),
+};
+
 /// No P2P DMA.
 pub static P2P_NO_DMA: Requirement = Requirement {
     id: "quiesce.p2p.no_dma",
@@ -127,6 +140,7 @@ pub(super) static ALL: &[&Requirement] = &[
     &TOUCH_HARMLESS,
     &CONTINUES,
     &INTERRUPT_COMES,
+    &LOAD_CONTINUES,
     &P2P_NO_DMA,
     &P2P_WAITS,
 ];

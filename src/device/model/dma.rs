@@ -59,6 +59,18 @@ struct Transfer {
     due: Instant,
 }
 
+/// A transfer that waits until the device runs again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Suspended {
+    pub(super) direction: DmaDirection,
+    pub(super) iova: u64,
+    pub(super) bytes: u64,
+    /// How much was moved already.
+    pub(super) moved: u64,
+    /// How long it is until the next piece moves.
+    pub(super) left: Duration,
+}
+
 /// The engine.
 #[derive(Debug, Default)]
 pub(super) struct Engine {
@@ -112,6 +124,23 @@ impl Engine {
     pub(super) fn drop_transfer(&mut self) {
         if self.transfer.take().is_some() {
             self.outcome = Some(Err("the transfer was dropped".to_owned()));
+        }
+    }
+
+    /// What is not over, as it stands now.
+    pub(super) fn suspended(&self, now: Instant) -> Option<Suspended> {
+        let Transfer { direction, iova, bytes, moved, due } = self.transfer?;
+        Some(Suspended { direction, iova, bytes, moved, left: due.saturating_duration_since(now) })
+    }
+
+    /// Goes on with that, whatever there was before.
+    pub(super) fn go_on(&mut self, suspended: Option<Suspended>, now: Instant) {
+        match suspended {
+            None => self.drop_transfer(),
+            Some(Suspended { direction, iova, bytes, moved, left }) => {
+                self.begin(direction, iova, bytes, now + left);
+                self.transfer = self.transfer.map(|transfer| Transfer { moved, ..transfer });
+            }
         }
     }
 

@@ -273,6 +273,12 @@ faults! {
     DmaWhileStopped = "dma-while-stopped",
     /// The arcs from PRE_COPY to PRE_COPY_P2P and on to STOP_COPY leave DMA as it is.
     DmaWhileSaving = "dma-while-saving",
+    /// A device runs in STOP once it was loaded.
+    LoadStartsDevice = "load-starts-device",
+    /// What was in flight when a stream was saved is forgotten when the device that has loaded it is started.
+    LoadDropsWork = "load-drops-work",
+    /// DMA goes on in RUNNING_P2P if that is entered from STOP.
+    DmaInP2pAfterStop = "dma-in-p2p-after-stop",
     /// DMA goes on in RUNNING_P2P and PRE_COPY_P2P.
     DmaInP2p = "dma-in-p2p",
     /// Interrupts come in states in which the device is stopped.

@@ -8,7 +8,7 @@ use super::arcs;
 use super::dma::{Engine, Mappings, Moved};
 use super::dma_log::DmaLog;
 use super::fault::Fault;
-use super::memory::{Memory, pages_of};
+use super::memory::{InFlight, Memory, pages_of};
 use super::resuming::Resuming;
 use super::saving::Saving;
 use super::session::{Sessions, Transfer};
@@ -68,6 +68,10 @@ pub(super) struct Machine {
     leaked_bytes: u64,
     /// Whether the last arcs should have stopped DMA, and did not.
     saves_unquieted: bool,
+    /// Whether the last arc was the one that ends a load.
+    just_loaded: bool,
+    /// Whether the last arc led from STOP to RUNNING_P2P.
+    comes_from_stop: bool,
     /// References to the driver that are never given back.
     leaked_references: u64,
     mappings: Mappings,
@@ -116,6 +120,8 @@ impl Machine {
             asker: None,
             leaked_bytes: 0,
             saves_unquieted: false,
+            just_loaded: false,
+            comes_from_stop: false,
             leaked_references: 0,
         }
     }
@@ -279,6 +285,7 @@ impl Machine {
         self.just_reset = false;
         let left_at = std::mem::take(&mut self.left_at);
         self.quiesce_for(next);
+        self.suspend_or_go_on(next);
         let data_fd = match (self.state, next) {
             (Running, PreCopy) | (RunningP2p, PreCopyP2p) => self.begin_pre_copy(),
             (Stop, StopCopy) => self.begin_stop_copy(left_at),
@@ -384,6 +391,10 @@ impl Machine {
         match finished {
             Ok(memory) => {
                 self.memory = memory;
+                self.just_loaded = true;
+                if self.has(Fault::LoadStartsDevice) {
+                    self.go_on(Instant::now());
+                }
                 Ok(self.end_session())
             }
             Err(errno) => {
@@ -510,6 +521,8 @@ impl Machine {
         self.interrupt_due = None;
         self.doomed = false;
         self.just_reset = false;
+        self.just_loaded = false;
+        self.comes_from_stop = false;
         self.looks = 0;
         self.left_at = 0;
         self.asker = None;
@@ -551,8 +564,14 @@ impl Machine {
             }
             Stimulus::StopWork => self.set_working(false),
             Stimulus::Reconfigure => self.reconfigure(),
-            Stimulus::Interrupt { after } => self.interrupt_due = Some(now + after),
-            Stimulus::Dma { direction, iova, bytes, after } => self.engine.begin(direction, iova, bytes, now + after),
+            Stimulus::Interrupt { after } => {
+                self.interrupt_due = Some(now + after);
+                self.keep_in_flight_if_stopped(now);
+            }
+            Stimulus::Dma { direction, iova, bytes, after } => {
+                self.engine.begin(direction, iova, bytes, now + after);
+                self.keep_in_flight_if_stopped(now);
+            }
             // Whoever waits for it looks at `dma_outcome`.
             Stimulus::FinishDma => {}
         }
@@ -693,6 +712,44 @@ impl Machine {
         }
     }
 
+    /// What is in flight is a part of the state of a device that is stopped, and goes on from there.
+    fn suspend_or_go_on(&mut self, next: State) {
+        let now = Instant::now();
+        match (self.state.is_running(), next.is_running()) {
+            (true, false) => self.keep_in_flight(now),
+            (false, true) => self.go_on(now),
+            _ => {}
+        }
+        self.just_loaded = false;
+        self.comes_from_stop = (self.state, next) == (State::Stop, State::RunningP2p);
+    }
+
+    fn keep_in_flight(&mut self, now: Instant) {
+        let interrupt = self.interrupt_due.map(|due| due.saturating_duration_since(now));
+        let in_flight = InFlight { interrupt, transfer: self.engine.suspended(now) };
+        if let Some(page) = self.memory.set_in_flight(in_flight) {
+            self.mark_dirty([page]);
+        }
+    }
+
+    /// What is begun in a device that is stopped waits from the beginning.
+    fn keep_in_flight_if_stopped(&mut self, now: Instant) {
+        if !self.state.is_running() {
+            self.keep_in_flight(now);
+        }
+    }
+
+    fn go_on(&mut self, now: Instant) {
+        if self.just_loaded && self.has(Fault::LoadDropsWork) {
+            self.memory.set_in_flight(InFlight::default());
+            self.memory.set_working(false);
+        }
+        let InFlight { interrupt, transfer } = self.memory.in_flight();
+        self.interrupt_due = interrupt.map(|left| now + left);
+        self.engine.go_on(transfer, now);
+        self.memory.set_in_flight(InFlight::default());
+    }
+
     /// Whether the device moves data now.
     fn does_dma(&self) -> bool {
         self.does_dma_in(self.state) || (self.engine.is_moving() && self.has(Fault::MovingDmaNotAwaited))
@@ -704,10 +761,17 @@ impl Machine {
             State::Running => true,
             State::PreCopy => !self.has(Fault::PreCopyIdles),
             State::PreCopyP2p | State::StopCopy if self.saves_unquieted => true,
+            State::Stop if self.runs_loaded() => true,
+            State::RunningP2p if self.comes_from_stop && self.has(Fault::DmaInP2pAfterStop) => true,
             State::RunningP2p | State::PreCopyP2p => self.has(Fault::DmaInP2p),
             State::Stop | State::StopCopy | State::Resuming => self.has(Fault::DmaWhileStopped),
             State::Error => false,
         }
+    }
+
+    /// The place of the fault of a device that runs once it is loaded.
+    fn runs_loaded(&self) -> bool {
+        self.just_loaded && self.has(Fault::LoadStartsDevice)
     }
 
     /// Whether the device may interrupt.
@@ -715,6 +779,7 @@ impl Machine {
         match self.state {
             State::PreCopy => !self.has(Fault::PreCopyIdles),
             State::Error => false,
+            State::Stop if self.runs_loaded() => true,
             state => state.is_running() || self.has(Fault::InterruptsWhileStopped),
         }
     }
@@ -723,6 +788,7 @@ impl Machine {
     fn works(&self) -> bool {
         match self.state {
             State::PreCopy => !self.has(Fault::PreCopyIdles),
+            State::Stop if self.runs_loaded() => true,
             state => state.is_running() || self.has(Fault::WorksWhileStopped),
         }
     }

@@ -5,7 +5,9 @@
 //! | 0..8 | identification, read only |
 //! | 8..16 | bytes that work has changed since the reset, read only |
 //! | 16..24 | not 0 while the device works by itself, read and write |
-//! | 24..512 | registers without a meaning, read and write |
+//! | 24..32 | while the device is stopped: microseconds until its interrupt comes, and 1; 0 if none is pending; read only |
+//! | 32..72 | while the device is stopped: the DMA transfer that waits, read only |
+//! | 72..512 | registers without a meaning, read and write |
 //! | 512.. | data, read and write; work happens here |
 //!
 //! All of it is device state: a migration carries it over.
@@ -13,7 +15,10 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::LazyLock;
+use std::time::Duration;
 
+use super::dma::Suspended;
+use crate::stimulus::DmaDirection;
 use crate::uapi::Errno;
 
 /// The granularity of dirty tracking and of the stream.
@@ -29,7 +34,17 @@ const DATA_BYTES: usize = MEMORY_BYTES - PAGE_BYTES;
 const IDENTIFICATION: [u8; 8] = *b"vfiomodl";
 const WORK_DONE: Range<usize> = 8..16;
 const WORKER: Range<usize> = 16..24;
-const READ_ONLY_BYTES: usize = WORK_DONE.end;
+const INTERRUPT: Range<usize> = 24..32;
+const TRANSFER: Range<usize> = 32..72;
+
+/// What a device that is stopped does once it runs again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct InFlight {
+    /// How long it is until the interrupt comes.
+    pub(super) interrupt: Option<Duration>,
+    /// The transfer that waits.
+    pub(super) transfer: Option<Suspended>,
+}
 
 /// What the device remembers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +65,8 @@ impl Memory {
         bytes[..IDENTIFICATION.len()].copy_from_slice(&IDENTIFICATION);
         bytes[WORK_DONE].fill(0);
         bytes[WORKER].fill(0);
+        bytes[INTERRUPT].fill(0);
+        bytes[TRANSFER].fill(0);
         Memory(bytes)
     }
 
@@ -82,7 +99,7 @@ impl Memory {
     pub(super) fn write(&mut self, offset: u64, bytes: &[u8]) -> Result<Range<usize>, Errno> {
         let range = clip(offset, bytes.len())?;
         for (at, byte) in range.clone().zip(bytes) {
-            if at >= READ_ONLY_BYTES {
+            if !is_read_only(at) {
                 self.0[at] = *byte;
             }
         }
@@ -143,12 +160,63 @@ impl Memory {
         WORKER.start / PAGE_BYTES
     }
 
+    /// What a device that is stopped has not done yet.
+    pub(super) fn in_flight(&self) -> InFlight {
+        let [interrupt] = self.words(INTERRUPT.start);
+        let [direction, iova, bytes, moved, left] = self.words(TRANSFER.start);
+        let direction = match direction {
+            0 => None,
+            1 => Some(DmaDirection::ToMemory),
+            _ => Some(DmaDirection::FromMemory),
+        };
+        InFlight {
+            interrupt: interrupt.checked_sub(1).map(Duration::from_micros),
+            transfer: direction.map(|direction| Suspended {
+                direction,
+                iova,
+                bytes,
+                moved,
+                left: Duration::from_micros(left),
+            }),
+        }
+    }
+
+    /// Keeps that. Says which page has changed, if one has.
+    pub(super) fn set_in_flight(&mut self, in_flight: InFlight) -> Option<usize> {
+        let micros = |left: Duration| left.as_micros() as u64;
+        let transfer = in_flight.transfer.map_or([0; 5], |transfer| {
+            let direction = match transfer.direction {
+                DmaDirection::ToMemory => 1,
+                DmaDirection::FromMemory => 2,
+            };
+            [direction, transfer.iova, transfer.bytes, transfer.moved, micros(transfer.left)]
+        });
+        let interrupt = in_flight.interrupt.map_or(0, |left| micros(left) + 1);
+        let before = self.0[INTERRUPT.start..TRANSFER.end].to_vec();
+        for (number, word) in [interrupt].into_iter().chain(transfer).enumerate() {
+            let at = INTERRUPT.start + 8 * number;
+            self.0[at..at + 8].copy_from_slice(&word.to_le_bytes());
+        }
+        (self.0[INTERRUPT.start..TRANSFER.end] != before).then_some(0)
+    }
+
+    fn words<const COUNT: usize>(&self, start: usize) -> [u64; COUNT] {
+        std::array::from_fn(|number| {
+            let mut eight = [0; 8];
+            eight.copy_from_slice(&self.0[start + 8 * number..start + 8 * number + 8]);
+            u64::from_le_bytes(eight)
+        })
+    }
+
     /// The bytes that work has changed since the reset.
     pub(super) fn work_done(&self) -> u64 {
-        let mut eight = [0; 8];
-        eight.copy_from_slice(&self.0[WORK_DONE]);
-        u64::from_le_bytes(eight)
+        let [done] = self.words(WORK_DONE.start);
+        done
     }
+}
+
+fn is_read_only(at: usize) -> bool {
+    at < WORK_DONE.end || (INTERRUPT.start..TRANSFER.end).contains(&at)
 }
 
 /// The pages that a range of bytes lies in.
@@ -219,6 +287,26 @@ mod tests {
         assert_eq!(pages_of(0..page), 0..1);
         assert_eq!(pages_of(page - 1..page + 1), 0..2);
         assert_eq!(pages_of(MEMORY_BYTES - 1..MEMORY_BYTES), PAGES - 1..PAGES);
+    }
+
+    #[test]
+    fn what_is_in_flight_is_kept_and_is_not_the_users() {
+        let mut memory = Memory::after_reset();
+        assert_eq!(memory.in_flight(), InFlight::default());
+        assert_eq!(memory.set_in_flight(InFlight::default()), None);
+        let in_flight = InFlight {
+            interrupt: Some(Duration::ZERO),
+            transfer: Some(Suspended {
+                direction: DmaDirection::FromMemory,
+                iova: 0x1000,
+                bytes: 7,
+                moved: 3,
+                left: Duration::from_micros(5),
+            }),
+        };
+        assert_eq!(memory.set_in_flight(in_flight), Some(0));
+        assert_eq!(memory.write(0, &[0xff; PAGE_BYTES]), Ok(0..PAGE_BYTES));
+        assert_eq!(memory.in_flight(), in_flight);
     }
 
     #[test]

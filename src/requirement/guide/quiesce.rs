@@ -61,6 +61,12 @@ pub(super) static ALL: &[Guide] = &[
     )
     .needing(INTERRUPT),
     Guide::new(
+        &LOAD_CONTINUES,
+        "The guest at the destination waits for transfers and completions that it asked for at the source.",
+        "Queues are saved without the descriptors that the device has taken from them already.",
+    )
+    .needing(DMA),
+    Guide::new(
         &P2P_NO_DMA,
         "Several devices are stopped one after the other; one that is still running must not reach one that is stopped.",
         "RUNNING_P2P is advertised and does nothing, since nobody has tested it with two devices.",

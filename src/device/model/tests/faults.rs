@@ -12,7 +12,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use super::*;
 use crate::device::model::Fault;
 use crate::device::model::machine::Machine;
-use crate::stimulus::{DmaDirection, Stimulus};
+use crate::stimulus::{DmaDirection, Observation, Stimulus};
 use crate::uapi::dma_logging::{IovaRange, LoggingReport, LoggingStart};
 use crate::uapi::feature::{Feature, FeatureCall, MigState, Placement, Verb};
 use crate::uapi::memory::{DmaMemory, ZeroPages};
@@ -264,6 +264,11 @@ fn observe(fault: Fault, device: &mut ModelDevice) -> String {
         Fault::DmaWhileSaving => {
             walk(device, &[PreCopy]);
             dma_in(device, PreCopyP2p)
+        }
+        Fault::LoadStartsDevice | Fault::LoadDropsWork => work_after_a_load(device),
+        Fault::DmaInP2pAfterStop => {
+            walk(device, &[Stop]);
+            dma_in(device, RunningP2p)
         }
         Fault::DmaInP2p => dma_in(device, RunningP2p),
         Fault::PreCopyIdles => dma_in(device, PreCopy),
@@ -558,6 +563,21 @@ fn dma_in(device: &ModelDevice, state: State) -> String {
     let _session = enter(device, state);
     thread::sleep(MOMENT * 8);
     show(memory.read(0, 8) == [0; 8])
+}
+
+/// Whether a device that was saved while it worked works in STOP, and in RUNNING, once it has loaded that.
+fn work_after_a_load(device: &ModelDevice) -> String {
+    device.stimulate(Stimulus::StartWork).unwrap();
+    let saved = save(device);
+    restore(device, &saved).unwrap();
+    let works = || {
+        let before = device.observe(Observation::Progress).unwrap();
+        thread::sleep(MOMENT);
+        device.observe(Observation::Progress).unwrap() != before
+    };
+    let in_stop = works();
+    walk(device, &[State::Running]);
+    show((in_stop, works()))
 }
 
 /// The event of an interrupt that is pending when the state is entered.

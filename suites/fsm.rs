@@ -44,7 +44,10 @@ pub(super) fn checks() -> Vec<Check> {
             Check::new(format!("fsm::reopened_in_{name}"), &[&OPENS_RUNNING], move |bench| reopened(bench, state)),
         ]);
     }
-    checks.push(Check::new("fsm::failed_transition_lands", &[&FAILURE_LANDS], failed_transition_lands));
+    for (name, from) in [("", State::Running), ("_in_pre_copy", State::PreCopy)] {
+        let name = format!("fsm::failed_transition_lands{name}");
+        checks.push(Check::new(name, &[&FAILURE_LANDS], move |bench| failed_transition_lands(bench, from)));
+    }
     for to in [State::Stop, State::StopCopy, State::Resuming, State::PreCopy] {
         let name = format!("fsm::lost_answer_of_{}", lower(to));
         checks.push(Check::new(name, &[&FAILURE_LANDS], move |bench| lost_answer(bench, to)));
@@ -103,14 +106,7 @@ fn one_request(bench: &mut Bench, from: State, to: u32) -> Judgement {
         Route::Refused(refusal) => {
             bench.expect_refused(requirement_of(refusal), &requested)?;
             bench.expect_state(&REFUSAL_KEEPS_STATE, &requested.asked, from)?;
-            let asked = &requested.asked;
-            match session {
-                // The uAPI forbids these arcs so that the stream which has begun can be relied on.
-                Some(session) if refusal == Refusal::Blocked => {
-                    bench.expect_streams_to_end(&REFUSAL_KEEPS_SESSION, asked, &session)
-                }
-                session => still_alive(bench, &REFUSAL_KEEPS_SESSION, asked, session.as_ref(), &stream),
-            }
+            still_alive(bench, &REFUSAL_KEEPS_SESSION, &requested.asked, session.as_ref(), &stream)
         }
     }
 }
@@ -182,7 +178,8 @@ fn still_alive(
 }
 
 fn get_only_looks(bench: &mut Bench, state: State) -> Judgement {
-    let _session = bench.bring_to(state)?;
+    let stream = stream_for(bench, state)?;
+    let session = bench.bring_to(state)?;
     for _ in 0..3 {
         let answer = bench.get_state();
         let kept = matches!(
@@ -203,7 +200,7 @@ fn get_only_looks(bench: &mut Bench, state: State) -> Judgement {
         let expected = format!("return 0, state {state}, data_fd -1");
         bench.judge(&GET_ONLY_LOOKS, kept, format!("GET in {state}"), expected, actual)?;
     }
-    Ok(())
+    still_alive(bench, &GET_ONLY_LOOKS, &format!("GET in {state}"), session.as_ref(), &stream)
 }
 
 fn is_steady(bench: &mut Bench, state: State) -> Judgement {
@@ -243,9 +240,10 @@ fn reopened(bench: &mut Bench, state: State) -> Judgement {
     bench.expect_state(&OPENS_RUNNING, &asked, State::Running)
 }
 
-fn failed_transition_lands(bench: &mut Bench) -> Judgement {
+fn failed_transition_lands(bench: &mut Bench, from: State) -> Judgement {
+    let _session = bench.bring_to(from)?;
     bench.stimulate(Stimulus::EnterError)?;
-    let requested = bench.request(State::Running, State::StopCopy.number());
+    let requested = bench.request(from, State::StopCopy.number());
     if requested.answer.is_ok() {
         return Err(Interruption::Blocked("the stimulus did not make the transition fail".to_owned()));
     }

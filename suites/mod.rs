@@ -19,11 +19,13 @@ use std::time::Duration;
 use crate::harness::bench::{Bench, Drained};
 use crate::harness::check::{Check, Interruption, Judgement, Skip};
 use crate::harness::stream::StreamEnd;
+use crate::stimulus::Stimulus;
 use crate::uapi::Errno;
 use crate::uapi::feature::{Feature, FeatureCall, MigState, Placement, Verb};
 use crate::uapi::state::State;
 
-/// Long enough for a device that works to change all of its state, whose size nobody but its profile knows.
+/// Long enough for a device that works to change all of its state, whose size nobody but its profile knows, and of which
+/// no event tells.
 const WORKS_FOR: Duration = Duration::from_millis(150);
 
 /// Every check, chapter by chapter, in the order in which they run.
@@ -53,6 +55,25 @@ fn set_unanswerable(bench: &mut Bench, to: State) -> (String, Result<i32, Errno>
         .placed(Placement::ReadOnly);
     let answer = bench.feature(&mut call);
     (format!("SET {to} in RUNNING, in memory that cannot be written"), answer)
+}
+
+/// Starts work, and lets the device change its state by itself, everywhere.
+fn start_to_work(bench: &mut Bench) -> Judgement {
+    let before = progress(bench)?;
+    bench.stimulate(Stimulus::StartWork)?;
+    bench.watch(WORKS_FOR);
+    match before.is_some() && progress(bench)? == before {
+        true => Err(Interruption::Blocked("work was started, but nothing moves".to_owned())),
+        false => Ok(()),
+    }
+}
+
+/// What moves by itself; `None` where the profile does not say how to see it.
+fn progress(bench: &mut Bench) -> Judgement<Option<Vec<u8>>> {
+    match bench.progress() {
+        Err(Interruption::Skip(_)) => Ok(None),
+        progress => progress.map(Some),
+    }
 }
 
 /// A check that needs a whole stream met a device that does not end it well, which is for the stop_copy chapter to judge.

@@ -11,6 +11,7 @@ use crate::harness::measure::Sample;
 use crate::harness::session::Session;
 use crate::harness::stream::StreamEnd;
 use crate::requirement::Requirement;
+use crate::requirement::discover::REFUSAL_CHANGES_NOTHING;
 use crate::requirement::precopy::*;
 use crate::stimulus::Stimulus;
 use crate::uapi::Errno;
@@ -18,7 +19,7 @@ use crate::uapi::feature::{Feature, FeatureCall, Placement, Verb};
 use crate::uapi::precopy::{PRECOPY_INFO_BYTES, PRECOPY_INFO_REINIT, PrecopyInfoCall};
 use crate::uapi::state::State;
 
-use super::{WORKS_FOR, lacking, lower, require_permanent_end};
+use super::{lacking, lower, require_permanent_end, start_to_work};
 
 const PRE_COPY_STATES: [State; 2] = [State::PreCopy, State::PreCopyP2p];
 
@@ -36,6 +37,9 @@ const RACE_ROUNDS: usize = 1000;
 
 /// Enough to see a leak.
 const CANCELLATIONS: usize = 100;
+
+/// A flag of the feature ioctl that is not defined.
+const UNKNOWN_FLAG: u32 = 1 << 19;
 
 /// Flags that no driver answers unless it hands back what it was given.
 const NONSENSE_FLAGS: u32 = 0xdead_beee;
@@ -89,6 +93,7 @@ pub(super) fn checks() -> Vec<Check> {
         check("initial_bytes_fall", &[&INITIAL_FALLS, &INITIAL_UNREAD], initial_bytes_fall),
         check("initial_bytes_reach_zero", &[&INITIAL_REACHES_ZERO], initial_bytes_reach_zero),
         check("initial_bytes_never_grow", &[&INITIAL_NEVER_GROWS], initial_bytes_never_grow),
+        check("estimates_across_p2p", &[&INITIAL_NEVER_GROWS, &PROMISE], estimates_across_p2p),
         check("dirty_bytes_at_first", &[&DIRTY_AT_FIRST], dirty_bytes_at_first),
         check("dirty_bytes_unchanged", &[&DIRTY_UNCHANGED], dirty_bytes_unchanged),
         check("dirty_bytes_fall", &[&DIRTY_FALLS], dirty_bytes_fall),
@@ -110,25 +115,32 @@ pub(super) fn checks() -> Vec<Check> {
     ] {
         let data = requirement.unwrap_or(&POLL_WAKES_ON_DATA);
         let stop_copy = requirement.unwrap_or(&POLL_WAKES_ON_STOP_COPY);
-        checks.extend([
-            Check::new(format!("precopy::{name}_on_data"), &[data], move |bench| wakes_on_data(bench, data, waits)),
-            Check::new(format!("precopy::{name}_on_stop_copy"), &[stop_copy], move |bench| {
-                wakes_on_stop_copy(bench, stop_copy, waits)
-            }),
-        ]);
+        for (suffix, state) in [("", State::PreCopy), ("_in_p2p", State::PreCopyP2p)] {
+            checks.extend([
+                Check::new(format!("precopy::{name}_on_data{suffix}"), &[data], move |bench| {
+                    wakes_on_data(bench, state, data, waits)
+                }),
+                Check::new(format!("precopy::{name}_on_stop_copy{suffix}"), &[stop_copy], move |bench| {
+                    wakes_on_stop_copy(bench, state, stop_copy, waits)
+                }),
+            ]);
+        }
     }
     checks.extend([
         check("no_wakeup_is_lost", &[&POLL_RACE], no_wakeup_is_lost),
         check("nonblocking", &[&NONBLOCK], nonblocking),
         check("left_after_work", &[&LEAVE], left_after_work),
         check("left_while_it_works", &[&LEAVE], left_while_it_works),
+        check("left_through_p2p", &[&LEAVE], left_through_p2p),
         check("cancelled", &[&CANCEL], cancelled),
         check("v2_without_pre_copy", &[&V2_NEEDS_PRE_COPY], v2_without_pre_copy),
         check("v2_opt_in", &[&V2_OPT_IN], v2_opt_in),
         check("v2_flags", &[&V2_FLAGS], v2_flags),
         check("v2_ends", &[&V2_ENDS], v2_ends),
+        check("v2_refused_opt_in", &[&REFUSAL_CHANGES_NOTHING], v2_refused_opt_in),
         check("reinit_without_opt_in", &[&REINIT_NEEDS_OPT_IN, &INITIAL_NEVER_GROWS], reinit_without_opt_in),
         check("reinit", &[&REINIT_SAID, &REINIT_RESTARTS], reinit),
+        check("reinit_is_streamed", &[&PROMISE, &INITIAL_REACHES_ZERO, &LEAVE], reinit_is_streamed),
     ]);
     checks
 }
@@ -262,6 +274,43 @@ fn initial_bytes_never_grow(bench: &mut Bench) -> Judgement {
         last = estimates;
     }
     Ok(())
+}
+
+/// PRE_COPY_P2P goes on with what PRE_COPY has begun, and PRE_COPY with that.
+fn estimates_across_p2p(bench: &mut Bench) -> Judgement {
+    let session = bring_to_p2p_states(bench)?;
+    let mut before = read_on(bench, &session)?;
+    for (from, to) in [(State::PreCopy, State::PreCopyP2p), (State::PreCopyP2p, State::PreCopy)] {
+        go(bench, from, to)?;
+        let after = bench.estimates(&session)?;
+        let asked = format!("read a part in {from}, then go to {to}");
+        let kept = after.initial_bytes <= before.initial_bytes;
+        let expected = format!("initial_bytes not above {}", before.initial_bytes);
+        bench.judge(&INITIAL_NEVER_GROWS, kept, asked, expected, after.to_string())?;
+        before = read_on(bench, &session)?;
+    }
+    let drained = bench.drain(&session);
+    require_temporary_end(&drained)?;
+    let came = drained.bytes.len() as u64;
+    let asked = "read parts in PRE_COPY, PRE_COPY_P2P and PRE_COPY again, then what PRECOPY_INFO promises";
+    let actual = format!("{came} bytes, then {}", drained.end);
+    bench.judge(&PROMISE, came >= before.sum(), asked, format!("at least {} bytes", before.sum()), actual)
+}
+
+/// A session of PRE_COPY on a device that has PRE_COPY_P2P, or the skip.
+fn bring_to_p2p_states(bench: &mut Bench) -> Judgement<Session> {
+    match bench.capabilities().has(State::PreCopyP2p) {
+        true => bench.bring_to_session(State::PreCopy),
+        // Skips, once asking for it was seen to be refused.
+        false => bench.bring_to_session(State::PreCopyP2p),
+    }
+}
+
+/// Reads some of what is left, and returns what is left then.
+fn read_on(bench: &mut Bench, session: &Session) -> Judgement<Estimates> {
+    let left = bench.estimates(session)?;
+    read_up_to(bench, session, (left.initial_bytes / 4).max(1) as usize)?;
+    bench.estimates(session)
 }
 
 fn dirty_bytes_at_first(bench: &mut Bench) -> Judgement {
@@ -433,19 +482,20 @@ fn poll_is_quiet(bench: &mut Bench, state: State) -> Judgement {
     bench.judge(&POLL_QUIET, kept, asked, "no POLLIN", tell_readiness(&ready))
 }
 
-fn wakes_on_data(bench: &mut Bench, requirement: &'static Requirement, waits: &[Wait]) -> Judgement {
-    let session = bench.bring_to_temporary_end(State::PreCopy)?;
+fn wakes_on_data(bench: &mut Bench, state: State, requirement: &'static Requirement, waits: &[Wait]) -> Judgement {
+    let session = bench.bring_to_temporary_end(state)?;
     let waited = bench.while_waiting(&session, waits, |bench| bench.stimulate(Stimulus::Dirty(CHANGED_BYTES)))?;
     if waited.iter().any(|waited| waited.end == WaitEnd::Never) {
         require_data(bench, &session)?;
     }
-    bench.expect_woken(requirement, "change device state at the temporary end", &waited)
+    let asked = format!("change device state at the temporary end in {state}");
+    bench.expect_woken(requirement, &asked, &waited)
 }
 
-fn wakes_on_stop_copy(bench: &mut Bench, requirement: &'static Requirement, waits: &[Wait]) -> Judgement {
-    let session = bench.bring_to_temporary_end(State::PreCopy)?;
-    let waited = bench.while_waiting(&session, waits, |bench| go(bench, State::PreCopy, State::StopCopy))?;
-    bench.expect_woken(requirement, "enter STOP_COPY at the temporary end", &waited)
+fn wakes_on_stop_copy(bench: &mut Bench, from: State, requirement: &'static Requirement, waits: &[Wait]) -> Judgement {
+    let session = bench.bring_to_temporary_end(from)?;
+    let waited = bench.while_waiting(&session, waits, |bench| go(bench, from, State::StopCopy))?;
+    bench.expect_woken(requirement, &format!("enter STOP_COPY at the temporary end in {from}"), &waited)
 }
 
 fn no_wakeup_is_lost(bench: &mut Bench) -> Judgement {
@@ -482,8 +532,7 @@ fn left(bench: &mut Bench, read: Read) -> Judgement {
 /// Leaves PRE_COPY when a part of it was read, of a device that has changed its state by itself, everywhere.
 fn left_after_work(bench: &mut Bench) -> Judgement {
     let session = bench.bring_to_session(State::PreCopy)?;
-    bench.stimulate(Stimulus::StartWork)?;
-    bench.watch(WORKS_FOR);
+    start_to_work(bench)?;
     bench.stimulate(Stimulus::StopWork)?;
     let stream = read_so_far(bench, &session, Read::Part)?;
     restores(bench, &session, stream, "half way, after the device has worked by itself")
@@ -494,9 +543,22 @@ fn left_while_it_works(bench: &mut Bench) -> Judgement {
     let session = bench.bring_to_session(State::PreCopy)?;
     let bytes = bench.estimates(&session)?.initial_bytes;
     let stream = read_up_to(bench, &session, bytes as usize)?;
-    bench.stimulate(Stimulus::StartWork)?;
-    bench.watch(WORKS_FOR);
+    start_to_work(bench)?;
     restores(bench, &session, stream, "while the device works by itself")
+}
+
+/// Parts are read in PRE_COPY, in PRE_COPY_P2P, and in PRE_COPY again, of a device that changes in each.
+fn left_through_p2p(bench: &mut Bench) -> Judgement {
+    let session = bring_to_p2p_states(bench)?;
+    let mut stream = Vec::new();
+    for (from, to) in [(State::PreCopy, State::PreCopyP2p), (State::PreCopyP2p, State::PreCopy)] {
+        stream.extend(read_so_far(bench, &session, Read::Part)?);
+        // Something that has to be streamed again, where that can be had.
+        let _ = bench.try_stimulus(Stimulus::Dirty(CHANGED_BYTES));
+        go(bench, from, to)?;
+    }
+    stream.extend(read_so_far(bench, &session, Read::Part)?);
+    restores(bench, &session, stream, "after PRE_COPY_P2P and PRE_COPY again")
 }
 
 /// Leaves PRE_COPY for STOP_COPY, reads the rest, and loads all of it.
@@ -576,16 +638,49 @@ fn v2_flags(bench: &mut Bench) -> Judgement {
 fn v2_ends(bench: &mut Bench) -> Judgement {
     bring_to_opted_in(bench)?;
     reopen(bench)?;
+    let answered = flags_of_reconfigured(bench)?;
+    let kept = answered & PRECOPY_INFO_REINIT == 0;
+    let asked = "opt in, close the device, open it again, reconfigure it in PRE_COPY, then PRECOPY_INFO";
+    bench.judge(&V2_ENDS, kept, asked, "no REINIT", format!("flags {answered:#x}"))
+}
+
+fn v2_refused_opt_in(bench: &mut Bench) -> Judgement {
+    require_v2(bench)?;
+    // An earlier check may have opted in, which ends with this.
+    reopen(bench)?;
+    let mut call = FeatureCall::new(Feature::MigPrecopyInfoV2, Verb::Set);
+    call.flags |= UNKNOWN_FLAG;
+    if bench.feature(&mut call).is_ok() {
+        return Err(Interruption::Blocked("an opt-in with an unknown flag was not refused".to_owned()));
+    }
+    let answered = flags_of_reconfigured(bench)?;
+    let kept = answered & PRECOPY_INFO_REINIT == 0;
+    if !kept {
+        unless_all_are_told(bench)?;
+    }
+    let asked = "SET MIG_PRECOPY_INFOv2 with an unknown flag, which is refused, reconfigure the device in PRE_COPY, then \
+                 PRECOPY_INFO";
+    bench.judge(&REFUSAL_CHANGES_NOTHING, kept, asked, "no REINIT", format!("flags {answered:#x}"))
+}
+
+/// The flags of PRECOPY_INFO once the device was reconfigured in PRE_COPY; 0 if flags are no answer but come back as they
+/// were, as a kernel does it for those who have not opted in.
+fn flags_of_reconfigured(bench: &mut Bench) -> Judgement<u32> {
     let session = bench.bring_to_session(State::PreCopy)?;
-    let asked = "opt in, close the device, open it again, then PRECOPY_INFO";
     if flags(bench, &session, NONSENSE_FLAGS)? == NONSENSE_FLAGS {
-        // What a kernel does for those who have not opted in: the flags come back as they were.
-        return bench.judge(&V2_ENDS, true, asked, "no flags in answer", "");
+        return Ok(0);
     }
     bench.stimulate(Stimulus::Reconfigure)?;
-    let answered = flags(bench, &session, 0)?;
-    let kept = answered & PRECOPY_INFO_REINIT == 0;
-    bench.judge(&V2_ENDS, kept, asked, "no REINIT of a reconfigured device", format!("flags {answered:#x}"))
+    flags(bench, &session, 0)
+}
+
+/// Makes a control experiment: a user who opens the device and never asks for v2.
+fn unless_all_are_told(bench: &mut Bench) -> Judgement {
+    reopen(bench)?;
+    match flags_of_reconfigured(bench)? & PRECOPY_INFO_REINIT {
+        0 => Ok(()),
+        _ => Err(Interruption::Blocked("REINIT is said to users who never asked for v2".to_owned())),
+    }
 }
 
 fn reinit_without_opt_in(bench: &mut Bench) -> Judgement {
@@ -622,6 +717,30 @@ fn reinit(bench: &mut Bench) -> Judgement {
     }
     bench.judge(&REINIT_SAID, after.initial_bytes > 0, asked, "REINIT with initial_bytes above 0", &actual)?;
     bench.judge(&REINIT_RESTARTS, after.dirty_bytes == 0, asked, "dirty_bytes 0", actual)
+}
+
+/// What begins anew is read like what has begun, and all of it together restores.
+fn reinit_is_streamed(bench: &mut Bench) -> Judgement {
+    bring_to_opted_in(bench)?;
+    bench.dirty()?;
+    let session = bench.bring_to_session(State::PreCopy)?;
+    let mut stream = read_so_far(bench, &session, Read::Part)?;
+    bench.stimulate(Stimulus::Reconfigure)?;
+    let mut call = PrecopyInfoCall::default();
+    let begun = info(bench, &session, &mut call)?;
+    if call.flags & PRECOPY_INFO_REINIT == 0 {
+        return Err(lacking("the device does not take it for a reason to begin anew"));
+    }
+    let drained = bench.drain(&session);
+    require_temporary_end(&drained)?;
+    let asked = "reconfigure the device in PRE_COPY, then read to the temporary end";
+    let came = drained.bytes.len() as u64;
+    let expected = format!("at least the {begun} that were said with REINIT");
+    bench.judge(&PROMISE, came >= begun.sum(), asked, expected, format!("{came} bytes"))?;
+    let left = bench.estimates(&session)?;
+    bench.judge(&INITIAL_REACHES_ZERO, left.initial_bytes == 0, asked, "initial_bytes 0", left.to_string())?;
+    stream.extend(drained.bytes);
+    restores(bench, &session, stream, "after REINIT")
 }
 
 /// One arc or a combination of them on which nothing is judged.

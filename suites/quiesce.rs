@@ -58,6 +58,7 @@ pub(super) fn checks() -> Vec<Check> {
             check("work_goes_on_in", state, &[&OPERATIONAL], work_goes_on),
         ]);
     }
+    checks.push(Check::new("quiesce::dma_works_in_pre_copy_after_p2p", &[&OPERATIONAL], dma_works_after_p2p));
     for state in STOPPED {
         checks.push(check("work_goes_on_after_a_reset_in", state, &[&OPERATIONAL], work_goes_on_after_a_reset));
     }
@@ -200,14 +201,29 @@ fn check(what: &str, state: State, judged: &[&'static Requirement], body: fn(&mu
 fn dma_works(bench: &mut Bench, state: State) -> Judgement {
     let area = bench.map_area(IOVA, TRANSFER_BYTES)?;
     let _session = bench.bring_to(state)?;
+    completes_at_once(bench, &area, &state.to_string())
+}
+
+/// A VMM that gives up after PRE_COPY_P2P goes back to PRE_COPY, and the guest runs on.
+fn dma_works_after_p2p(bench: &mut Bench) -> Judgement {
+    let area = bench.map_area(IOVA, TRANSFER_BYTES)?;
+    let way = Way { from: State::PreCopy, through: Through::Nothing, to: State::PreCopyP2p };
+    let session = way.begin(bench)?;
+    let _session = way.go(bench, session)?;
+    bench.bring_on(State::PreCopyP2p, State::PreCopy)?;
+    completes_at_once(bench, &area, "PRE_COPY after PRE_COPY_P2P")
+}
+
+/// Transfers are done where the device is operational.
+fn completes_at_once(bench: &mut Bench, area: &DmaArea, place: &str) -> Judgement {
     for direction in [DmaDirection::ToMemory, DmaDirection::FromMemory] {
-        bench.begin_dma(direction, &area, TRANSFER_BYTES, Duration::ZERO)?;
+        bench.begin_dma(direction, area, TRANSFER_BYTES, Duration::ZERO)?;
         let finished = bench.try_stimulus(Stimulus::FinishDma);
-        let asked = format!("{direction} memory by DMA in {state}");
+        let asked = format!("{direction} memory by DMA in {place}");
         let told = finished.as_ref().map_or_else(ToString::to_string, |()| "it completed".to_owned());
         bench.judge(&OPERATIONAL, finished.is_ok(), asked, "the transfer to complete", told)?;
     }
-    all_written(bench, &OPERATIONAL, &area, &format!("write memory by DMA in {state}"))
+    all_written(bench, &OPERATIONAL, area, &format!("write memory by DMA in {place}"))
 }
 
 fn interrupt_comes(bench: &mut Bench, state: State) -> Judgement {

@@ -10,7 +10,7 @@ use crate::stimulus::Stimulus;
 use crate::uapi::Errno;
 use crate::uapi::state::State;
 
-use super::{WORKS_FOR, lower};
+use super::{lower, start_to_work};
 
 /// Reads behind the end: of nothing, of little and of more than a stream has.
 const READS_AT_END: [usize; 4] = [1, 0, 4096, 1 << 20];
@@ -91,8 +91,7 @@ fn round_trip(bench: &mut Bench) -> Judgement {
 
 /// The device has changed its state by itself, everywhere.
 fn round_trip_after_work(bench: &mut Bench) -> Judgement {
-    bench.stimulate(Stimulus::StartWork)?;
-    bench.watch(WORKS_FOR);
+    start_to_work(bench)?;
     bench.stimulate(Stimulus::StopWork)?;
     let state = bench.observe_state()?;
     let session = bench.bring_to_session(State::StopCopy)?;

@@ -48,12 +48,16 @@ const MTTY_FINDINGS: [&str; 11] = [
 const MTTY_CRASHES: [&str; 1] = ["session::device_closed_in_resuming"];
 
 /// What cannot be judged without a temporary end, or without poll.
-const MTTY_BLOCKED: [&str; 8] = [
+const MTTY_BLOCKED: [&str; 12] = [
     "precopy::edge_wakes_on_data",
+    "precopy::edge_wakes_on_data_in_p2p",
     "precopy::edge_wakes_on_stop_copy",
+    "precopy::edge_wakes_on_stop_copy_in_p2p",
     "precopy::no_wakeup_is_lost",
     "precopy::several_wake_on_data",
+    "precopy::several_wake_on_data_in_p2p",
     "precopy::several_wake_on_stop_copy",
+    "precopy::several_wake_on_stop_copy_in_p2p",
     "precopy::zero_is_end_after_a_change",
     "precopy::zero_is_end_at_the_end",
     "session::device_closed_in_pre_copy",
@@ -63,9 +67,11 @@ const MTTY_BLOCKED: [&str; 8] = [
 const BLOCKED_ARCS: [&str; 2] = ["fsm::stop_copy_to_pre_copy", "fsm::stop_copy_to_pre_copy_p2p"];
 
 /// What cannot be judged with a poll that does not wait; on a busy machine it can look like one that was woken.
-const MTTY_SOMETIMES_BLOCKED: [&str; 7] = [
+const MTTY_SOMETIMES_BLOCKED: [&str; 9] = [
     "precopy::poll_wakes_on_data",
+    "precopy::poll_wakes_on_data_in_p2p",
     "precopy::poll_wakes_on_stop_copy",
+    "precopy::poll_wakes_on_stop_copy_in_p2p",
     "reset::during_polls",
     "session::closed_during_polls_in_pre_copy",
     "session::closed_during_polls_in_pre_copy_p2p",

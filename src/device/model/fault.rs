@@ -77,10 +77,14 @@ faults! {
     StateUnchangedBySuccess = "state-unchanged-by-success",
     /// GET of the state in STOP moves the device to RUNNING.
     GetChangesState = "get-changes-state",
+    /// The fourth GET of the state in a row ends the session.
+    GetEndsSession = "get-ends-session",
     /// In PRE_COPY the device is found in RUNNING after a few looks at it.
     StateDrifts = "state-drifts",
     /// A SET that is refused moves the device to ERROR.
     RefusalMovesToError = "refusal-moves-to-error",
+    /// A transition out of PRE_COPY that fails leads to RUNNING.
+    FailureCancelsPreCopy = "failure-cancels-pre-copy",
     /// From ERROR, SET STOP works.
     ErrorLeavesBySet = "error-leaves-by-set",
     /// The device changes by itself in states in which it is stopped.
@@ -151,6 +155,12 @@ faults! {
     EndOfPreCopyIsFinal = "end-of-pre-copy-is-final",
     /// poll says readable at the temporary end.
     ReadableAtEndOfPreCopy = "readable-at-end-of-pre-copy",
+    /// PRE_COPY -> PRE_COPY_P2P makes all of the device initial data again.
+    P2pStartsAnew = "p2p-starts-anew",
+    /// PRE_COPY_P2P -> PRE_COPY drops what was not read.
+    WayBackDropsUnread = "way-back-drops-unread",
+    /// What changes in PRE_COPY_P2P wakes nobody.
+    P2pWakesNobody = "p2p-wakes-nobody",
     /// PRECOPY_INFO is refused in PRE_COPY_P2P.
     PrecopyInfoRefusedInP2p = "precopy-info-refused-in-p2p",
     /// PRECOPY_INFO works in STOP_COPY too.
@@ -163,6 +173,8 @@ faults! {
     PrecopyInfoEchoesFlags = "precopy-info-echoes-flags",
     /// The opt-in to v2 outlives the closing of the device.
     PrecopyInfoV2SurvivesReopen = "precopy-info-v2-survives-reopen",
+    /// An opt-in to v2 whose header is refused counts all the same.
+    RefusedOptInCounts = "refused-opt-in-counts",
     /// initial_bytes is always 0.
     InitialBytesZero = "initial-bytes-zero",
     /// initial_bytes grows when the device changes.
@@ -209,6 +221,10 @@ faults! {
     ReinitUnsaid = "reinit-unsaid",
     /// dirty_bytes goes on where it was when there is new initial data.
     ReinitKeepsDirty = "reinit-keeps-dirty",
+    /// After REINIT initial_bytes stays above 0 when all initial data was read.
+    ReinitNeverReachesZero = "reinit-never-reaches-zero",
+    /// After REINIT the device is streamed as it is after a reset.
+    ReinitStreamsOther = "reinit-streams-other",
     /// Leaving PRE_COPY for STOP_COPY drops what was not read.
     EarlyLeaveTruncates = "early-leave-truncates",
     /// Each session that begins in PRE_COPY leaves a descriptor of which nobody knows.
@@ -295,6 +311,8 @@ faults! {
     TouchedWhileStoppedWedges = "touched-while-stopped-wedges",
     /// In PRE_COPY there is neither DMA nor an interrupt, and no work.
     PreCopyIdles = "pre-copy-idles",
+    /// In PRE_COPY there is no DMA if it was entered from PRE_COPY_P2P.
+    PreCopyIdlesAfterP2p = "pre-copy-idles-after-p2p",
 
     // The log of pages written by DMA.
     /// A log of no ranges can be started.

@@ -68,6 +68,8 @@ impl Machine {
             // The user is told of the refusal only.
             let _ = self.set_device_state(&mut call.clone());
         }
+        let is_opt_in = call.number() == Feature::MigPrecopyInfoV2.number() && asks_for(call, Verb::Set);
+        self.precopy_info_v2 |= is_opt_in && self.has(Fault::RefusedOptInCounts);
     }
 
     /// Whether the device has the feature at all.

@@ -26,6 +26,9 @@ pub(super) const NO_FD: i32 = -1;
 /// After so many looks [`Fault::StateDrifts`] shows.
 const LOOKS_UNTIL_DRIFT: u32 = 3;
 
+/// At so many looks [`Fault::GetEndsSession`] shows.
+const LOOKS_UNTIL_END: u32 = 4;
+
 /// With [`Fault::MovingDmaNotAwaited`], transfers end so much late, so that they are caught on a busy machine too.
 const LINGERS: Duration = Duration::from_millis(15);
 
@@ -70,8 +73,8 @@ pub(super) struct Machine {
     saves_unquieted: bool,
     /// Whether the last arc was the one that ends a load.
     just_loaded: bool,
-    /// Whether the last arc led from STOP to RUNNING_P2P.
-    comes_from_stop: bool,
+    /// Where the last arc led away from.
+    came_from: State,
     /// References to the driver that are never given back.
     leaked_references: u64,
     mappings: Mappings,
@@ -121,7 +124,7 @@ impl Machine {
             leaked_bytes: 0,
             saves_unquieted: false,
             just_loaded: false,
-            comes_from_stop: false,
+            came_from: State::Running,
             leaked_references: 0,
         }
     }
@@ -141,6 +144,9 @@ impl Machine {
         self.looks += 1;
         if self.has(Fault::StateDrifts) && self.state == State::PreCopy && self.looks > LOOKS_UNTIL_DRIFT {
             self.state = State::Running;
+        }
+        if self.has(Fault::GetEndsSession) && self.looks == LOOKS_UNTIL_END {
+            self.sessions.end();
         }
         let seen = self.state;
         if self.has(Fault::GetChangesState) && self.state == State::Stop {
@@ -278,7 +284,11 @@ impl Machine {
             return Err(Errno::EIO);
         }
         if self.doomed || self.ruined {
+            let cancels = self.state == PreCopy && self.has(Fault::FailureCancelsPreCopy);
             self.fail();
+            if cancels {
+                self.state = Running;
+            }
             return Err(Errno::EIO);
         }
         self.looks = 0;
@@ -366,6 +376,7 @@ impl Machine {
         if self.has(Fault::SessionDiesInsideSavingGroup) {
             self.sessions.end();
         }
+        self.disturb_p2p(next);
         if next == State::StopCopy {
             let leaves_early = self.has(Fault::EarlyLeaveTruncates);
             for saving in self.sessions.saving_mut() {
@@ -382,6 +393,18 @@ impl Machine {
             return self.begin_needlessly();
         }
         NO_FD
+    }
+
+    /// The place of the faults of arcs between PRE_COPY and PRE_COPY_P2P.
+    fn disturb_p2p(&mut self, next: State) {
+        for saving in self.sessions.saving_mut() {
+            if next == State::PreCopyP2p && self.spec.has(Fault::P2pStartsAnew) {
+                saving.reinit(true, &self.memory);
+            }
+            if next == State::PreCopy && self.spec.has(Fault::WayBackDropsUnread) {
+                saving.forget_unread();
+            }
+        }
     }
 
     /// The only arc whose success depends on what the user has done: the memory becomes what was written.
@@ -509,9 +532,11 @@ impl Machine {
         if self.has(Fault::RebindLeaksMemory) {
             self.leaked_bytes += LEAK_BYTES;
         }
-        if self.has(Fault::RebindStops) {
-            self.state = State::Stop;
-        }
+        // A driver that takes a device begins with a state of its own.
+        self.state = match self.has(Fault::RebindStops) {
+            true => State::Stop,
+            false => State::Running,
+        };
     }
 
     /// What has nothing to do with the protocol is as at first.
@@ -522,7 +547,7 @@ impl Machine {
         self.doomed = false;
         self.just_reset = false;
         self.just_loaded = false;
-        self.comes_from_stop = false;
+        self.came_from = State::Running;
         self.looks = 0;
         self.left_at = 0;
         self.asker = None;
@@ -586,7 +611,9 @@ impl Machine {
         for saving in self.sessions.saving_mut() {
             saving.mark_dirty(pages.clone());
         }
-        self.sessions.wake();
+        if self.state != State::PreCopyP2p || !self.has(Fault::P2pWakesNobody) {
+            self.sessions.wake();
+        }
     }
 
     /// Changes device memory, if the device may.
@@ -721,7 +748,7 @@ impl Machine {
             _ => {}
         }
         self.just_loaded = false;
-        self.comes_from_stop = (self.state, next) == (State::Stop, State::RunningP2p);
+        self.came_from = self.state;
     }
 
     fn keep_in_flight(&mut self, now: Instant) {
@@ -759,10 +786,11 @@ impl Machine {
     fn does_dma_in(&self, state: State) -> bool {
         match state {
             State::Running => true,
+            State::PreCopy if self.came_from == State::PreCopyP2p && self.has(Fault::PreCopyIdlesAfterP2p) => false,
             State::PreCopy => !self.has(Fault::PreCopyIdles),
             State::PreCopyP2p | State::StopCopy if self.saves_unquieted => true,
             State::Stop if self.runs_loaded() => true,
-            State::RunningP2p if self.comes_from_stop && self.has(Fault::DmaInP2pAfterStop) => true,
+            State::RunningP2p if self.came_from == State::Stop && self.has(Fault::DmaInP2pAfterStop) => true,
             State::RunningP2p | State::PreCopyP2p => self.has(Fault::DmaInP2p),
             State::Stop | State::StopCopy | State::Resuming => self.has(Fault::DmaWhileStopped),
             State::Error => false,

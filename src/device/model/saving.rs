@@ -31,6 +31,8 @@ pub(super) struct Saving {
     dirty: BTreeSet<usize>,
     /// Whether there is new initial data of which nobody was told.
     reinit: bool,
+    /// Whether there ever was.
+    reinited: bool,
     /// Whether the queue holds everything that will ever come.
     complete: bool,
     /// How often a read met an end, temporary or permanent.
@@ -62,6 +64,7 @@ impl Saving {
             initial: INITIAL_BYTES,
             dirty: BTreeSet::new(),
             reinit: false,
+            reinited: false,
             complete: false,
             ends_met: 0,
             small_reads: 0,
@@ -107,10 +110,12 @@ impl Saving {
         if !self.has(Fault::ReinitKeepsDirty) {
             self.dirty.clear();
         }
+        let other = self.has(Fault::ReinitStreamsOther).then(Memory::after_reset);
         for page in 0..PAGES {
-            self.enqueue(page, memory);
+            self.enqueue(page, other.as_ref().unwrap_or(memory));
         }
         self.initial = self.queue.len();
+        self.reinited = true;
         self.reinit = !self.has(Fault::ReinitUnsaid);
     }
 
@@ -227,6 +232,7 @@ impl Saving {
             Some(Fault::InitialBytesGrow) => *initial_bytes += std::mem::take(dirty_bytes),
             Some(Fault::InitialBytesNeverFall) => *initial_bytes = INITIAL_BYTES as u64,
             Some(Fault::InitialBytesNeverReachZero) => *initial_bytes = (*initial_bytes).max(1),
+            Some(Fault::ReinitNeverReachesZero) if self.reinited => *initial_bytes = (*initial_bytes).max(1),
             Some(Fault::InitialBytesFallUnread) => *initial_bytes = initial_bytes.saturating_sub(self.asked),
             Some(Fault::DirtyBytesGrowUnasked) if self.ends_met > 0 => *dirty_bytes += self.asked,
             Some(Fault::DirtyBytesNeverFall) => *dirty_bytes = self.marked * record::PAGE_RECORD_BYTES as u64,

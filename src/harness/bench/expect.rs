@@ -1,7 +1,7 @@
 //! Judging. Each names the requirement, so that what passes proves it and what fails accuses it.
 
 use super::tell::{errno_name, names_of, tell_readiness, tell_return, tell_size, tell_state, tell_transition};
-use super::{Bench, Requested};
+use super::{Bench, Drained, Requested};
 use crate::fsm::Route;
 use crate::harness::check::{Interruption, Judgement};
 use crate::harness::outcome::Broken;
@@ -128,11 +128,12 @@ impl Bench {
         self.judge(requirement, kept, asked, names_of(allowed), tell_return(&answer))
     }
 
-    /// The session still works: a saving one can be read, to its temporary or permanent end if it is there already;
-    /// a resuming one takes a whole stream.
+    /// The session still works: a saving one, of which nothing was read, has data and an end after it; a resuming one takes
+    /// a whole stream. Which end is right there is for others to judge. A device that streams nothing in an undisturbed
+    /// session either is not accused.
     ///
     /// # Errors
-    /// That it does not.
+    /// That it does not, or what stood in the way.
     pub fn expect_alive(
         &mut self,
         requirement: &'static Requirement,
@@ -142,11 +143,13 @@ impl Bench {
     ) -> Judgement {
         match session.direction() {
             Direction::Saving => {
-                let mut byte = [0u8];
-                let answer = self.read(session, &mut byte);
-                let kept = matches!(answer, Ok(_) | Err(Errno::ENOMSG | Errno::EAGAIN));
-                let expected = "the open session to be readable, or at its end";
-                self.judge(requirement, kept, asked, expected, tell_size(&answer))
+                let drained = self.drain(session);
+                let kept = has_data_and_an_end(&drained);
+                if !kept {
+                    self.unless_none_streams()?;
+                }
+                let asked = format!("{asked}, then read the open session to its end");
+                self.judge(requirement, kept, asked, "data, then the end", tell_drained(&drained))
             }
             Direction::Resuming => {
                 let answer = self.write_all(session, stream);
@@ -157,22 +160,22 @@ impl Bench {
         }
     }
 
-    /// The session has data, and an end after it. Which end is right there is for others to judge.
-    ///
-    /// # Errors
-    /// That it has not.
-    pub fn expect_streams_to_end(
-        &mut self,
-        requirement: &'static Requirement,
-        asked: &str,
-        session: &Session,
-    ) -> Judgement {
-        let drained = self.drain(session);
-        let ended = matches!(drained.end, StreamEnd::Permanent | StreamEnd::Temporary);
-        let kept = ended && !drained.bytes.is_empty();
-        let asked = format!("{asked}, then read the open session to its end");
-        let actual = format!("{} bytes, then {}", drained.bytes.len(), drained.end);
-        self.judge(requirement, kept, asked, "data, then the end", actual)
+    /// Makes a control experiment: a new session in the state that the device is in.
+    fn unless_none_streams(&mut self) -> Judgement {
+        let here = self.get_state().ok().and_then(|answer| State::from_number(answer.device_state));
+        let Some(here) = here.filter(|state| state.is_saving()) else {
+            return Ok(());
+        };
+        self.bring_back()?;
+        let session = self.bring_to_session(here)?;
+        let drained = self.drain(&session);
+        match has_data_and_an_end(&drained) {
+            true => Ok(()),
+            false => Err(Interruption::Blocked(format!(
+                "no session streams in {here}: a new one came to {}",
+                tell_drained(&drained)
+            ))),
+        }
     }
 
     /// The session is dead: its descriptor fails, moves no data, and says so with the customary errno.
@@ -270,6 +273,14 @@ impl Bench {
     }
 }
 
+fn has_data_and_an_end(drained: &Drained) -> bool {
+    matches!(drained.end, StreamEnd::Permanent | StreamEnd::Temporary) && !drained.bytes.is_empty()
+}
+
+fn tell_drained(drained: &Drained) -> String {
+    format!("{} bytes, then {}", drained.bytes.len(), drained.end)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::Host;
@@ -299,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_streams_to_its_end_if_it_has_data_and_an_end() {
+    fn a_saving_session_is_alive_if_it_has_data_and_an_end() {
         for (reads, is_kept) in [
             (&[Ok(4), Ok(0)][..], true),
             (&[Ok(4), Err(Errno::ENOMSG)], true),
@@ -310,7 +321,7 @@ mod tests {
         ] {
             let stream = Scripted::default().reads(reads.iter().copied());
             let session = Session::new(Box::new(stream), Direction::Saving);
-            let judged = bench(Host::NEWEST).expect_streams_to_end(&fsm::ARC, "", &session);
+            let judged = bench(Host::NEWEST).expect_alive(&fsm::ARC, "", &session, &[]);
             assert_eq!(judged.is_ok(), is_kept, "{reads:?}");
         }
     }

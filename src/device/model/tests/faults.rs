@@ -58,8 +58,17 @@ fn observe(fault: Fault, device: &mut ModelDevice) -> String {
         Fault::ArcStopsShort => walk(device, &[StopCopy]),
         Fault::StateUnchangedBySuccess => walk(device, &[Stop, Running]),
         Fault::GetChangesState => walk(device, &[Stop]) + &show(state(device)),
+        Fault::GetEndsSession => {
+            let stream = begin(device, PreCopy);
+            show(([(); 4].map(|()| state(device)), stream.read(&mut [0])))
+        }
         Fault::StateDrifts => walk(device, &[PreCopy]) + &show([(); 9].map(|()| state(device))),
         Fault::RefusalMovesToError => walk(device, &[Error]),
+        Fault::FailureCancelsPreCopy => {
+            walk(device, &[PreCopy]);
+            fail(device);
+            show(state(device))
+        }
         Fault::ErrorLeavesBySet => {
             fail(device);
             walk(device, &[Stop])
@@ -124,6 +133,13 @@ fn observe(fault: Fault, device: &mut ModelDevice) -> String {
             show(drain(&*stream).len())
         }
         Fault::ReadableAtEndOfPreCopy => poll_after_all(device, PreCopy),
+        Fault::P2pStartsAnew | Fault::WayBackDropsUnread => {
+            let stream = begin(device, PreCopy);
+            assert_eq!(stream.read(&mut [0; 100]), Ok(100));
+            walk(device, &[PreCopyP2p, PreCopy]);
+            show(drain(&*stream).len())
+        }
+        Fault::P2pWakesNobody => poll_in(device, PreCopyP2p, 1, dirty),
         Fault::PrecopyInfoRefusedInP2p => show(begin(device, PreCopyP2p).precopy_info(&mut info())),
         Fault::PrecopyInfoInStopCopy => show(begin(device, StopCopy).precopy_info(&mut info())),
         Fault::PrecopyInfoArgszUnchecked => {
@@ -133,6 +149,10 @@ fn observe(fault: Fault, device: &mut ModelDevice) -> String {
         Fault::PrecopyInfoPositiveReturn => {
             let mut call = PrecopyInfoCall { placement: Placement::ReadOnly, ..info() };
             show(begin(device, PreCopy).precopy_info(&mut call))
+        }
+        Fault::RefusedOptInCounts => {
+            feature(device, flagged(opt_in(), 1 << 19));
+            show(flags_of_info(device))
         }
         Fault::PrecopyInfoEchoesFlags => {
             feature(device, opt_in());
@@ -204,6 +224,13 @@ fn observe(fault: Fault, device: &mut ModelDevice) -> String {
         }
         Fault::PrecopyInfoV2Refused => feature(device, opt_in()),
         Fault::ReinitWithoutOptIn => reconfigure(device),
+        Fault::ReinitNeverReachesZero | Fault::ReinitStreamsOther => {
+            feature(device, opt_in());
+            dirty(device);
+            let stream = begin(device, PreCopy);
+            device.stimulate(Stimulus::Reconfigure).unwrap();
+            show((drain(&*stream), estimate(&*stream)))
+        }
         Fault::ReinitUnsaid | Fault::ReinitKeepsDirty => {
             feature(device, opt_in());
             reconfigure(device)
@@ -271,6 +298,10 @@ fn observe(fault: Fault, device: &mut ModelDevice) -> String {
             dma_in(device, RunningP2p)
         }
         Fault::DmaInP2p => dma_in(device, RunningP2p),
+        Fault::PreCopyIdlesAfterP2p => {
+            walk(device, &[PreCopyP2p]);
+            dma_in(device, PreCopy)
+        }
         Fault::PreCopyIdles => dma_in(device, PreCopy),
         Fault::MovingDmaNotAwaited => {
             // Enough for a while, on a busy machine too.
@@ -715,7 +746,11 @@ const PATIENCE: Duration = Duration::from_millis(600);
 
 /// Has so many threads poll at the temporary end. Says which of them came back of the action.
 fn poll_while(device: &ModelDevice, pollers: usize, action: impl FnOnce(&ModelDevice)) -> String {
-    let stream = begin(device, State::PreCopy);
+    poll_in(device, State::PreCopy, pollers, action)
+}
+
+fn poll_in(device: &ModelDevice, state: State, pollers: usize, action: impl FnOnce(&ModelDevice)) -> String {
+    let stream = begin(device, state);
     drain(&*stream);
     let (tell, told) = mpsc::channel();
     let poll = |tell: mpsc::Sender<Thread>| {

@@ -81,8 +81,9 @@ pub struct Fault {
     pub defect: String,
     /// The requirements that it breaks: each has to be accused.
     pub breaks: Vec<String>,
-    /// What may be accused too, since it follows: requirements, or the verdict of a check that does not come to its end.
-    pub follows: Vec<String>,
+    /// What may be accused too, since it follows, with the reason: requirements, or the verdict of a check that does not
+    /// come to its end.
+    pub follows: BTreeMap<String, String>,
     /// The checks that show it soonest; where none is named, all that can prove what it breaks.
     pub by: Vec<String>,
     /// The verdict of the checks that meet it, where no requirement is accused since the check does not come to its end.
@@ -133,7 +134,7 @@ struct Entry {
     defect: String,
     breaks: Vec<String>,
     #[serde(default)]
-    follows: Vec<String>,
+    follows: BTreeMap<String, String>,
     #[serde(default)]
     by: Vec<String>,
     ends: Option<Verdict>,
@@ -199,9 +200,12 @@ impl Catalogue {
                 return Err(format!("{id} stands twice in the catalogue"));
             }
             let is_end = |id: &String| [Verdict::Hang, Verdict::Crash].iter().any(|verdict| verdict.word() == id);
-            let following = fault.follows.iter().filter(|id| !is_end(id));
+            let following = fault.follows.keys().filter(|id| !is_end(id));
             if let Some(unknown) = fault.breaks.iter().chain(following).find(|id| requirement::find(id).is_none()) {
                 return Err(format!("{id}: {unknown:?} is no requirement; see vfio-conform list"));
+            }
+            if let Some((following, _)) = fault.follows.iter().find(|(_, reason)| reason.trim().is_empty()) {
+                return Err(format!("{id}: why {following:?} follows is not said"));
             }
             if let Some(unknown) = fault.by.iter().find(|name| checks.iter().all(|check| check.name() != **name)) {
                 return Err(format!("{id}: {unknown:?} is no check; see vfio-conform list"));

@@ -14,6 +14,8 @@ use crate::harness::verdict::Verdict;
 pub struct Finding {
     /// Each requirement that was rightly accused, with the first check that did, in words that lead to the defect.
     pub caught: BTreeMap<String, Caught>,
+    /// Each requirement that was accused since it follows, in the same way.
+    pub followed: BTreeMap<String, Caught>,
     /// Requirements that the fault breaks and nothing accused.
     pub missed: Vec<String>,
     /// Accusations without cause: the requirement, or the verdict that came, and the check.
@@ -41,13 +43,16 @@ impl Finding {
 /// Judges what checks said on a device with this fault.
 pub fn judge(fault: &Fault, outcomes: &[(&Check, Outcome)]) -> Finding {
     let mut caught = BTreeMap::new();
+    let mut followed = BTreeMap::new();
     let mut blamed = BTreeMap::new();
     for (check, outcome) in outcomes {
         for (requirement, message) in accusations(fault, check, outcome) {
             let name = check.name().to_owned();
             if fault.breaks.contains(&requirement) {
                 caught.entry(requirement).or_insert(Caught { check: name, message });
-            } else if !fault.follows.contains(&requirement) {
+            } else if fault.follows.contains_key(&requirement) {
+                followed.entry(requirement).or_insert(Caught { check: name, message });
+            } else {
                 blamed.entry(requirement).or_insert(name);
             }
         }
@@ -57,7 +62,7 @@ pub fn judge(fault: &Fault, outcomes: &[(&Check, Outcome)]) -> Finding {
         let words = format!("{} {}", outcome.verdict, outcome.message);
         (check.name().to_owned(), words.trim_end().to_owned())
     });
-    Finding { caught, missed, blamed, said: said.collect() }
+    Finding { caught, followed, missed, blamed, said: said.collect() }
 }
 
 /// What an outcome accuses, with what it says. A check that did not come to its end, as this fault would have it, stands
@@ -92,7 +97,7 @@ mod tests {
             name: "x".to_owned(),
             defect: String::new(),
             breaks: vec![fsm::ARC.id.to_owned()],
-            follows: vec![session::FD_COMES.id.to_owned()],
+            follows: BTreeMap::from([(session::FD_COMES.id.to_owned(), "no arc, no data_fd".to_owned())]),
             by: Vec::new(),
             ends,
             caps: None,
@@ -117,6 +122,7 @@ mod tests {
         let judge = |outcome| judge(&fault(None), &[(&check, outcome)]);
         let right = judge(accusing(&[&fsm::ARC, &session::FD_COMES]));
         assert!(right.is_right());
+        assert_eq!(right.followed[session::FD_COMES.id].check, "fsm::x");
         assert!(right.caught[fsm::ARC.id].message.contains("EIO"));
         assert_eq!(judge(accusing(&[&session::FD_COMES])).missed, [fsm::ARC.id]);
         let blamed = judge(accusing(&[&fsm::ARC, &fsm::STEADY])).blamed;

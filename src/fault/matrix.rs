@@ -99,6 +99,9 @@ impl Matrix {
 
 const PAGE: &str = include_str!("../../reports/templates/faults.html");
 
+/// So many checks are all told of.
+const FEW_CHECKS: usize = 40;
+
 fn line(tried: &Tried) -> String {
     let mut text = match &tried.result {
         TriedResult::NotTried(why) => format!("not tried  {}: {why}\n", tried.fault),
@@ -115,11 +118,17 @@ fn line(tried: &Tried) -> String {
         for (requirement, check) in &finding.blamed {
             let _ = writeln!(text, "             blamed without cause: {requirement}, by {check}");
         }
-        for (check, words) in finding.said.iter().filter(|_| !finding.is_right()) {
+        for (check, words) in finding.said.iter().filter(|(_, words)| !finding.is_right() && tells(finding, words)) {
             let _ = writeln!(text, "             {check} said: {words}");
         }
     }
     text
+}
+
+/// Whether what a check said tells something: of many, those that passed or were skipped do not.
+fn tells(finding: &Finding, words: &str) -> bool {
+    let is_silent = words == "pass" || words.starts_with("skip");
+    !is_silent || finding.said.len() <= FEW_CHECKS
 }
 
 /// The requirements that were rightly accused, each with its check.
@@ -143,6 +152,11 @@ fn row(tried: &Tried) -> String {
             for (requirement, caught) in &finding.caught {
                 let [requirement, check, message] = [requirement, &caught.check, &caught.message].map(|s| escape(s));
                 let _ = write!(cell, "<p><b>{requirement}</b> by <code>{check}</code><br>{message}</p>");
+            }
+            for (requirement, followed) in &finding.followed {
+                let [requirement, check, message] =
+                    [requirement, &followed.check, &followed.message].map(|s| escape(s));
+                let _ = write!(cell, "<p>follows: {requirement} by <code>{check}</code><br>{message}</p>");
             }
             for requirement in &finding.missed {
                 let _ = write!(cell, "<p>missed: <b>{}</b></p>", escape(requirement));

@@ -168,6 +168,9 @@ fn mtty_has_its_known_findings_and_no_others() -> Tested {
         let again = text(run.check(finding), "reproduce");
         assert!(again.ends_with(&format!("--exact {finding}")), "{again:?} does not run {finding} again");
     }
+    // Where a finding is, there is the way that the kernel took, whether the check is about that or not.
+    let path = &run.check("precopy::end_in_pre_copy")["evidence"]["paths"][0];
+    assert_eq!(path["to"], "PRE_COPY", "{}", run.said);
     Ok(())
 }
 

@@ -31,7 +31,7 @@ use super::measure::Sample;
 use super::outcome::{Broken, Evidence, ObservedPath, Outcome};
 use super::record::Recorder;
 use super::session::{Direction, Session};
-use super::trace::{Step, Tracer};
+use super::trace::Tracer;
 use super::verdict::{Verdict, verdict_of};
 pub use crowd::{Act, Seen};
 pub use data_fd::Estimates;
@@ -58,6 +58,10 @@ pub struct Bench {
     proven: Vec<&'static Requirement>,
     broken: Vec<Broken>,
     paths: Vec<ObservedPath>,
+    /// The kernel's steps of every request, whether a check looked at them or not.
+    trail: Vec<ObservedPath>,
+    /// The state that was asked for last, until the kernel's steps to it were taken.
+    asked: Option<State>,
     notes: Vec<String>,
     samples: Vec<Sample>,
     saved: Option<Arc<Saved>>,
@@ -128,6 +132,8 @@ impl Bench {
             proven: Vec::new(),
             broken: Vec::new(),
             paths: Vec::new(),
+            trail: Vec::new(),
+            asked: None,
             notes: Vec::new(),
             samples: Vec::new(),
             saved: None,
@@ -203,6 +209,8 @@ impl Bench {
         self.proven.clear();
         self.broken.clear();
         self.paths.clear();
+        self.trail.clear();
+        self.asked = None;
         self.notes.clear();
         self.samples.clear();
     }
@@ -244,7 +252,7 @@ impl Bench {
             broken: std::mem::take(&mut self.broken),
             evidence: Evidence {
                 operations: Vec::new(),
-                paths: std::mem::take(&mut self.paths),
+                paths: self.take_paths(verdict),
                 kernel_log: Vec::new(),
                 notes: std::mem::take(&mut self.notes),
             },
@@ -274,7 +282,7 @@ impl Bench {
     /// Back to RUNNING after a check: the gentle way if nothing went wrong, else by reset, or by opening again where
     /// reset does not help.
     fn put_back(&mut self, nothing_went_wrong: bool) -> Option<String> {
-        self.drain_trace();
+        self.follow_kernel();
         if self.migration == Migration::Absent {
             return None;
         }
@@ -325,8 +333,29 @@ impl Bench {
         matches!(self.get_state(), Ok(answer) if answer.device_state == State::Running.number())
     }
 
-    fn drain_trace(&mut self) -> Vec<Step> {
-        self.tracer.as_mut().map(Tracer::take).unwrap_or_default()
+    /// The paths that checks have looked at, or where something went wrong all that there were.
+    fn take_paths(&mut self, verdict: Verdict) -> Vec<ObservedPath> {
+        let judged = std::mem::take(&mut self.paths);
+        if matches!(verdict, Verdict::Pass | Verdict::Skip) {
+            return judged;
+        }
+        self.follow_kernel();
+        std::mem::take(&mut self.trail)
+    }
+
+    /// Takes the kernel's steps of the last request. Says which states it stood in.
+    fn follow_kernel(&mut self) -> Vec<State> {
+        let steps = self.tracer.as_mut().map(Tracer::take).unwrap_or_default();
+        let Some(to) = self.asked.take() else {
+            return Vec::new();
+        };
+        let mut through: Vec<State> =
+            steps.into_iter().filter(|step| step.target == to).map(|step| step.current).collect();
+        through.dedup();
+        if !through.is_empty() {
+            self.trail.push(ObservedPath { to, through: through.clone() });
+        }
+        through
     }
 }
 

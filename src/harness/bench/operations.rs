@@ -49,7 +49,8 @@ impl Bench {
     /// Asks for a state by number, from a state that the check knows the device to be in.
     pub fn request(&mut self, from: State, to: u32) -> Requested {
         let route = route(self.capabilities(), from, to);
-        self.drain_trace();
+        self.follow_kernel();
+        self.asked = State::from_number(to);
         let device = self.device.as_ref();
         let answer = self.recorder.operation(format!("SET {}", name_of(to)), || device.set_state(to), tell_transition);
         if let (Ok(transition), Some(state)) = (&answer, State::from_number(to))
@@ -69,10 +70,7 @@ impl Bench {
             self.notes.push(note);
             return None;
         }
-        let steps = self.drain_trace();
-        let mut through: Vec<State> =
-            steps.into_iter().filter(|step| step.target == to).map(|step| step.current).collect();
-        through.dedup();
+        let through = self.follow_kernel();
         self.paths.push(ObservedPath { to, through: through.clone() });
         Some(through)
     }

@@ -76,11 +76,11 @@ fn unknown_feature(bench: &mut Bench) -> Judgement {
 }
 
 fn not_migratable(bench: &mut Bench) -> Judgement {
-    for feature in [Feature::Migration, Feature::MigDeviceState, Feature::MigDataSize] {
-        for verb in [Verb::Probe, Verb::Get] {
-            let mut call = FeatureCall::new(feature, verb);
+    for feature in [Feature::Migration, Feature::MigDeviceState, Feature::MigDataSize, Feature::MigPrecopyInfoV2] {
+        let absent = errnos_if_absent(bench, feature);
+        for mut call in [FeatureCall::new(feature, Verb::Probe), harmless_use(feature), telling_use(feature)] {
             let answer = bench.feature(&mut call);
-            bench.expect_errno(&NOT_MIGRATABLE, &call.describe(), answer, ENOTTY)?;
+            bench.expect_errno(&NOT_MIGRATABLE, &call.describe(), answer, absent)?;
         }
     }
     Ok(())

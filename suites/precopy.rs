@@ -3,8 +3,8 @@
 use std::fmt;
 
 use crate::harness::bench::{
-    Bench, Drained, Estimates, KernelVersion, Raced, Wait, WaitEnd, errno_name, names_of, tell_readiness, tell_return,
-    tell_size,
+    Bench, Drained, Estimates, KernelVersion, Raced, Segmentation, Wait, WaitEnd, errno_name, names_of, tell_readiness,
+    tell_return, tell_size,
 };
 use crate::harness::check::{Check, Interruption, Judgement};
 use crate::harness::measure::Sample;
@@ -132,6 +132,7 @@ pub(super) fn checks() -> Vec<Check> {
         check("left_after_work", &[&LEAVE], left_after_work),
         check("left_while_it_works", &[&LEAVE], left_while_it_works),
         check("left_through_p2p", &[&LEAVE], left_through_p2p),
+        check("left_after_odd_reads", &[&LEAVE], left_after_odd_reads),
         check("cancelled", &[&CANCEL], cancelled),
         check("v2_without_pre_copy", &[&V2_NEEDS_PRE_COPY], v2_without_pre_copy),
         check("v2_opt_in", &[&V2_OPT_IN], v2_opt_in),
@@ -559,6 +560,19 @@ fn left_through_p2p(bench: &mut Bench) -> Judgement {
     }
     stream.extend(read_so_far(bench, &session, Read::Part)?);
     restores(bench, &session, stream, "after PRE_COPY_P2P and PRE_COPY again")
+}
+
+/// The size of the reads makes no difference in PRE_COPY either.
+fn left_after_odd_reads(bench: &mut Bench) -> Judgement {
+    for segmentation in [Segmentation::Odd, Segmentation::Vectors] {
+        let session = bench.bring_to_session(State::PreCopy)?;
+        let bytes = bench.estimates(&session)?.initial_bytes;
+        let drained = bench.drain_in(&session, segmentation, bytes as usize);
+        require_temporary_end(&drained)?;
+        restores(bench, &session, drained.bytes, &format!("when it was read {segmentation}"))?;
+        bench.bring_back()?;
+    }
+    Ok(())
 }
 
 /// Leaves PRE_COPY for STOP_COPY, reads the rest, and loads all of it.

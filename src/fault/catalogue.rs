@@ -18,6 +18,9 @@ const FILES: [(Place, &str); 4] = [
     (Place::Core, include_str!("../../fixtures/faults/core.toml")),
 ];
 
+/// The `caps` of a fault of a device that cannot migrate.
+const NOT_MIGRATABLE: &str = "not_migratable";
+
 /// Where a fault lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -90,6 +93,8 @@ pub struct Fault {
     pub ends: Option<Verdict>,
     /// The capability set that it is tried with, where the full one does not show it.
     pub caps: Option<Capabilities>,
+    /// Whether it is a defect of a device that cannot migrate.
+    pub needs_no_migration: bool,
     /// What the kernel has to have; on another one the fault is left out.
     pub needs: Option<Need>,
     /// Where the idea comes from.
@@ -219,7 +224,11 @@ impl Catalogue {
 }
 
 fn read(place: Place, entry: Entry) -> Result<Fault, String> {
-    let caps = entry.caps.map(|text| text.parse()).transpose()?;
+    let needs_no_migration = entry.caps.as_deref() == Some(NOT_MIGRATABLE);
+    if needs_no_migration && place != Place::Model {
+        return Err(format!("only the model can be {NOT_MIGRATABLE}"));
+    }
+    let caps = entry.caps.filter(|_| !needs_no_migration).map(|text| text.parse()).transpose()?;
     if entry.breaks.is_empty() {
         return Err("it breaks no requirement, so it proves nothing".to_owned());
     }
@@ -235,6 +244,7 @@ fn read(place: Place, entry: Entry) -> Result<Fault, String> {
         by: entry.by,
         ends: entry.ends,
         caps,
+        needs_no_migration,
         needs: entry.needs,
         origin: entry.origin,
     })

@@ -101,6 +101,7 @@ mod tests {
             by: Vec::new(),
             ends,
             caps: None,
+            needs_no_migration: false,
             needs: None,
             origin: String::new(),
         }

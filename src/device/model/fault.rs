@@ -45,6 +45,8 @@ faults! {
     GetAndSetAccepted = "get-and-set-accepted",
     /// A feature number that is none answers success.
     UnknownFeatureAccepted = "unknown-feature-accepted",
+    /// A device that cannot migrate answers EINVAL to MIG_DEVICE_STATE.
+    AbsentIsEinval = "absent-is-einval",
     /// PROBE is refused without the data that a use needs.
     ProbeNeedsData = "probe-needs-data",
     /// PROBE finds no MIG_DATA_SIZE, which GET answers.
@@ -415,14 +417,15 @@ impl Fault {
         Fault::ALL.into_iter().find(|fault| fault.name() == name)
     }
 
-    /// A capability set on which the fault can be seen.
-    pub const fn seen_with(self) -> Capabilities {
+    /// A capability set on which the fault can be seen; `None` if that is a device that cannot migrate.
+    pub const fn seen_with(self) -> Option<Capabilities> {
         match self {
+            Fault::AbsentIsEinval => None,
             // Nothing is left out of the full set.
             Fault::UnadvertisedAccepted | Fault::PrecopyInfoV2WithoutPreCopy => {
-                Capabilities { p2p: false, pre_copy: false }
+                Some(Capabilities { p2p: false, pre_copy: false })
             }
-            _ => Capabilities::FULL,
+            _ => Some(Capabilities::FULL),
         }
     }
 }

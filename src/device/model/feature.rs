@@ -74,7 +74,10 @@ impl Machine {
 
     /// Whether the device has the feature at all.
     fn check_offered(&self, feature: Feature) -> Result<(), Errno> {
-        let set = self.capabilities().ok_or(Errno::ENOTTY)?;
+        let set = self.capabilities().ok_or_else(|| match feature {
+            Feature::MigDeviceState if self.has(Fault::AbsentIsEinval) => Errno::EINVAL,
+            _ => Errno::ENOTTY,
+        })?;
         match feature {
             // The core knows this feature and misses the capability; that is why it is not ENOTTY.
             Feature::MigPrecopyInfoV2 if !set.pre_copy => {

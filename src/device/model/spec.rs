@@ -26,7 +26,7 @@ impl ModelSpec {
 
     /// A device with a defect, with a capability set on which the defect can be seen.
     pub const fn faulty(fault: Fault) -> ModelSpec {
-        ModelSpec { capabilities: Some(fault.seen_with()), fault: Some(fault) }
+        ModelSpec { capabilities: fault.seen_with(), fault: Some(fault) }
     }
 
     /// Reads the form that [`Display`](fmt::Display) writes: a capability set, a fault, or both with a comma

@@ -21,7 +21,6 @@ use vfio_conform::harness::check::Check;
 use vfio_conform::harness::executor;
 use vfio_conform::harness::outcome::Outcome;
 use vfio_conform::suites;
-use vfio_conform::uapi::state::Capabilities;
 
 /// A sleeper that nobody wakes is given up after this: the model wakes one within a millisecond.
 const PATIENCE: Duration = Duration::from_millis(400);
@@ -54,8 +53,8 @@ fn trial_of(fault: Fault, checks: Arc<Vec<Check>>) -> Trial {
 
 fn is_found(fault: &Fault, checks: &[Check]) -> Result<(), Failed> {
     let known = model::Fault::from_name(&fault.name).ok_or("the model does not have it")?;
-    let capabilities = Some(fault.caps.unwrap_or(Capabilities::FULL));
-    let outcomes = outcomes_on(ModelSpec { capabilities, fault: Some(known) }, &fault.noticed_by(checks));
+    let spec = ModelSpec { capabilities: fault.capabilities(), fault: Some(known) };
+    let outcomes = outcomes_on(spec, &fault.noticed_by(checks));
     let finding = judge(fault, &outcomes);
     require(finding.is_right(), || format!("missed {:?}, blamed without cause {:?}", finding.missed, finding.blamed))
 }

@@ -107,6 +107,11 @@ impl Fault {
         format!("{}.{}", self.place, self.name)
     }
 
+    /// The capability set of the model that shows it; `None` for a device that cannot migrate.
+    pub fn capabilities(&self) -> Option<Capabilities> {
+        (!self.needs_no_migration).then(|| self.caps.unwrap_or(Capabilities::FULL))
+    }
+
     /// Whether people mean this fault, or a group with it, by these letters.
     pub fn is_meant_by(&self, part: &str) -> bool {
         self.id().contains(part)

@@ -310,7 +310,7 @@ fn no_interrupt(bench: &mut Bench, way: Way) -> Judgement {
         // What leads out replaces the device's state, and the interrupt with it.
         return Ok(());
     }
-    bench.bring_back()?;
+    bench.move_to(way.to, State::Running)?;
     let came = bench.interrupted(&interrupts, interrupts.line().within);
     let asked = format!("{asked}, then go back to RUNNING");
     bench.judge(way.interrupt_comes(), came, asked, "the interrupt to come", "none")
@@ -328,7 +328,7 @@ fn frozen(bench: &mut Bench, way: Way) -> Judgement {
     let is_still = look(bench)? == before;
     let asked = format!("enter {way} while the device works by itself");
     bench.judge(&FROZEN, is_still, &asked, "internal state to stay as it is", "it has changed")?;
-    bench.bring_back()?;
+    bench.move_to(way.to, State::Running)?;
     let goes_on = moves(bench)?;
     bench.judge(way.continues(), goes_on, format!("{asked}, then go back to RUNNING"), "work to go on", "nothing moved")
 }
@@ -404,7 +404,8 @@ fn completes(bench: &mut Bench, way: Way, area: &DmaArea, asked: &str) -> Judgem
         // What leads out replaces the device's state, and the transfer with it.
         return Ok(());
     }
-    bench.bring_back()?;
+    // No reset may help, which would drop the transfer.
+    bench.move_to(way.to, State::Running)?;
     let asked = format!("{asked}, then go back to RUNNING");
     let finished = bench.try_stimulus(Stimulus::FinishDma);
     let told = finished.as_ref().map_or_else(ToString::to_string, |()| "it completed".to_owned());

@@ -286,7 +286,9 @@ mod tests {
     use super::super::Host;
     use super::super::tests::bench;
     use super::*;
+    use crate::device::model::{Fault, ModelDevice, ModelSpec};
     use crate::device::scripted::Scripted;
+    use crate::harness::record::Recorder;
     use crate::requirement::{fsm, session};
 
     #[test]
@@ -323,6 +325,20 @@ mod tests {
             let session = Session::new(Box::new(stream), Direction::Saving);
             let judged = bench(Host::NEWEST).expect_alive(&fsm::ARC, "", &session, &[]);
             assert_eq!(judged.is_ok(), is_kept, "{reads:?}");
+        }
+    }
+
+    #[test]
+    fn a_dead_session_accuses_nobody_of_it_where_none_streams() {
+        for (fault, is_accused) in [(None, true), (Some(Fault::NewSessionDiesOfOldFd), false)] {
+            let model = ModelDevice::new(ModelSpec { fault, ..ModelSpec::default() });
+            let recorder = Recorder::new(None);
+            let mut bench = Bench::new(Box::new(model), Host::NEWEST, Err("not asked for".to_owned()), recorder);
+            let _old = bench.bring_to_session(State::StopCopy).ok();
+            let dead = Session::new(Box::new(Scripted::default().reads([Err(Errno::ENODEV)])), Direction::Saving);
+            let judged = bench.expect_alive(&fsm::ARC, "", &dead, &[]);
+            assert_eq!(matches!(judged, Err(Interruption::Broken)), is_accused);
+            assert_eq!(matches!(judged, Err(Interruption::Blocked(_))), !is_accused);
         }
     }
 }

@@ -5,7 +5,8 @@ use crate::harness::check::{Check, Interruption, Judgement, Needs, Skip};
 use crate::requirement::Requirement;
 use crate::requirement::discover::*;
 use crate::uapi::Errno;
-use crate::uapi::feature::{Feature, FeatureCall, HEADER_BYTES, MigState, Placement, Verb};
+use crate::uapi::dma_logging::{IovaRange, LoggingReport, LoggingStart};
+use crate::uapi::feature::{Feature, FeatureCall, HEADER_BYTES, MigState, Placement, Shape, Verb};
 use crate::uapi::state::State;
 
 /// A number that no kernel has used for a feature, in the 16 bits that are there for it.
@@ -14,6 +15,10 @@ const UNKNOWN: u32 = 0xffe0;
 /// From this kernel on, an unknown feature is ENOTTY from every driver; before, also EINVAL. Stable kernels may have it
 /// earlier.
 const UNKNOWN_IS_ENOTTY: KernelVersion = KernelVersion::new(6, 18);
+
+/// What is logged where any log will do. Nothing is mapped there, so nothing is written.
+const LOGGED: IovaRange = IovaRange { iova: 16 << 20, length: 64 << 10 };
+const LOG_PAGE: u64 = 4096;
 
 const ENOTTY: &[Errno] = &[Errno::ENOTTY];
 const ENOTTY_OR_EINVAL: &[Errno] = &[Errno::ENOTTY, Errno::EINVAL];
@@ -36,7 +41,7 @@ pub(super) fn checks() -> Vec<Check> {
             check("argsz_large", &[&ARGSZ_LARGE, &SUCCESS_IS_ZERO], argsz_large),
             check("unknown_flags", &refusal(&UNKNOWN_FLAGS), unknown_flags),
             check("get_and_set", &refusal(&GET_AND_SET), get_and_set),
-            check("bad_memory", &[&BAD_MEMORY], bad_memory),
+            check("bad_memory", &refusal(&BAD_MEMORY), bad_memory),
         ]);
         if let Some(wrong) = wrong_direction_of(feature) {
             let judged = refusal(&WRONG_DIRECTION);
@@ -154,37 +159,50 @@ fn argsz_small(bench: &mut Bench, feature: Feature) -> Judgement {
         if argsz >= enough {
             continue;
         }
-        let mut call = telling_use(feature).with_argsz(argsz);
-        let asked = format!("{} with argsz {argsz}, where {enough} is needed", call.describe());
-        refuses(bench, &ARGSZ_SMALL, &mut call, &asked)?;
+        let shape = Shape { argsz: Some(argsz), ..Shape::default() };
+        let asked = format!("{} with argsz {argsz}, where {enough} is needed", describe(feature, Use::Telling, shape));
+        refuses(bench, &ARGSZ_SMALL, feature, shape, &asked)?;
     }
     Ok(())
 }
 
 fn argsz_large(bench: &mut Bench, feature: Feature) -> Judgement {
     needs(bench, feature)?;
-    let exact = bench.feature(&mut harmless_use(feature));
+    let exact = use_once(bench, feature, Use::Harmless, Shape::default())?;
     for more in [1, 8, 4096] {
-        let call = harmless_use(feature);
-        let argsz = call.argsz + more;
-        let mut call = call.with_argsz(argsz);
-        let answer = bench.feature(&mut call);
-        let asked = format!("{} with argsz {argsz}, {more} more than needed", call.describe());
+        let argsz = HEADER_BYTES + feature.payload_bytes() + more;
+        let shape = Shape { argsz: Some(argsz), ..Shape::default() };
+        let answer = use_once(bench, feature, Use::Harmless, shape)?;
+        let asked = format!("{} with argsz {argsz}, {more} more than needed", describe(feature, Use::Harmless, shape));
         let expected = format!("{}, as with the exact argsz", tell_return(&exact));
         bench.judge(&ARGSZ_LARGE, answer == exact, asked, expected, tell_return(&answer))?;
     }
-    let asked = harmless_use(feature).describe();
+    let asked = describe(feature, Use::Harmless, Shape::default());
     let kept = !matches!(exact, Ok(positive) if positive != 0);
-    bench.judge(&SUCCESS_IS_ZERO, kept, asked, "success (0), or an errno", tell_return(&exact))
+    bench.judge(&SUCCESS_IS_ZERO, kept, asked, "success (0), or an errno", tell_return(&exact))?;
+    match feature {
+        Feature::MigDeviceState => set_with_large_argsz(bench),
+        _ => Ok(()),
+    }
+}
+
+/// The one feature that goes both ways.
+fn set_with_large_argsz(bench: &mut Bench) -> Judgement {
+    let call = telling_use(Feature::MigDeviceState);
+    let argsz = call.argsz + 8;
+    let answer = bench.feature(&mut call.with_argsz(argsz));
+    let asked = format!("SET STOP with argsz {argsz}, 8 more than needed");
+    bench.judge(&ARGSZ_LARGE, answer == Ok(0), &asked, "success (0)", tell_return(&answer))?;
+    bench.expect_state(&ARGSZ_LARGE, &asked, State::Stop)
 }
 
 fn unknown_flags(bench: &mut Bench, feature: Feature) -> Judgement {
     needs(bench, feature)?;
     for bit in [19, 24, 31] {
-        let mut call = telling_use(feature);
-        call.flags |= 1 << bit;
-        let asked = format!("{} with flag bit {bit}, which is not defined", call.describe());
-        refuses(bench, &UNKNOWN_FLAGS, &mut call, &asked)?;
+        let shape = Shape { more_flags: 1 << bit, ..Shape::default() };
+        let asked =
+            format!("{} with flag bit {bit}, which is not defined", describe(feature, Use::Telling, Shape::default()));
+        refuses(bench, &UNKNOWN_FLAGS, feature, shape, &asked)?;
     }
     Ok(())
 }
@@ -192,10 +210,9 @@ fn unknown_flags(bench: &mut Bench, feature: Feature) -> Judgement {
 fn get_and_set(bench: &mut Bench, feature: Feature) -> Judgement {
     needs(bench, feature)?;
     for (verb, words) in [(Verb::GetSet, "GET and SET at once"), (Verb::Nothing, "neither GET nor SET")] {
-        let mut call = telling_use(feature);
-        call.flags = feature.number() | verb.bits();
+        let shape = Shape { verb: Some(verb), ..Shape::default() };
         let asked = format!("{}, with {words}", feature.name());
-        refuses(bench, &GET_AND_SET, &mut call, &asked)?;
+        refuses(bench, &GET_AND_SET, feature, shape, &asked)?;
     }
     Ok(())
 }
@@ -211,10 +228,9 @@ fn wrong_direction_of(feature: Feature) -> Option<Verb> {
 
 fn wrong_direction(bench: &mut Bench, feature: Feature, wrong: Verb) -> Judgement {
     needs(bench, feature)?;
-    let mut call = harmless_use(feature);
-    call.flags = feature.number() | wrong.bits();
-    let asked = call.describe();
-    refuses(bench, &WRONG_DIRECTION, &mut call, &asked)
+    let shape = Shape { verb: Some(wrong), ..Shape::default() };
+    let asked = describe(feature, Use::Telling, shape);
+    refuses(bench, &WRONG_DIRECTION, feature, shape, &asked)
 }
 
 fn bad_memory(bench: &mut Bench, feature: Feature) -> Judgement {
@@ -223,20 +239,116 @@ fn bad_memory(bench: &mut Bench, feature: Feature) -> Judgement {
     if feature.payload_bytes() > 0 {
         placements.push(Placement::HeaderOnly);
     }
-    // What a DMA log report writes is the bitmap, which the dma_logging chapter looks at.
-    if feature.can_get() && feature != Feature::DmaLoggingReport {
+    // What a DMA log report writes is the bitmap, which the dma_logging chapter looks at. START answers the page size.
+    if feature == Feature::DmaLoggingStart || (feature.can_get() && feature != Feature::DmaLoggingReport) {
         placements.push(Placement::ReadOnly);
     }
     // What is refused in good memory too may be refused before the memory is looked at.
     let mut allowed = vec![Errno::EFAULT];
-    allowed.extend(bench.feature(&mut harmless_use(feature)).err());
+    allowed.extend(use_once(bench, feature, Use::Harmless, Shape::default())?.err());
     for placement in placements {
-        let mut call = harmless_use(feature).placed(placement);
-        let asked = format!("{} with its structure in bad memory ({placement:?})", call.describe());
-        let answer = bench.feature(&mut call);
+        let shape = Shape { placement, ..Shape::default() };
+        let answer = use_once(bench, feature, Use::Harmless, shape)?;
+        let call = describe(feature, Use::Harmless, shape);
+        let asked = format!("{call} with its structure in bad memory ({placement:?})");
         bench.expect_errno(&BAD_MEMORY, &asked, answer, &allowed)?;
     }
+    match feature {
+        Feature::MigDeviceState => set_in_bad_memory(bench),
+        Feature::DmaLoggingStart => ranges_in_bad_memory(bench),
+        _ => Ok(()),
+    }
+}
+
+/// The one feature that goes both ways. Memory that can be read and not written is for the session chapter.
+fn set_in_bad_memory(bench: &mut Bench) -> Judgement {
+    for placement in [Placement::Unmapped, Placement::HeaderOnly] {
+        let answer = bench.feature(&mut telling_use(Feature::MigDeviceState).placed(placement));
+        let asked = format!("SET STOP with its structure in bad memory ({placement:?})");
+        bench.expect_errno(&BAD_MEMORY, &asked, answer, &[Errno::EFAULT])?;
+        bench.expect_state(&REFUSAL_CHANGES_NOTHING, &asked, State::Running)?;
+    }
     Ok(())
+}
+
+fn ranges_in_bad_memory(bench: &mut Bench) -> Judgement {
+    require_start(bench, Feature::DmaLoggingStart)?;
+    let mut start = LoggingStart::new(LOG_PAGE, vec![LOGGED]);
+    start.readable = false;
+    let answer = bench.dma_logging_start(&mut start);
+    bench.expect_errno(&BAD_MEMORY, "START of ranges that cannot be read", answer, &[Errno::EFAULT])?;
+    can_start(bench, "START of ranges that cannot be read, which is refused")
+}
+
+/// How a feature is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// As [`harmless_use`] does.
+    Harmless,
+    /// As [`telling_use`] does.
+    Telling,
+}
+
+/// In protocol words, without what is unusual about it but for the verb.
+fn describe(feature: Feature, how: Use, shape: Shape) -> String {
+    plain_use(feature, how).shaped(Shape { verb: shape.verb, ..Shape::default() }).describe()
+}
+
+fn plain_use(feature: Feature, how: Use) -> FeatureCall {
+    match how {
+        Use::Harmless => harmless_use(feature),
+        Use::Telling => telling_use(feature),
+    }
+}
+
+/// Uses the feature in this way, with a log where it needs one, and without one afterwards.
+fn use_once(bench: &mut Bench, feature: Feature, how: Use, shape: Shape) -> Judgement<Result<i32, Errno>> {
+    begin_log_for(bench, feature)?;
+    let answer = use_as(bench, feature, how, shape);
+    end_log_of(bench, feature);
+    Ok(answer)
+}
+
+fn use_as(bench: &mut Bench, feature: Feature, how: Use, shape: Shape) -> Result<i32, Errno> {
+    match feature {
+        Feature::DmaLoggingStart => {
+            let mut start = LoggingStart::new(LOG_PAGE, vec![LOGGED]);
+            start.shape = shape;
+            bench.dma_logging_start(&mut start)
+        }
+        Feature::DmaLoggingReport => {
+            let mut report = LoggingReport::new(LOGGED, LOG_PAGE);
+            report.shape = shape;
+            bench.dma_logging_report(&mut report)
+        }
+        _ => bench.feature(&mut plain_use(feature, how).shaped(shape)),
+    }
+}
+
+/// STOP and REPORT are about a log that goes on.
+fn begin_log_for(bench: &mut Bench, feature: Feature) -> Judgement {
+    if !matches!(feature, Feature::DmaLoggingStop | Feature::DmaLoggingReport) {
+        return Ok(());
+    }
+    match bench.dma_logging_start(&mut LoggingStart::new(LOG_PAGE, vec![LOGGED])) {
+        Ok(_) => Ok(()),
+        Err(errno) => Err(Interruption::Blocked(format!("a log could not be started: START answered {errno:?}"))),
+    }
+}
+
+fn end_log_of(bench: &mut Bench, feature: Feature) {
+    if matches!(feature, Feature::DmaLoggingStart | Feature::DmaLoggingStop | Feature::DmaLoggingReport) {
+        // What it answers where no log goes on is for another check.
+        let _ = bench.dma_logging_stop();
+    }
+}
+
+/// A log can be started, as it could before, and is stopped again.
+fn can_start(bench: &mut Bench, asked: &str) -> Judgement {
+    let answer = bench.dma_logging_start(&mut LoggingStart::new(LOG_PAGE, vec![LOGGED]));
+    end_log_of(bench, Feature::DmaLoggingStart);
+    let asked = format!("{asked}, then a good START");
+    bench.judge(&REFUSAL_CHANGES_NOTHING, answer == Ok(0), asked, "success (0)", tell_return(&answer))
 }
 
 /// A use of the feature that changes nothing on a device that conforms: a GET, the SET of a log without ranges, the
@@ -263,11 +375,44 @@ fn telling_use(feature: Feature) -> FeatureCall {
     }
 }
 
-/// The call answers EINVAL, and the device is still in RUNNING.
-fn refuses(bench: &mut Bench, requirement: &'static Requirement, call: &mut FeatureCall, asked: &str) -> Judgement {
-    let answer = bench.feature(call);
+/// The call answers EINVAL, and nothing has happened.
+fn refuses(
+    bench: &mut Bench,
+    requirement: &'static Requirement,
+    feature: Feature,
+    shape: Shape,
+    asked: &str,
+) -> Judgement {
+    require_start(bench, feature)?;
+    begin_log_for(bench, feature)?;
+    let answer = use_as(bench, feature, Use::Telling, shape);
     bench.expect_errno(requirement, asked, answer, &[Errno::EINVAL])?;
-    bench.expect_state(&REFUSAL_CHANGES_NOTHING, asked, State::Running)
+    bench.expect_state(&REFUSAL_CHANGES_NOTHING, asked, State::Running)?;
+    match feature {
+        Feature::DmaLoggingStart => can_start(bench, asked),
+        Feature::DmaLoggingStop | Feature::DmaLoggingReport => {
+            let answer = bench.dma_logging_report(&mut LoggingReport::new(LOGGED, LOG_PAGE));
+            end_log_of(bench, feature);
+            let asked = format!("{asked}, then a good REPORT");
+            bench.judge(&REFUSAL_CHANGES_NOTHING, answer == Ok(0), asked, "success (0)", tell_return(&answer))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What a START that is refused has changed can be seen only where a good one works and can be stopped.
+fn require_start(bench: &mut Bench, feature: Feature) -> Judgement {
+    if feature != Feature::DmaLoggingStart {
+        return Ok(());
+    }
+    // Once more, since a log that does not end keeps the next one away.
+    for _ in 0..2 {
+        if let Err(errno) = use_once(bench, feature, Use::Harmless, Shape::default())? {
+            let why = format!("a log could not be started and stopped again: START answered {errno:?}");
+            return Err(Interruption::Blocked(why));
+        }
+    }
+    Ok(())
 }
 
 /// The feature is there; a device without it makes the check skip, once using it was seen to be refused.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::harness::bench::{Bench, tell_return};
 use crate::harness::check::{Check, Interruption, Judgement, Skip};
 use crate::requirement::Requirement;
+use crate::requirement::discover::REFUSAL_CHANGES_NOTHING;
 use crate::requirement::dma_logging::*;
 use crate::stimulus::{DmaDirection, Stimulus};
 use crate::uapi::Errno;
@@ -36,10 +37,14 @@ pub(super) fn checks() -> Vec<Check> {
     let mut checks = vec![
         // First, since a log that does not end leaves nothing to judge for the others.
         Check::new("dma_logging::stop_ends", &[&STOP_ENDS], stop_ends),
-        Check::new("dma_logging::start_no_ranges", &[&START_NO_RANGES], start_no_ranges),
-        Check::new("dma_logging::start_bad_ranges", &[&START_BAD_RANGES], start_bad_ranges),
-        Check::new("dma_logging::start_bad_page_size", &[&START_PAGE_SIZE], start_bad_page_size),
-        Check::new("dma_logging::start_too_many", &[&START_TOO_MANY], start_too_many),
+        Check::new("dma_logging::start_no_ranges", &[&START_NO_RANGES, &REFUSAL_CHANGES_NOTHING], start_no_ranges),
+        Check::new("dma_logging::start_bad_ranges", &[&START_BAD_RANGES, &REFUSAL_CHANGES_NOTHING], start_bad_ranges),
+        Check::new(
+            "dma_logging::start_bad_page_size",
+            &[&START_PAGE_SIZE, &REFUSAL_CHANGES_NOTHING],
+            start_bad_page_size,
+        ),
+        Check::new("dma_logging::start_too_many", &[&START_TOO_MANY, &REFUSAL_CHANGES_NOTHING], start_too_many),
         Check::new("dma_logging::start_a_page_of_ranges", &[&START_MANY], start_a_page_of_ranges),
         Check::new("dma_logging::start_selects_page_size", &[&START_SELECTS], start_selects_page_size),
         Check::new("dma_logging::start_twice", &[&START_TWICE], start_twice),
@@ -51,7 +56,12 @@ pub(super) fn checks() -> Vec<Check> {
         Check::new("dma_logging::report_across_bitmap_pages", &[&LARGE_BITMAP], report_across_bitmap_pages),
         Check::new("dma_logging::report_tail", &[&ANY_ALIGNMENT], report_tail),
         Check::new("dma_logging::report_unwritable", &[&UNWRITABLE], report_unwritable),
+        Check::new("dma_logging::report_bad_arguments", &[&REPORT_BAD, &REFUSAL_CHANGES_NOTHING], report_bad_arguments),
+        Check::new("dma_logging::report_finer_than_the_log", &[&ANY_PAGE_SIZE], report_finer_than_the_log),
         Check::new("dma_logging::reads", &[&READS], reads),
+        Check::new("dma_logging::writes_in_pre_copy", &[&ANY_STATE], writes_in_pre_copy),
+        Check::new("dma_logging::writes_that_are_waited_for", &[&ANY_STATE], writes_that_are_waited_for),
+        Check::new("dma_logging::closed_with_a_log", &[&CLOSE_ENDS], closed_with_a_log),
         Check::new("dma_logging::across_reset", &[&ACROSS_RESET], across_reset),
     ];
     for (name, first, bytes) in [
@@ -114,29 +124,34 @@ fn start_bad_page_size(bench: &mut Bench) -> Judgement {
 
 fn start_too_many(bench: &mut Bench) -> Judgement {
     needs_logging(bench)?;
+    require_start(bench)?;
     for claimed in [0x10_0000, u32::MAX] {
         let mut start = LoggingStart::new(PAGE, vec![AREA]);
         start.claimed_ranges = Some(claimed);
         let answer = bench.dma_logging_start(&mut start);
         let asked = format!("START with {claimed:#x} ranges");
         bench.expect_errno(&START_TOO_MANY, &asked, answer, &[Errno::E2BIG])?;
+        can_start_still(bench, &asked)?;
     }
     Ok(())
 }
 
 fn start_a_page_of_ranges(bench: &mut Bench) -> Judgement {
     needs_logging(bench)?;
-    bench.map_area(IOVA, AREA_BYTES)?;
-    // The device can reach only those in the area; nothing is written in the others.
+    let pages = 2 * A_PAGE_OF_RANGES;
+    bench.map_area(IOVA, (pages * PAGE) as usize)?;
     let ranges: Vec<IovaRange> = (0..A_PAGE_OF_RANGES).map(|n| page_range(2 * n, 1)).collect();
     let asked = format!("START with {A_PAGE_OF_RANGES} ranges");
     let mut start = LoggingStart::new(PAGE, ranges);
     let answer = bench.dma_logging_start(&mut start);
     bench.judge(&START_MANY, answer == Ok(0), &asked, "success (0)", tell_return(&answer))?;
-    write_pages(bench, 2, 1)?;
-    write_pages(bench, 14, 1)?;
-    let mut report = LoggingReport::new(AREA, PAGE);
-    let written = [page_bytes(2, 1), page_bytes(14, 1)];
+    // The first, the last, and some between them.
+    let written = [0, 2, 14, 254, 510];
+    for page in written {
+        write_pages(bench, page, 1)?;
+    }
+    let mut report = LoggingReport::new(page_range(0, pages), PAGE);
+    let written = written.map(|page| page_bytes(page, 1));
     reports(bench, &START_MANY, &asked, &mut report, &written, start.page_size)
 }
 
@@ -309,6 +324,81 @@ fn report_unwritable(bench: &mut Bench) -> Judgement {
     bench.judge(&UNWRITABLE, answer.is_err(), asked, "an error", tell_return(&answer))
 }
 
+/// A REPORT that is refused loses nothing.
+fn report_bad_arguments(bench: &mut Bench) -> Judgement {
+    let granule = log_area(bench)?;
+    write_pages(bench, 3, 1)?;
+    let beyond = IovaRange { iova: u64::MAX - PAGE + 1, length: 2 * PAGE };
+    for (what, range, page_size) in [
+        ("in pages of no size", AREA, 0),
+        ("in pages of a size that is no power of two", AREA, 3 * PAGE),
+        ("in pages of an odd size", AREA, PAGE + 1),
+        ("of a range beyond the end of the address space", beyond, PAGE),
+    ] {
+        let mut report = LoggingReport::new(range, page_size);
+        let answer = bench.dma_logging_report(&mut report);
+        bench.judge(&REPORT_BAD, answer.is_err(), format!("REPORT {what}"), "an error", tell_return(&answer))?;
+    }
+    let asked = "write a page, ask for a REPORT that is refused";
+    let mut report = LoggingReport::new(AREA, PAGE);
+    reports(bench, &REFUSAL_CHANGES_NOTHING, asked, &mut report, &[page_bytes(3, 1)], granule)
+}
+
+fn report_finer_than_the_log(bench: &mut Bench) -> Judgement {
+    needs_logging(bench)?;
+    bench.map_area(IOVA, AREA_BYTES)?;
+    let mut start = LoggingStart::new(16 * PAGE, vec![AREA]);
+    if let Err(errno) = bench.dma_logging_start(&mut start) {
+        return Err(Interruption::Blocked(format!("a log could not be started: START answered {errno:?}")));
+    }
+    write_pages(bench, 5, 2)?;
+    let asked = "START in pages of 0x10000, write two pages of 0x1000, ask for pages of that size";
+    let mut report = LoggingReport::new(AREA, PAGE);
+    reports(bench, &ANY_PAGE_SIZE, asked, &mut report, &[page_bytes(5, 2)], start.page_size)
+}
+
+fn writes_in_pre_copy(bench: &mut Bench) -> Judgement {
+    let granule = log_area(bench)?;
+    let _session = bench.bring_to(State::PreCopy)?;
+    write_pages(bench, 3, 2)?;
+    let asked = "write pages in PRE_COPY";
+    reports(bench, &ANY_STATE, asked, &mut LoggingReport::new(AREA, PAGE), &[page_bytes(3, 2)], granule)
+}
+
+/// A transfer moves while the device goes to STOP: what is written by then is in the log, and the rest once it is.
+fn writes_that_are_waited_for(bench: &mut Bench) -> Judgement {
+    needs_logging(bench)?;
+    let area = bench.map_area(IOVA, AREA_BYTES)?;
+    // More than the area, so that it has neither the first page nor the last; by whole words of the bitmap in front.
+    let range = IovaRange { iova: IOVA - 64 * PAGE, length: AREA_BYTES as u64 + 65 * PAGE };
+    let granule = start(bench, range)?;
+    bench.begin_dma(DmaDirection::ToMemory, &area, AREA_BYTES, Duration::ZERO)?;
+    let _session = bench.bring_to(State::Stop)?;
+    let written: Vec<_> = area.written_pages().into_iter().map(|page| page_bytes(page as u64, 1)).collect();
+    let asked = "enter STOP while the device writes";
+    reports(bench, &ANY_STATE, asked, &mut LoggingReport::new(range, PAGE), &written, granule)?;
+    let left: Vec<_> = (0..AREA_PAGES).map(|page| page_bytes(page, 1)).filter(|page| !written.contains(page)).collect();
+    bench.move_to(State::Stop, State::Running)?;
+    bench.stimulate(Stimulus::FinishDma)?;
+    let asked = format!("{asked}, then go back to RUNNING, and let it end");
+    reports(bench, &ANY_STATE, &asked, &mut LoggingReport::new(range, PAGE), &left, granule)
+}
+
+/// Another user, who knows nothing of the log, must not meet it.
+fn closed_with_a_log(bench: &mut Bench) -> Judgement {
+    log_area(bench)?;
+    write_pages(bench, 3, 1)?;
+    bench.reopen().map_err(|error| Interruption::Blocked(error.to_string()))?;
+    let asked = "close the device while a log goes on, open it again";
+    let answer = bench.dma_logging_report(&mut LoggingReport::new(AREA, PAGE));
+    bench.judge(&CLOSE_ENDS, answer.is_err(), format!("{asked}, then REPORT"), "an error", tell_return(&answer))?;
+    let mut again = LoggingStart::new(PAGE, vec![AREA]);
+    let answer = bench.dma_logging_start(&mut again);
+    bench.judge(&CLOSE_ENDS, answer == Ok(0), format!("{asked}, then START"), "success (0)", tell_return(&answer))?;
+    let asked = format!("{asked}, then START");
+    reports(bench, &CLOSE_ENDS, &asked, &mut LoggingReport::new(AREA, PAGE), &[], again.page_size)
+}
+
 fn reads(bench: &mut Bench) -> Judgement {
     let granule = log_area(bench)?;
     write(bench, DmaDirection::FromMemory, IOVA, AREA_BYTES as u64)?;
@@ -445,8 +535,25 @@ fn start_refused(
     mut start: LoggingStart,
 ) -> Judgement {
     needs_logging(bench)?;
+    require_start(bench)?;
     let answer = bench.dma_logging_start(&mut start);
-    bench.judge(requirement, answer.is_err(), asked, "an error", tell_return(&answer))
+    bench.judge(requirement, answer.is_err(), asked, "an error", tell_return(&answer))?;
+    can_start_still(bench, asked)
+}
+
+/// A START that was refused has begun no log.
+fn can_start_still(bench: &mut Bench, asked: &str) -> Judgement {
+    let answer = bench.dma_logging_start(&mut LoggingStart::new(PAGE, vec![AREA]));
+    let stopped = stop(bench);
+    let asked = format!("{asked}, which is refused, then a good START");
+    bench.judge(&REFUSAL_CHANGES_NOTHING, answer == Ok(0), asked, "success (0)", tell_return(&answer))?;
+    stopped
+}
+
+/// What a refusal has changed can be seen only where a good START works.
+fn require_start(bench: &mut Bench) -> Judgement {
+    start(bench, AREA)?;
+    stop(bench)
 }
 
 fn write_pages(bench: &mut Bench, first: u64, pages: u64) -> Judgement {

@@ -79,6 +79,15 @@ pub static STOP_ENDS: Requirement = Requirement {
     ruling: None,
 };
 
+/// Closing ends it.
+pub static CLOSE_ENDS: Requirement = Requirement {
+    id: "dma_logging.close.ends",
+    level: Must,
+    statement: "closing the device ends its log: opened again, REPORT is refused, START works, and the new log is empty",
+    source: START,
+    ruling: Some("The text is silent; another user, who knows nothing of the log, must not meet it."),
+};
+
 /// STOP alone.
 pub static STOP_ALONE: Requirement = Requirement {
     id: "dma_logging.stop.alone",
@@ -95,6 +104,16 @@ pub static REPORT_WITHOUT_START: Requirement = Requirement {
     statement: "REPORT without START is refused",
     source: REPORT,
     ruling: None,
+};
+
+/// REPORT looks at what it is asked.
+pub static REPORT_BAD: Requirement = Requirement {
+    id: "dma_logging.report.bad_arguments",
+    level: Must,
+    statement: "REPORT with a page size that is 0 or no power of two, or with a range beyond the end of the address space, is \
+                refused",
+    source: REPORT,
+    ruling: Some("The text asks this of START; the core of every kernel that has DMA logging asks it of REPORT, too."),
 };
 
 /// Bits are added.
@@ -218,8 +237,10 @@ pub(super) static ALL: &[&Requirement] = &[
     &START_SELECTS,
     &START_TWICE,
     &STOP_ENDS,
+    &CLOSE_ENDS,
     &STOP_ALONE,
     &REPORT_WITHOUT_START,
+    &REPORT_BAD,
     &ONLY_SETS,
     &FORGETS,
     &SUB_RANGE,

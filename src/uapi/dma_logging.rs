@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
 
-use super::feature::{Feature, FeatureCall, Verb};
+use super::feature::{Feature, FeatureCall, Shape, Verb};
 use super::memory::{GuardedPages, Protection};
 
 /// A stretch of I/O addresses, in bytes.
@@ -26,6 +26,10 @@ pub struct LoggingStart {
     pub ranges: Vec<IovaRange>,
     /// How many ranges the call claims, if that is to be a lie.
     pub claimed_ranges: Option<u32>,
+    /// Whether the kernel can read the ranges.
+    pub readable: bool,
+    /// How the call is made.
+    pub shape: Shape,
 }
 
 /// `VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT`.
@@ -43,6 +47,8 @@ pub struct LoggingReport {
     pub misaligned_by: usize,
     /// Out: whether something was written just before or behind the bitmap.
     pub overran: bool,
+    /// How the call is made.
+    pub shape: Shape,
 }
 
 /// As large as the largest page of memory that bitmaps are aligned to.
@@ -54,7 +60,14 @@ const GUARD: u64 = 0x5a5a_a5a5_5a5a_a5a5;
 impl LoggingStart {
     /// Asks for these ranges.
     pub fn new(page_size: u64, ranges: Vec<IovaRange>) -> LoggingStart {
-        LoggingStart { page_size, ranges, claimed_ranges: None }
+        LoggingStart { page_size, ranges, claimed_ranges: None, readable: true, shape: Shape::default() }
+    }
+
+    /// The call as bytes, with ranges that lie at this address.
+    pub(crate) fn call(&self, ranges: u64) -> FeatureCall {
+        let claimed = self.claimed_ranges.unwrap_or(self.ranges.len() as u32);
+        let payload = self.payload(claimed, ranges);
+        FeatureCall::new(Feature::DmaLoggingStart, Verb::Set).with_payload(payload).shaped(self.shape)
     }
 
     /// Makes the call.
@@ -62,10 +75,12 @@ impl LoggingStart {
     /// # Errors
     /// The errno as it came.
     pub(crate) fn make(&mut self, device: BorrowedFd<'_>) -> Result<i32, Errno> {
+        if !self.readable {
+            let guarded = GuardedPages::new(&[], 0, Protection::None)?;
+            return self.call(guarded.address() as u64).make(device);
+        }
         let ranges: Vec<u64> = self.ranges.iter().flat_map(|range| [range.iova, range.length]).collect();
-        let claimed = self.claimed_ranges.unwrap_or(self.ranges.len() as u32);
-        let mut call = FeatureCall::new(Feature::DmaLoggingStart, Verb::Set)
-            .with_payload(self.payload(claimed, ranges.as_ptr() as u64));
+        let mut call = self.call(ranges.as_ptr() as u64);
         let result = call.make(device);
         if let Some(page_size) = super::feature::u64_from_bytes(&call.payload) {
             self.page_size = page_size;
@@ -88,7 +103,21 @@ impl LoggingReport {
     pub fn new(range: IovaRange, page_size: u64) -> LoggingReport {
         let bits = range.length.div_ceil(page_size.max(1));
         let bitmap = vec![0; usize::try_from(bits.div_ceil(64)).unwrap_or_default()];
-        LoggingReport { range, page_size, bitmap, writable: true, misaligned_by: 0, overran: false }
+        LoggingReport {
+            range,
+            page_size,
+            bitmap,
+            writable: true,
+            misaligned_by: 0,
+            overran: false,
+            shape: Shape::default(),
+        }
+    }
+
+    /// The call as bytes, with a bitmap that lies at this address.
+    pub(crate) fn call(&self, bitmap: u64) -> FeatureCall {
+        let call = FeatureCall::new(Feature::DmaLoggingReport, Verb::Get);
+        call.with_payload(self.payload(bitmap)).shaped(self.shape)
     }
 
     /// Makes the call.
@@ -115,7 +144,7 @@ impl LoggingReport {
     }
 
     fn make_at(&self, bitmap: usize, device: BorrowedFd<'_>) -> Result<i32, Errno> {
-        FeatureCall::new(Feature::DmaLoggingReport, Verb::Get).with_payload(self.payload(bitmap as u64)).make(device)
+        self.call(bitmap as u64).make(device)
     }
 
     /// `struct vfio_device_feature_dma_logging_report`.

@@ -143,6 +143,19 @@ pub enum Placement {
     HeaderOnly,
 }
 
+/// What is unusual about how a call is made, so that it can be seen how the kernel takes that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Shape {
+    /// Total bytes that the caller claims, if not those that the call has.
+    pub argsz: Option<u32>,
+    /// Flags beside the feature's number and the verb.
+    pub more_flags: u32,
+    /// The verb, if it is not the call's own.
+    pub verb: Option<Verb>,
+    /// Where the structure lies.
+    pub placement: Placement,
+}
+
 /// One `VFIO_DEVICE_FEATURE` call. The fields are what the kernel gets, whether they make sense or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FeatureCall {
@@ -183,6 +196,17 @@ impl FeatureCall {
     /// The same call in another kind of memory.
     pub fn placed(mut self, placement: Placement) -> FeatureCall {
         self.placement = placement;
+        self
+    }
+
+    /// The same call, made in this way.
+    pub fn shaped(mut self, shape: Shape) -> FeatureCall {
+        self.argsz = shape.argsz.unwrap_or(self.argsz);
+        if let Some(verb) = shape.verb {
+            self.flags = self.number() | verb.bits();
+        }
+        self.flags |= shape.more_flags;
+        self.placement = shape.placement;
         self
     }
 
@@ -307,6 +331,17 @@ mod tests {
         assert_eq!(call.argsz, 16);
         let unknown = FeatureCall { flags: 0xfff0 | Verb::Get.bits(), ..call };
         assert_eq!(unknown.describe(), "GET feature 65520");
+    }
+
+    #[test]
+    fn a_call_takes_a_shape_and_keeps_what_that_does_not_name() {
+        let call = FeatureCall::new(Feature::MigDataSize, Verb::Get);
+        assert_eq!(call.clone().shaped(Shape::default()), call);
+        let shape =
+            Shape { argsz: Some(7), more_flags: 1 << 19, verb: Some(Verb::Nothing), placement: Placement::HeaderOnly };
+        let shaped = call.clone().shaped(shape);
+        assert_eq!((shaped.argsz, shaped.flags), (7, Feature::MigDataSize.number() | 1 << 19));
+        assert_eq!((shaped.placement, shaped.payload), (Placement::HeaderOnly, call.payload));
     }
 
     #[test]

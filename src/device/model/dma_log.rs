@@ -26,6 +26,8 @@ const LARGE_PAGE_BYTES: u64 = 1 << 30;
 #[derive(Debug, Default)]
 pub(super) struct DmaLog {
     active: Option<Vec<IovaRange>>,
+    /// The page size that was asked for.
+    asked_page_size: u64,
     /// Numbers of pages that were written and not reported.
     pages: BTreeSet<u64>,
 }
@@ -36,6 +38,14 @@ impl DmaLog {
     /// # Errors
     /// The errno that a kernel would return.
     pub(super) fn start(&mut self, spec: ModelSpec, start: &mut LoggingStart) -> Result<i32, Errno> {
+        self.begin(spec, start).inspect_err(|_| {
+            if spec.has(Fault::LogBadStartActs) && self.active.is_none() {
+                self.active = Some(start.ranges.clone());
+            }
+        })
+    }
+
+    fn begin(&mut self, spec: ModelSpec, start: &mut LoggingStart) -> Result<i32, Errno> {
         let count = start.claimed_ranges.map_or(start.ranges.len(), |claimed| claimed as usize);
         if count == 0 {
             spec.refuse_unless(Fault::LogWithoutRanges, Errno::EINVAL)?;
@@ -55,6 +65,7 @@ impl DmaLog {
             self.pages.clear();
         }
         self.active = Some(start.ranges.clone());
+        self.asked_page_size = start.page_size;
         start.page_size = if spec.has(Fault::LogPageSizeNotAnswered) { 0 } else { PAGE_BYTES };
         Ok(0)
     }
@@ -107,7 +118,10 @@ impl DmaLog {
     /// The errno that a kernel would return.
     pub(super) fn report(&mut self, spec: ModelSpec, report: &mut LoggingReport) -> Result<i32, Errno> {
         if report.page_size < PAGE_BYTES || !report.page_size.is_power_of_two() {
-            return Err(Errno::EINVAL);
+            if spec.has(Fault::LogBadReportForgets) {
+                self.pages.clear();
+            }
+            return spec.refuse_unless(Fault::LogReportUnchecked, Errno::EINVAL).map(|()| 0);
         }
         let IovaRange { iova, length } = report.range;
         iova.checked_add(length).ok_or(Errno::EOVERFLOW)?;
@@ -125,7 +139,8 @@ impl DmaLog {
         if spec.has(Fault::LogClearsBits) {
             report.bitmap.fill(0);
         }
-        for page in &pages {
+        let is_finer = report.page_size < self.asked_page_size;
+        for page in pages.iter().filter(|_| !is_finer || !spec.has(Fault::LogFinerReportEmpty)) {
             set_bit(spec, report, *page);
         }
         match spec.fault {

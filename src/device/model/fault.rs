@@ -317,6 +317,26 @@ faults! {
     PreCopyIdlesAfterP2p = "pre-copy-idles-after-p2p",
 
     // The log of pages written by DMA.
+    /// START and REPORT do what they can, whatever their header says.
+    LogHeaderUnchecked = "log-header-unchecked",
+    /// A START whose header is refused begins a log all the same.
+    LogRefusedStartActs = "log-refused-start-acts",
+    /// A STOP whose header is refused ends the log all the same.
+    LogRefusedStopActs = "log-refused-stop-acts",
+    /// A START that is refused for what it asks begins a log all the same.
+    LogBadStartActs = "log-bad-start-acts",
+    /// REPORT in pages of a size that is none answers success.
+    LogReportUnchecked = "log-report-unchecked",
+    /// A REPORT that is refused forgets what was written.
+    LogBadReportForgets = "log-bad-report-forgets",
+    /// A REPORT in smaller pages than START asked for is empty.
+    LogFinerReportEmpty = "log-finer-report-empty",
+    /// What is written in PRE_COPY is not logged.
+    LogPausesInPreCopy = "log-pauses-in-pre-copy",
+    /// What is written while a quiet state is entered is not logged.
+    LogMissesDrain = "log-misses-drain",
+    /// A log goes on when the device is closed.
+    LogSurvivesClose = "log-survives-close",
     /// A log of no ranges can be started.
     LogWithoutRanges = "log-without-ranges",
     /// Ranges that are misaligned, overlap or run over the end of the address space are taken.

@@ -3,6 +3,7 @@
 use super::fault::Fault;
 use super::machine::{Machine, NO_FD};
 use crate::uapi::Errno;
+use crate::uapi::dma_logging::{LoggingReport, LoggingStart};
 use crate::uapi::feature::{Feature, FeatureCall, HEADER_BYTES, MigState, Placement, Verb};
 
 /// A bit of the MIGRATION flags that nobody has given a meaning.
@@ -11,25 +12,41 @@ const UNDEFINED_FLAG: u64 = 1 << 8;
 /// The number of no state.
 const NO_STATE: u32 = 8;
 
+/// What comes of a call before its data is looked at.
+enum Examined {
+    /// This answer.
+    Answered(i32),
+    /// The feature is used.
+    Use(Feature),
+}
+
 impl Machine {
     /// Answers a call, whatever it holds.
     ///
     /// # Errors
     /// The errno that the kernel would return.
     pub(super) fn feature(&mut self, call: &mut FeatureCall) -> Result<i32, Errno> {
+        match self.examine(call).inspect_err(|_| self.act_on_refused(call))? {
+            Examined::Answered(answer) => Ok(answer),
+            Examined::Use(feature) => self.perform(feature, call),
+        }
+    }
+
+    /// What a kernel does before it looks at the data.
+    fn examine(&mut self, call: &mut FeatureCall) -> Result<Examined, Errno> {
         let spec = self.spec;
-        self.check_header(call).inspect_err(|_| self.act_on_refused(call))?;
+        self.check_header(call)?;
         let Some(feature) = known_feature(call.number()) else {
             spec.refuse_unless(Fault::UnknownFeatureAccepted, Errno::ENOTTY)?;
-            return Ok(0);
+            return Ok(Examined::Answered(0));
         };
         self.check_offered(feature)?;
         if !permits_direction(feature, call) {
             spec.refuse_unless(Fault::WrongDirectionAccepted, Errno::EINVAL)?;
-            return Ok(0);
+            return Ok(Examined::Answered(0));
         }
         if asks_for(call, Verb::Probe) {
-            return self.probe(feature, call);
+            return self.probe(feature, call).map(Examined::Answered);
         }
         if !asks_for(call, Verb::Get) && !asks_for(call, Verb::Set) {
             return Err(Errno::EINVAL);
@@ -37,7 +54,7 @@ impl Machine {
         if call.argsz.saturating_sub(HEADER_BYTES) < feature.payload_bytes() {
             spec.refuse_unless(Fault::ArgszUnchecked, Errno::EINVAL)?;
         }
-        self.perform(feature, call)
+        Ok(Examined::Use(feature))
     }
 
     /// What is the same for all features.
@@ -67,6 +84,9 @@ impl Machine {
         if is_set && self.has(Fault::RefusedCallActs) {
             // The user is told of the refusal only.
             let _ = self.set_device_state(&mut call.clone());
+        }
+        if call.number() == Feature::DmaLoggingStop.number() && self.has(Fault::LogRefusedStopActs) {
+            let _ = self.stop_log();
         }
         let is_opt_in = call.number() == Feature::MigPrecopyInfoV2.number() && asks_for(call, Verb::Set);
         self.precopy_info_v2 |= is_opt_in && self.has(Fault::RefusedOptInCounts);
@@ -115,6 +135,57 @@ impl Machine {
             Feature::DmaLoggingStop => self.stop_log(),
             Feature::DmaLoggingStart => self.start_log_of(call),
             Feature::DmaLoggingReport => self.report_log_of(call),
+        }
+    }
+
+    /// START, with ranges.
+    ///
+    /// # Errors
+    /// The errno that the kernel would return.
+    pub(super) fn start_log_as(&mut self, start: &mut LoggingStart) -> Result<i32, Errno> {
+        self.use_log(start.call(0), |machine, call| {
+            machine.check_readable(call)?;
+            if !start.readable {
+                machine.spec.refuse_unless(Fault::EfaultIgnored, Errno::EFAULT)?;
+            }
+            let answer = machine.start_log(start)?;
+            if call.placement == Placement::ReadOnly && !machine.has(Fault::EfaultIgnored) {
+                // As the core does where the answer cannot be handed over.
+                machine.stop_log()?;
+                return Err(Errno::EFAULT);
+            }
+            Ok(answer)
+        })
+    }
+
+    /// REPORT, with a bitmap.
+    ///
+    /// # Errors
+    /// The errno that the kernel would return.
+    pub(super) fn report_log_as(&mut self, report: &mut LoggingReport) -> Result<i32, Errno> {
+        self.use_log(report.call(0), |machine, call| {
+            machine.check_readable(call)?;
+            machine.report_log(report)
+        })
+    }
+
+    /// A call about the log, which is examined as all are.
+    fn use_log(
+        &mut self,
+        mut call: FeatureCall,
+        action: impl FnOnce(&mut Machine, &FeatureCall) -> Result<i32, Errno>,
+    ) -> Result<i32, Errno> {
+        match self.examine(&mut call) {
+            Ok(Examined::Use(_)) => action(self, &call),
+            Ok(Examined::Answered(answer)) => Ok(answer),
+            Err(errno) if self.has(Fault::LogHeaderUnchecked) && errno != Errno::EFAULT => action(self, &call),
+            Err(errno) => {
+                if self.has(Fault::LogRefusedStartActs) {
+                    // The user is told of the refusal only.
+                    let _ = action(self, &call);
+                }
+                Err(errno)
+            }
         }
     }
 

@@ -513,7 +513,9 @@ impl Machine {
         self.leak_reference(Fault::ModuleReferencesLeak);
         self.interrupt_event = None;
         self.wedged = false;
-        self.log.clear();
+        if !self.has(Fault::LogSurvivesClose) {
+            self.log.clear();
+        }
         if !self.has(Fault::ReopenKeepsState) {
             self.state = State::Running;
         }
@@ -708,6 +710,7 @@ impl Machine {
     fn note_moved(&mut self, moved: &[Moved]) {
         for moved in moved {
             match moved {
+                Moved::Out(..) if self.state == State::PreCopy && self.has(Fault::LogPausesInPreCopy) => {}
                 Moved::Out(iova, bytes) => self.log.wrote(self.spec, *iova, *bytes),
                 Moved::In(iova, bytes, pages) => {
                     self.mark_dirty(pages.clone());
@@ -732,7 +735,9 @@ impl Machine {
         }
         if self.engine.is_moving() && !self.has(Fault::MovingDmaNotAwaited) {
             let moved = self.engine.finish(&mut self.memory, &self.mappings);
-            self.note_moved(&moved);
+            if !self.has(Fault::LogMissesDrain) {
+                self.note_moved(&moved);
+            }
         }
         if !self.engine.is_moving() && self.has(Fault::PendingDmaDropped) {
             self.engine.drop_transfer();

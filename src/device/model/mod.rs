@@ -110,11 +110,11 @@ impl Device for ModelDevice {
     }
 
     fn dma_logging_start(&self, start: &mut LoggingStart) -> Result<i32, Errno> {
-        self.shared.change(|machine| machine.start_log(start))
+        self.shared.change(|machine| machine.start_log_as(start))
     }
 
     fn dma_logging_report(&self, report: &mut LoggingReport) -> Result<i32, Errno> {
-        self.shared.change(|machine| machine.report_log(report))
+        self.shared.change(|machine| machine.report_log_as(report))
     }
 
     fn stream(&self, data_fd: i32) -> Box<dyn Stream> {

@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::Bench;
-use super::tell::{errno_name, tell_return};
+use super::tell::{errno_name, placement_name, tell_return};
 use crate::harness::check::{Interruption, Judgement, Skip};
 use crate::stimulus::nature::{InterruptLine, Nature};
 use crate::stimulus::{DmaDirection, Observation, Stimulus, StimulusError};
 use crate::uapi::Errno;
 use crate::uapi::dma_logging::{IovaRange, LoggingReport, LoggingStart};
+use crate::uapi::feature::{Feature, FeatureCall, Placement, Shape, Verb};
 use crate::uapi::memory::DmaMemory;
 
 /// What is going on at the device because the check wanted it.
@@ -61,8 +62,14 @@ impl DmaArea {
 
     /// How many of its pages of 4 KiB were written since then.
     pub fn pages_written(&self) -> usize {
+        self.written_pages().len()
+    }
+
+    /// Which of its pages of 4 KiB those are.
+    pub fn written_pages(&self) -> Vec<usize> {
         let now = self.contents();
-        now.chunks(4096).zip(self.pattern.chunks(4096)).filter(|(now, before)| now != before).count()
+        let pages = now.chunks(4096).zip(self.pattern.chunks(4096)).enumerate();
+        pages.filter(|(_, (now, before))| now != before).map(|(page, _)| page).collect()
     }
 }
 
@@ -232,7 +239,8 @@ impl Bench {
     pub fn dma_logging_start(&mut self, start: &mut LoggingStart) -> Result<i32, Errno> {
         let device = self.device.as_ref();
         let claimed = start.claimed_ranges.map_or(start.ranges.len() as u64, u64::from);
-        let what = format!("SET DMA_LOGGING_START of {claimed} ranges in pages of {:#x}", start.page_size);
+        let call = told(Feature::DmaLoggingStart, Verb::Set, start.shape);
+        let what = format!("{call} of {claimed} ranges in pages of {:#x}", start.page_size);
         let answer = self.recorder.operation(what, || device.dma_logging_start(start), tell_return);
         self.stirred.logging |= answer.is_ok();
         answer
@@ -245,8 +253,8 @@ impl Bench {
     pub fn dma_logging_report(&mut self, report: &mut LoggingReport) -> Result<i32, Errno> {
         let device = self.device.as_ref();
         let IovaRange { iova, length } = report.range;
-        let what =
-            format!("GET DMA_LOGGING_REPORT of {length:#x} bytes at {iova:#x} in pages of {:#x}", report.page_size);
+        let call = told(Feature::DmaLoggingReport, Verb::Get, report.shape);
+        let what = format!("{call} of {length:#x} bytes at {iova:#x} in pages of {:#x}", report.page_size);
         self.recorder.operation(what, || device.dma_logging_report(report), tell_return)
     }
 
@@ -303,6 +311,22 @@ fn pattern(seed: u32, bytes: usize) -> Vec<u8> {
     }
     all.truncate(bytes);
     all
+}
+
+/// A call in words, with what is unusual about it.
+fn told(feature: Feature, verb: Verb, shape: Shape) -> String {
+    let call = FeatureCall::new(feature, verb).shaped(shape);
+    let mut words = call.describe();
+    if let Some(argsz) = shape.argsz {
+        words += &format!(" with argsz {argsz}");
+    }
+    if shape.more_flags != 0 {
+        words += &format!(" with flags {:#x}", call.flags);
+    }
+    if shape.placement != Placement::Ordinary {
+        words += &format!(" in {}", placement_name(shape.placement));
+    }
+    words
 }
 
 /// A short number for the record.

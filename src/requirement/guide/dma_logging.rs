@@ -58,6 +58,12 @@ pub(super) static ALL: &[Guide] = &[
     )
     .needing(REPORT),
     Guide::new(
+        &CLOSE_ENDS,
+        "A VMM that dies in the middle of a migration leaves a log behind, and the next guest's VMM cannot start its own.",
+        "The log ends with STOP and with nothing else, or closing frees it and leaves the mark that there is one.",
+    )
+    .needing(REPORT),
+    Guide::new(
         &STOP_ALONE,
         "Cleaning up is simple if it can be done without knowing how far one came.",
         "The driver asks the firmware to destroy what was never created.",
@@ -69,6 +75,12 @@ pub(super) static ALL: &[Guide] = &[
         "The driver finds no tracker, sets no bits, and says that all is well.",
     )
     .needing(START),
+    Guide::new(
+        &REPORT_BAD,
+        "A bitmap that is read with another page size than it was written with sends the wrong pages.",
+        "The page size goes into a shift without a look, and the log is read and cleared for nothing.",
+    )
+    .needing(REPORT),
     Guide::new(
         &ONLY_SETS,
         "One bitmap collects what several devices have written.",

@@ -14,7 +14,7 @@ use crate::device::model::Fault;
 use crate::device::model::machine::Machine;
 use crate::stimulus::{DmaDirection, Observation, Stimulus};
 use crate::uapi::dma_logging::{IovaRange, LoggingReport, LoggingStart};
-use crate::uapi::feature::{Feature, FeatureCall, MigState, Placement, Verb};
+use crate::uapi::feature::{Feature, FeatureCall, MigState, Placement, Shape, Verb};
 use crate::uapi::memory::{DmaMemory, ZeroPages};
 use crate::uapi::precopy::PrecopyInfoCall;
 use crate::uapi::process::Thread;
@@ -338,6 +338,19 @@ fn observe(fault: Fault, device: &mut ModelDevice) -> String {
             show(device.reset())
         }
 
+        Fault::LogHeaderUnchecked | Fault::LogRefusedStartActs | Fault::LogRefusedStopActs => {
+            refused_calls_of_a_log(device)
+        }
+        Fault::LogPausesInPreCopy | Fault::LogMissesDrain => writes_of_a_migration(device),
+        Fault::LogSurvivesClose => {
+            device.dma_logging_start(&mut log_of(0x10_0000, 1)).unwrap();
+            device.reopen().unwrap();
+            show(device.dma_logging_start(&mut log_of(0x10_0000, 1)))
+        }
+        Fault::LogBadStartActs
+        | Fault::LogReportUnchecked
+        | Fault::LogBadReportForgets
+        | Fault::LogFinerReportEmpty => strange_use_of_a_log(device),
         Fault::LogWithoutRanges
         | Fault::LogRangesUnchecked
         | Fault::LogPageSizeUnchecked
@@ -641,6 +654,41 @@ fn log_of(iova: u64, pages: u64) -> LoggingStart {
 
 fn report_of(iova: u64, pages: u64, page_size: u64) -> LoggingReport {
     LoggingReport::new(IovaRange { iova, length: 4096 * pages }, page_size)
+}
+
+fn refused_calls_of_a_log(device: &ModelDevice) -> String {
+    let shape = Shape { more_flags: 1 << 19, ..Shape::default() };
+    let refused = device.dma_logging_start(&mut LoggingStart { shape, ..log_of(0x10_0000, 1) });
+    let started = device.dma_logging_start(&mut log_of(0x10_0000, 1));
+    let stopped = feature(device, flagged(FeatureCall::new(Feature::DmaLoggingStop, Verb::Set), 1 << 19));
+    show((refused, started, stopped, device.dma_logging_report(&mut report_of(0x10_0000, 1, 4096))))
+}
+
+/// A page that is written in PRE_COPY, and what moves when STOP is entered.
+fn writes_of_a_migration(device: &ModelDevice) -> String {
+    device.dma_logging_start(&mut log_of(0x10_0000, 64)).unwrap();
+    walk(device, &[State::PreCopy]);
+    let memory = begin_dma(device, 64 << 12, Duration::ZERO);
+    while memory.read(0, 8) == [0; 8] {
+        thread::yield_now();
+    }
+    let mut report = report_of(0x10_0000, 64, 4096);
+    let seen = (device.dma_logging_report(&mut report), report.bitmap[0] & 1);
+    walk(device, &[State::StopCopy]);
+    let mut report = report_of(0x10_0000, 64, 4096);
+    show((seen, device.dma_logging_report(&mut report), report.bitmap[0] >> 63))
+}
+
+fn strange_use_of_a_log(device: &ModelDevice) -> String {
+    let mut misaligned = log_of(0x10_0001, 1);
+    let refused = device.dma_logging_start(&mut misaligned);
+    let mut large = LoggingStart { page_size: 1 << 16, ..log_of(0x10_0000, 16) };
+    let started = device.dma_logging_start(&mut large);
+    let _memory = begin_dma(device, 1, Duration::ZERO);
+    device.stimulate(Stimulus::FinishDma).unwrap();
+    let odd = device.dma_logging_report(&mut LoggingReport { page_size: 5000, ..report_of(0x10_0000, 16, 4096) });
+    let mut report = report_of(0x10_0000, 16, 4096);
+    show((refused, started, odd, device.dma_logging_report(&mut report), report.bitmap))
 }
 
 fn starts_and_stops_of_logs(device: &ModelDevice) -> String {

@@ -516,11 +516,15 @@ fn no_wakeup_is_lost(bench: &mut Bench) -> Judgement {
 fn nonblocking(bench: &mut Bench) -> Judgement {
     let session = bench.bring_to_temporary_end(State::PreCopy)?;
     bench.set_nonblocking(&session)?;
-    let answer = bench.read(&session, &mut [0u8; 64]);
     let allowed = [Errno::ENOMSG, Errno::EAGAIN];
-    let kept = matches!(answer, Err(errno) if allowed.contains(&errno));
-    let asked = "set O_NONBLOCK at the temporary end, then read";
-    bench.judge(&NONBLOCK, kept, asked, names_of(&allowed), tell_size(&answer))
+    // The second one shows whether the session has survived the first.
+    for asked in ["read", "read twice"] {
+        let answer = bench.read(&session, &mut [0u8; 64]);
+        let kept = matches!(answer, Err(errno) if allowed.contains(&errno));
+        let asked = format!("set O_NONBLOCK at the temporary end, then {asked}");
+        bench.judge(&NONBLOCK, kept, asked, names_of(&allowed), tell_size(&answer))?;
+    }
+    Ok(())
 }
 
 /// Leaves PRE_COPY at some point.

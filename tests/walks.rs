@@ -17,12 +17,12 @@ use vfio_conform::walk::{Operation, Shortened, Tried, Violation, plan, shorten};
 /// A million steps in a release build, fewer where each costs ten times as much.
 const SEGMENTS: u64 = if cfg!(debug_assertions) { 4 } else { 1000 };
 /// Within so many thousand steps each of the faults is to be found.
-const SEGMENTS_TO_A_FAULT: u64 = 4;
+const SEGMENTS_TO_A_FAULT: u64 = 12;
 /// More steps than that are no explanation.
 const FEW: usize = 6;
 
 /// The faults that a walk can see, and how the requirements may be called that it accuses.
-const SEEN: [(Fault, &[&str]); 52] = [
+const SEEN: [(Fault, &[&str]); 63] = [
     (Fault::ArgszUnchecked, &["discover.header.argsz_small"]),
     (Fault::RefusedCallActs, &["discover.refusal.changes_nothing"]),
     (Fault::DataSizePositiveReturn, &["discover.success.zero"]),
@@ -75,6 +75,17 @@ const SEEN: [(Fault, &[&str]); 52] = [
     (Fault::ResetInStopDooms, &["reset.works_afterwards"]),
     (Fault::ReopenKeepsState, &["fsm.open.running"]),
     (Fault::ReopenKeepsSession, &["session.end.device_closed"]),
+    (Fault::DuplicateDies, &["session.fd.duplicate", "session.new.works"]),
+    (Fault::NonblockingEndsSession, &["precopy.eos.temporary"]),
+    (Fault::VectorsRefused, &["stop_copy.read.any_size", "resume.write.any_segmentation"]),
+    (Fault::EmptyReadEndsSession, &["stop_copy.read.zero_length"]),
+    (Fault::EmptyWriteRefused, &["resume.write.zero_length"]),
+    (Fault::ReinitUnsaid, &["precopy."]),
+    (Fault::LogStartsTwice, &["dma_logging.start.twice"]),
+    (Fault::LogReportWithoutStart, &["dma_logging.report.without_start"]),
+    (Fault::LogForgetsNothing, &["dma_logging.report.forgets"]),
+    (Fault::LogReadsLogged, &["dma_logging.reads_unlogged"]),
+    (Fault::LogOnlyInRunning, &["dma_logging."]),
 ];
 
 /// Walks until something is found, segment by segment. Returns the operations of the last segment and what they broke.
@@ -144,4 +155,44 @@ fn faults_are_found_as_what_they_are_and_explained_in_a_few_steps() {
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// Those that a walk finds only by waiting for what does not come, step by step.
+#[test]
+fn what_goes_on_beside_the_migration_is_judged_where_it_may_be() {
+    for (fault, steps, broken) in [
+        (None, "DMA write page 1; interrupt; reopen; interrupt; DMA read page 2; SET PRE_COPY; interrupt", None),
+        (None, "DMA write page 1; DMA_LOGGING_START; RESET; DMA_LOGGING_START; DMA_LOGGING_STOP", None),
+        (Some(Fault::LogEndsWithReset), "DMA write page 1; DMA_LOGGING_START; RESET; DMA_LOGGING_REPORT", None),
+        (Some(Fault::LogStartsTwice), "DMA_LOGGING_START; DMA_LOGGING_START", None),
+        (Some(Fault::PreCopyIdles), "SET PRE_COPY; DMA write page 1", Some("quiesce.running.operational")),
+        (Some(Fault::PreCopyIdles), "SET PRE_COPY; interrupt", Some("quiesce.running.operational")),
+        (Some(Fault::PreCopyIdles), "SET PRE_COPY; enter_error; interrupt; DMA write page 1", None),
+        (
+            Some(Fault::LogOnlyInRunning),
+            "DMA_LOGGING_START; DMA write page 1; SET STOP; DMA_LOGGING_REPORT",
+            Some("dma_logging.any_state"),
+        ),
+        (
+            Some(Fault::LogSurvivesStop),
+            "DMA_LOGGING_START; DMA write page 1; DMA_LOGGING_STOP; DMA_LOGGING_START; DMA_LOGGING_REPORT",
+            Some("dma_logging.stop.ends"),
+        ),
+        (
+            Some(Fault::LogFirstPageLost),
+            "DMA_LOGGING_START; DMA write page 0; DMA_LOGGING_REPORT",
+            Some("dma_logging.report.exact"),
+        ),
+        (
+            Some(Fault::LogNeighbourReported),
+            "DMA_LOGGING_START; DMA write page 0; DMA_LOGGING_REPORT",
+            Some("dma_logging.report.exact"),
+        ),
+    ] {
+        let spec = fault.map_or_else(ModelSpec::default, ModelSpec::faulty);
+        let operations: Vec<Operation> = steps.split("; ").map(|step| step.parse().expect("an operation")).collect();
+        let walked = in_process::bench(spec, Host::PATIENCE).walk(&operations, Detail::Begun).expect("it begins");
+        let found = walked.violation.map(|violation| violation.requirement.id);
+        assert_eq!(found, broken, "{fault:?}: {steps}");
+    }
 }

@@ -28,6 +28,8 @@ pub enum Answer {
     Size(Result<u64, Errno>),
     /// What poll said.
     Ready(Result<Readiness, Errno>),
+    /// Which pages the log of DMA tells of, a bit each.
+    Logged(u64),
     /// Something that either worked or did not.
     Done(bool),
 }
@@ -44,6 +46,7 @@ impl fmt::Display for Answer {
             Answer::Estimates(Ok((initial, dirty))) => write!(f, "initial_bytes {initial}, dirty_bytes {dirty}"),
             Answer::Size(Ok(bytes)) => write!(f, "{bytes} bytes"),
             Answer::Ready(Ok(readiness)) => f.write_str(&tell_readiness(*readiness)),
+            Answer::Logged(pages) => write!(f, "the pages {pages:#06x}"),
             Answer::Done(true) => f.write_str("ok"),
             Answer::Done(false) => f.write_str("not possible"),
             Answer::Set(Err(errno))
@@ -87,6 +90,7 @@ mod tests {
             (Answer::State(Err(Errno::EIO)), "EIO from GET"),
             (Answer::Estimates(Ok((1, 2))), "initial_bytes 1, dirty_bytes 2"),
             (Answer::Size(Ok(3)), "3 bytes"),
+            (Answer::Logged(0x21), "the pages 0x0021"),
             (Answer::Ready(Ok(ready(true, true))), "readable, writable"),
             (Answer::Ready(Ok(ready(false, false))), "not ready"),
             (Answer::Done(true), "ok"),

@@ -14,6 +14,8 @@ mod plan;
 mod rules;
 mod sessions;
 mod shorten;
+mod traffic;
+mod vector;
 mod world;
 
 use crate::requirement::Requirement;
@@ -23,6 +25,7 @@ pub use list::{ListError, WalkList};
 pub use operation::{Malformation, Operation, Portion};
 pub use plan::{SEGMENT, plan};
 pub use shorten::{Shortened, Tried, shorten};
+pub use traffic::{AREA_BYTES, IOVA, Traffic};
 pub use world::{Step, World};
 
 /// What a step broke.
@@ -62,4 +65,6 @@ pub enum Symptom {
     WrongEnd,
     /// An estimate that cannot be.
     WrongEstimate,
+    /// A log of DMA that tells of other pages than were written.
+    WrongLog,
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::stimulus::DmaDirection;
 use crate::uapi::feature::Feature;
 use crate::uapi::state::{State, name_of};
 
@@ -22,8 +23,10 @@ pub enum Operation {
     Reopen,
     /// Closes the data_fd of the session that goes on.
     Close,
-    /// Reads so many bytes from the session.
+    /// Reads so many bytes from the session; none is a read too.
     Read(u32),
+    /// The same, into a vector of buffers.
+    ReadVector(u32),
     /// Reads the session to its end.
     ReadAll,
     /// Polls the session, without waiting.
@@ -34,12 +37,22 @@ pub enum Operation {
     InfoSmall,
     /// The same, in memory where the answer cannot be written.
     InfoUnwritable,
-    /// Writes on from where the last write of a good stream ended.
+    /// Writes on from where the last write of a good stream ended; no bytes are a write too.
     Write(Portion),
+    /// The same, from a vector of buffers.
+    WriteVector(Portion),
     /// The same, with one bit flipped.
     WriteCorrupt(u32),
     /// Reads from a session that is to be written, or writes to one that is to be read.
     AgainstDirection,
+    /// Sets O_NONBLOCK on the session's data_fd, or clears it.
+    Nonblocking(bool),
+    /// Duplicates the session's data_fd, and uses the duplicate from here on.
+    Duplicate,
+    /// Uses the other one of two descriptors from here on.
+    UseOther,
+    /// Closes the other one of two descriptors.
+    CloseOther,
     /// Reads from the newest session that has ended, or writes to it.
     UseOld,
     /// Polls it.
@@ -54,8 +67,20 @@ pub enum Operation {
     Malformed(Feature, Malformation),
     /// Changes so many bytes of device state.
     Dirty(u32),
+    /// Reconfigures device memory, so that it has to be saved anew.
+    Reconfigure,
     /// Has a later transition fail.
     EnterError,
+    /// Has the device move a page of its memory by DMA.
+    Dma(DmaDirection, u32),
+    /// Has the device raise an interrupt.
+    Interrupt,
+    /// Begins to log pages written by DMA.
+    StartLog,
+    /// Ends that log.
+    StopLog,
+    /// Asks which pages were written.
+    ReportLog,
 }
 
 /// How much of a stream is written.
@@ -86,6 +111,16 @@ pub enum Malformation {
     UnknownFeature,
     /// Nothing is wrong, but it is only a PROBE.
     Probe,
+}
+
+impl Portion {
+    /// How many bytes that is at most.
+    pub(super) const fn most(self) -> usize {
+        match self {
+            Portion::Bytes(bytes) => bytes as usize,
+            Portion::Rest => usize::MAX,
+        }
+    }
 }
 
 impl Malformation {
@@ -119,12 +154,22 @@ impl Malformation {
 impl Operation {
     /// Whether it needs a stream that was saved before.
     pub const fn needs_stream(self) -> bool {
-        matches!(self, Operation::Write(_) | Operation::WriteCorrupt(_))
+        matches!(self, Operation::Write(_) | Operation::WriteVector(_) | Operation::WriteCorrupt(_))
+    }
+
+    /// Whether it needs memory that the device can reach.
+    pub const fn needs_memory(self) -> bool {
+        matches!(self, Operation::Dma(..))
+    }
+
+    /// Whether it needs somebody who listens to interrupts.
+    pub const fn needs_listener(self) -> bool {
+        matches!(self, Operation::Interrupt)
     }
 }
 
 /// What the operations without an argument are called.
-const PLAIN: [(Operation, &str); 15] = [
+const PLAIN: [(Operation, &str); 25] = [
     (Operation::Get, "GET"),
     (Operation::Reset, "RESET"),
     (Operation::Reopen, "reopen"),
@@ -140,6 +185,16 @@ const PLAIN: [(Operation, &str); 15] = [
     (Operation::CloseOld, "close old data_fd"),
     (Operation::DataSize, "MIG_DATA_SIZE"),
     (Operation::OptIn, "MIG_PRECOPY_INFOv2"),
+    (Operation::Nonblocking(true), "set O_NONBLOCK"),
+    (Operation::Nonblocking(false), "clear O_NONBLOCK"),
+    (Operation::Duplicate, "dup data_fd"),
+    (Operation::UseOther, "use other data_fd"),
+    (Operation::CloseOther, "close other data_fd"),
+    (Operation::Reconfigure, "reconfigure"),
+    (Operation::Interrupt, "interrupt"),
+    (Operation::StartLog, "DMA_LOGGING_START"),
+    (Operation::StopLog, "DMA_LOGGING_STOP"),
+    (Operation::ReportLog, "DMA_LOGGING_REPORT"),
 ];
 
 impl fmt::Display for Operation {
@@ -151,13 +206,24 @@ impl fmt::Display for Operation {
             },
             Operation::SetUnanswerable(number) => write!(f, "SET {} unanswerable", name_of(*number)),
             Operation::Read(bytes) => write!(f, "read {bytes}"),
-            Operation::Write(Portion::Bytes(bytes)) => write!(f, "write {bytes}"),
-            Operation::Write(Portion::Rest) => f.write_str("write the rest"),
+            Operation::ReadVector(bytes) => write!(f, "readv {bytes}"),
+            Operation::Write(portion) => write!(f, "write {portion}"),
+            Operation::WriteVector(portion) => write!(f, "writev {portion}"),
+            Operation::Dma(direction, page) => write!(f, "DMA {direction} page {page}"),
             Operation::WriteCorrupt(bytes) => write!(f, "write {bytes} corrupt"),
             Operation::Malformed(feature, how) => write!(f, "malformed {} {}", feature.name(), how.word()),
             Operation::Dirty(bytes) => write!(f, "dirty {bytes}"),
             Operation::EnterError => f.write_str("enter_error"),
             plain => f.write_str(PLAIN.iter().find(|(one, _)| one == plain).map_or("", |(_, name)| name)),
+        }
+    }
+}
+
+impl fmt::Display for Portion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Portion::Bytes(bytes) => bytes.fmt(f),
+            Portion::Rest => f.write_str("the rest"),
         }
     }
 }
@@ -175,8 +241,12 @@ impl FromStr for Operation {
             ["SET", state] => state_number(state).map(Operation::Set),
             ["SET", state, "unanswerable"] => state_number(state).map(Operation::SetUnanswerable),
             ["read", bytes] => bytes.parse().ok().map(Operation::Read),
+            ["readv", bytes] => bytes.parse().ok().map(Operation::ReadVector),
             ["write", "the", "rest"] => Some(Operation::Write(Portion::Rest)),
             ["write", bytes] => bytes.parse().ok().map(|bytes| Operation::Write(Portion::Bytes(bytes))),
+            ["writev", "the", "rest"] => Some(Operation::WriteVector(Portion::Rest)),
+            ["writev", bytes] => bytes.parse().ok().map(|bytes| Operation::WriteVector(Portion::Bytes(bytes))),
+            ["DMA", direction, "page", page] => dma(direction, page),
             ["write", bytes, "corrupt"] => bytes.parse().ok().map(Operation::WriteCorrupt),
             ["malformed", feature, how] => malformed(feature, how),
             ["dirty", bytes] => bytes.parse().ok().map(Operation::Dirty),
@@ -195,6 +265,12 @@ fn state_number(text: &str) -> Option<u32> {
         Some(digits) => u32::from_str_radix(digits, 16).ok(),
         None => text.parse().ok(),
     }
+}
+
+fn dma(direction: &str, page: &str) -> Option<Operation> {
+    let direction =
+        [DmaDirection::ToMemory, DmaDirection::FromMemory].into_iter().find(|one| one.to_string() == direction)?;
+    Some(Operation::Dma(direction, page.parse().ok()?))
 }
 
 fn malformed(feature: &str, how: &str) -> Option<Operation> {
@@ -216,7 +292,7 @@ mod tests {
             assert!(!text.is_empty(), "{operation:?}");
             assert_eq!(text.parse(), Ok(operation), "{text}");
         }
-        for wrong in ["", "SET", "SET RUNING", "read", "read -1", "write a lot", "malformed MIGRATION oddly"] {
+        for wrong in ["", "SET", "SET RUNING", "read", "read -1", "write a lot", "malformed MIGRATION oddly", "DMA"] {
             assert!(wrong.parse::<Operation>().is_err(), "{wrong}");
         }
     }

@@ -7,7 +7,9 @@ use rand::rngs::ChaCha8Rng;
 use rand::{Rng, SeedableRng};
 
 use super::operation::{Malformation, Operation, Portion};
+use super::traffic::PAGES;
 use crate::fsm::{Route, route};
+use crate::stimulus::DmaDirection;
 use crate::uapi::feature::Feature;
 use crate::uapi::state::{Capabilities, State};
 
@@ -18,7 +20,7 @@ pub const SEGMENT: usize = 1000;
 /// Numbers that are no state: just beyond, and at the edges of the types that a driver might keep them in.
 const NO_STATES: [u32; 5] = [8, 9, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff];
 
-const READS: [u32; 8] = [1, 3, 16, 64, 509, 4096, 5000, 65536];
+const SIZES: [u32; 8] = [1, 3, 16, 64, 509, 4096, 5000, 65536];
 const DIRTIES: [u32; 4] = [1, 64, 4096, 20_000];
 const FEATURES: [Feature; 4] =
     [Feature::Migration, Feature::MigDeviceState, Feature::MigDataSize, Feature::MigPrecopyInfoV2];
@@ -86,20 +88,22 @@ impl Planner {
     fn anywhere(&mut self) -> Operation {
         match self.below(1000) {
             0..270 => Operation::Set(self.target()),
-            270..360 => Operation::Get,
-            360..570 => Operation::Read(self.choose(&READS)),
-            570..590 => Operation::ReadAll,
-            590..670 => Operation::Poll,
-            670..740 => Operation::Info,
-            740..750 => Operation::InfoSmall,
-            750..760 => Operation::InfoUnwritable,
-            760..790 => Operation::DataSize,
-            790..830 => Operation::Dirty(self.choose(&DIRTIES)),
-            830..890 => Operation::Malformed(self.choose(&FEATURES), self.choose(&Malformation::ALL)),
-            890..940 => Operation::UseOld,
-            940..955 => Operation::PollOld,
-            955..965 => Operation::CloseOld,
-            965..975 => Operation::AgainstDirection,
+            270..330 => Operation::Get,
+            330..490 => Operation::Read(self.choose(&SIZES)),
+            490..500 => Operation::Read(0),
+            500..530 => Operation::ReadVector(self.choose(&SIZES)),
+            530..550 => Operation::ReadAll,
+            550..610 => Operation::Poll,
+            610..670 => Operation::Info,
+            670..680 => Operation::InfoSmall,
+            680..690 => Operation::InfoUnwritable,
+            690..715 => Operation::DataSize,
+            715..755 => Operation::Dirty(self.choose(&DIRTIES)),
+            755..810 => Operation::Malformed(self.choose(&FEATURES), self.choose(&Malformation::ALL)),
+            810..850 => Operation::UseOld,
+            850..865 => Operation::PollOld,
+            865..875 => Operation::CloseOld,
+            875..975 => self.more(),
             975..982 => Operation::Close,
             982..987 => Operation::SetUnanswerable(self.target()),
             987..992 => Operation::OptIn,
@@ -110,6 +114,41 @@ impl Planner {
         }
     }
 
+    /// What a VMM does seldom, and what goes on beside the migration.
+    fn more(&mut self) -> Operation {
+        match self.below(100) {
+            0..10 => Operation::AgainstDirection,
+            10..20 => Operation::Nonblocking(self.chance(1, 2)),
+            20..32 => Operation::Duplicate,
+            32..40 => Operation::UseOther,
+            40..48 => Operation::CloseOther,
+            48..57 => Operation::Reconfigure,
+            57..65 => Operation::StartLog,
+            65..80 => Operation::ReportLog,
+            80..82 => Operation::StopLog,
+            82..97 => {
+                let direction =
+                    self.choose(&[DmaDirection::ToMemory, DmaDirection::ToMemory, DmaDirection::FromMemory]);
+                Operation::Dma(direction, self.below(PAGES as usize) as u32)
+            }
+            _ => Operation::Interrupt,
+        }
+    }
+
+    /// In one call, or by a vector.
+    fn write(&mut self, portion: Portion) -> Operation {
+        match self.chance(1, 6) {
+            true => Operation::WriteVector(portion),
+            false => Operation::Write(portion),
+        }
+    }
+
+    /// A write that is no whole stream.
+    fn write_some(&mut self) -> Operation {
+        let bytes = if self.chance(1, 10) { 0 } else { self.choose(&SIZES) };
+        self.write(Portion::Bytes(bytes))
+    }
+
     /// Most sessions are given a whole stream, so that the way out works.
     fn in_resuming(&mut self) -> Operation {
         match (self.loaded, self.below(100)) {
@@ -118,10 +157,10 @@ impl Planner {
             (Loaded::Rubbish, 40..55) => Operation::Set(self.way_on().number()),
             (Loaded::Nothing | Loaded::Part, 88..96) => Operation::Set(self.way_on().number()),
             (Loaded::Whole, 0..50) => Operation::Set(self.way_on().number()),
-            (Loaded::Nothing | Loaded::Part, 0..50) => Operation::Write(Portion::Rest),
-            (Loaded::Nothing | Loaded::Part, 50..70) => Operation::Write(Portion::Bytes(self.choose(&READS))),
-            (_, 96..98) => Operation::WriteCorrupt(self.choose(&READS)),
-            (_, 98) => Operation::Write(Portion::Bytes(self.choose(&READS))),
+            (Loaded::Nothing | Loaded::Part, 0..50) => self.write(Portion::Rest),
+            (Loaded::Nothing | Loaded::Part, 50..70) => self.write_some(),
+            (_, 96..98) => Operation::WriteCorrupt(self.choose(&SIZES)),
+            (_, 98) => self.write_some(),
             (Loaded::Whole, _) | (_, 99) => self.anywhere(),
             _ => match self.anywhere() {
                 // An unfinished stream makes the way out fail, which costs a reset.
@@ -166,13 +205,15 @@ impl Planner {
                 // A session of which nobody has the descriptor cannot be loaded.
                 self.follow_set_unanswered();
             }
-            Operation::Write(Portion::Rest) => {
+            // Nothing was given, and nothing is spoiled.
+            Operation::Write(Portion::Bytes(0)) | Operation::WriteVector(Portion::Bytes(0)) => {}
+            Operation::Write(Portion::Rest) | Operation::WriteVector(Portion::Rest) => {
                 self.loaded = match self.loaded {
                     Loaded::Nothing | Loaded::Part => Loaded::Whole,
                     Loaded::Whole | Loaded::Rubbish => Loaded::Rubbish,
                 }
             }
-            Operation::Write(Portion::Bytes(_)) => {
+            Operation::Write(Portion::Bytes(_)) | Operation::WriteVector(Portion::Bytes(_)) => {
                 self.loaded = match self.loaded {
                     Loaded::Nothing | Loaded::Part => Loaded::Part,
                     Loaded::Whole | Loaded::Rubbish => Loaded::Rubbish,
@@ -234,7 +275,7 @@ mod tests {
     fn every_kind_of_operation_comes_up() {
         let walk: Vec<Operation> = (0..40).flat_map(|segment| plan(Capabilities::FULL, 1, segment)).collect();
         let kinds: std::collections::HashSet<_> = walk.iter().map(std::mem::discriminant).collect();
-        assert_eq!(kinds.len(), 23);
+        assert_eq!(kinds.len(), 35);
         let resets = walk.iter().filter(|one| matches!(one, Operation::Reset | Operation::Reopen)).count();
         assert!(resets * 50 < walk.len(), "{resets} resets of {} steps take too long on hardware", walk.len());
         for state in State::ALL {

@@ -7,12 +7,20 @@ use crate::requirement::{Requirement, precopy, resume, stop_copy};
 pub(super) enum Rule {
     /// In PRE_COPY the end of what there is reads as ENOMSG.
     TemporaryEnd,
+    /// After that the session goes on.
+    TemporaryIsTemporary,
     /// In STOP_COPY no read answers ENOMSG.
     NoTemporaryEnd,
     /// The permanent end stays.
     PermanentEnd,
     /// poll says readable at the permanent end.
     EndReadable,
+    /// Any reads will do, by vectors too.
+    AnyRead,
+    /// A read of no bytes answers 0.
+    EmptyRead,
+    /// A write of no bytes answers 0.
+    EmptyWrite,
     /// What PRECOPY_INFO promises can be read.
     PromiseKept,
     /// initial_bytes is not 0 at first.
@@ -50,9 +58,13 @@ impl Rule {
     pub(super) fn requirement(self) -> &'static Requirement {
         match self {
             Rule::TemporaryEnd => &precopy::EOS_ENOMSG,
+            Rule::TemporaryIsTemporary => &precopy::EOS_TEMPORARY,
             Rule::NoTemporaryEnd => &stop_copy::NO_ENOMSG,
             Rule::PermanentEnd => &stop_copy::END_PERMANENT,
             Rule::EndReadable => &stop_copy::END_READABLE,
+            Rule::AnyRead => &stop_copy::ANY_READ,
+            Rule::EmptyRead => &stop_copy::EMPTY_READ,
+            Rule::EmptyWrite => &resume::EMPTY_WRITE,
             Rule::PromiseKept => &precopy::PROMISE,
             Rule::InitialAtFirst => &precopy::INITIAL_AT_FIRST,
             Rule::InitialNeverGrows => &precopy::INITIAL_NEVER_GROWS,

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::rules::Rule;
+use super::vector::Call;
 use super::{Answer, Symptom, Violation};
 use crate::device::Stream;
 use crate::harness::bench::errno_name;
@@ -24,6 +25,8 @@ const OLD: usize = 3;
 pub(super) struct Live {
     /// Its data_fd, unless it was closed or never came.
     pub(super) stream: Option<Box<dyn Stream>>,
+    /// Another descriptor of it.
+    other: Option<Box<dyn Stream>>,
     pub(super) flow: Flow,
     /// Whether the protocol says that it works: not after a transition that failed.
     pub(super) is_sure: bool,
@@ -109,7 +112,7 @@ impl Sessions {
             true => &session::FD_COMES,
             false => &session::NEW_WORKS,
         };
-        self.live = Some(Live { is_sure: stream.is_some(), stream, flow, suspect });
+        self.live = Some(Live { is_sure: stream.is_some(), stream, other: None, flow, suspect });
     }
 
     /// What goes on has ended, and this says so.
@@ -118,7 +121,8 @@ impl Sessions {
             return;
         };
         let blame = blame.filter(|_| live.is_sure);
-        if let Some(stream) = live.stream {
+        // Of two descriptors the one that came first, or was not used last, is as dead as the other.
+        if let Some(stream) = live.other.or(live.stream) {
             self.old.push_back(Old { stream, is_saving: matches!(live.flow, Flow::Saving(_)), blame });
         }
         if self.old.len() > OLD {
@@ -144,14 +148,19 @@ impl Sessions {
         }
     }
 
+    /// Closes the descriptor that is used. If there is another one, that is used from here on.
     pub(super) fn close(&mut self) -> Answer {
-        match self.live.as_mut().and_then(|live| live.stream.take()) {
-            Some(stream) => {
-                drop(stream);
-                Answer::Done(true)
-            }
-            None => Answer::Nothing,
-        }
+        let Some(live) = self.live.as_mut().filter(|live| live.stream.is_some()) else {
+            return Answer::Nothing;
+        };
+        live.stream = live.other.take();
+        live.suspect = &session::DUPLICATE;
+        Answer::Done(true)
+    }
+
+    /// Whether a session goes on of which there is no descriptor.
+    pub(super) fn is_out_of_reach(&self) -> bool {
+        self.live.as_ref().is_some_and(|live| live.stream.is_none())
     }
 
     pub(super) fn close_old(&mut self) -> Answer {
@@ -208,17 +217,75 @@ impl Live {
 
     /// Reads once.
     pub(super) fn read(&mut self, buffer: &mut [u8], state: State) -> Judged<Answer> {
+        self.read_by(Call::Plain, buffer, state)
+    }
+
+    /// The same, by this call.
+    pub(super) fn read_by(&mut self, call: Call, buffer: &mut [u8], state: State) -> Judged<Answer> {
         let (Some(stream), Flow::Saving(saving)) = (&self.stream, &mut self.flow) else {
             return Ok(Answer::Nothing);
         };
-        let answer = stream.read(buffer);
-        let asked = || format!("read {} in {state}", buffer.len());
-        match self.is_sure {
-            true => saving.judge_read(answer, state, self.suspect, asked)?,
-            false => return Ok(Answer::Moved(answer)),
+        let answer = call.read(stream.as_ref(), buffer);
+        if !self.is_sure {
+            return Ok(Answer::Moved(answer));
         }
-        self.suspect = &session::SAME_SESSION;
+        let asked = || format!("{} {} in {state}", call.reads(), buffer.len());
+        if buffer.is_empty() {
+            judge_empty_read(answer, state, self.suspect, asked)?;
+            self.suspect = Rule::EmptyRead.requirement();
+            return Ok(Answer::Moved(answer));
+        }
+        if call == Call::Vector && answer.is_err_and(is_no_answer_of_read) {
+            let expected = "what a read with one buffer answers";
+            return Err(violation(Rule::AnyRead, Symptom::Failed, asked(), expected, Answer::Moved(answer)));
+        }
+        saving.judge_read(answer, state, self.suspect, asked)?;
+        self.suspect = match answer {
+            Err(_) => Rule::TemporaryIsTemporary.requirement(),
+            Ok(_) => &session::SAME_SESSION,
+        };
         Ok(Answer::Moved(answer))
+    }
+
+    /// Has reads fail instead of wait, or wait again. What that means is an advice, so only that the session goes on is
+    /// judged.
+    pub(super) fn set_nonblocking(&mut self, nonblocking: bool) -> Answer {
+        match &self.stream {
+            Some(stream) => Answer::Done(stream.set_nonblocking(nonblocking).is_ok()),
+            None => Answer::Nothing,
+        }
+    }
+
+    /// Makes a duplicate, and uses that from here on.
+    pub(super) fn duplicate(&mut self) -> Answer {
+        let Some(stream) = self.stream.as_ref().filter(|_| self.other.is_none()) else {
+            return Answer::Nothing;
+        };
+        let Ok(duplicate) = stream.duplicate() else {
+            return Answer::Done(false);
+        };
+        self.other = self.stream.replace(duplicate);
+        self.suspect = &session::DUPLICATE;
+        Answer::Done(true)
+    }
+
+    /// Uses the other one of two descriptors.
+    pub(super) fn use_other(&mut self) -> Answer {
+        if self.other.is_none() {
+            return Answer::Nothing;
+        }
+        std::mem::swap(&mut self.stream, &mut self.other);
+        self.suspect = &session::DUPLICATE;
+        Answer::Done(true)
+    }
+
+    /// Closes the other one of two descriptors.
+    pub(super) fn close_other(&mut self) -> Answer {
+        if self.other.take().is_none() {
+            return Answer::Nothing;
+        }
+        self.suspect = &session::DUPLICATE;
+        Answer::Done(true)
     }
 
     /// Reads until there is an end, or for so many bytes.
@@ -256,8 +323,30 @@ impl Live {
         }
     }
 
-    /// Writes the next part of a good stream.
-    pub(super) fn write(&mut self, good: &[u8], most: usize, state: State) -> Judged<Answer> {
+    /// Writes nothing.
+    fn write_nothing(&mut self, call: Call, state: State) -> Judged<Answer> {
+        let (Some(stream), Flow::Resuming(resuming)) = (&self.stream, &self.flow) else {
+            return Ok(Answer::Nothing);
+        };
+        let answer = call.write(stream.as_ref(), &[]);
+        let may_fail = resuming.spoiled != Spoiled::No || !self.is_sure;
+        if answer == Ok(0) || may_fail {
+            return Ok(Answer::Moved(answer));
+        }
+        let requirement = match answer {
+            Err(Errno::ENODEV | Errno::EBADF) => self.suspect,
+            _ => Rule::EmptyWrite.requirement(),
+        };
+        let asked = format!("write 0 bytes in {state}");
+        let (expected, actual) = ("0".to_owned(), Answer::Moved(answer).to_string());
+        Err(Box::new(Violation { requirement, symptom: Symptom::Dead, asked, expected, actual }))
+    }
+
+    /// Writes the next part of a good stream by this call.
+    pub(super) fn write_by(&mut self, call: Call, good: &[u8], most: usize, state: State) -> Judged<Answer> {
+        if most == 0 {
+            return self.write_nothing(call, state);
+        }
         let (Some(stream), Flow::Resuming(resuming)) = (&self.stream, &mut self.flow) else {
             return Ok(Answer::Nothing);
         };
@@ -268,7 +357,7 @@ impl Live {
         }
         let mut written = 0;
         while written < part.len() {
-            match stream.write(&part[written..]) {
+            match call.write(stream.as_ref(), &part[written..]) {
                 Ok(moved @ 1..) if moved <= part.len() - written => written += moved,
                 answer if resuming.spoiled != Spoiled::No || !self.is_sure => {
                     resuming.note(answer);
@@ -305,9 +394,10 @@ impl Live {
         let begin = resuming.written.min(good.len());
         let mut part = good[begin..good.len().min(begin.saturating_add(most))].to_vec();
         let middle = part.len() / 2;
-        if let Some(byte) = part.get_mut(middle) {
-            *byte ^= 0x10;
-        }
+        let Some(byte) = part.get_mut(middle) else {
+            return Answer::Nothing;
+        };
+        *byte ^= 0x10;
         let answer = stream.write(&part);
         resuming.note(answer);
         resuming.written += answer.unwrap_or_default();
@@ -392,6 +482,28 @@ impl Live {
             _ => Some((Rule::InfoMemory, Some(Errno::EFAULT))),
         }
     }
+}
+
+/// A read of no bytes answers 0, and in PRE_COPY that there is nothing, if there is nothing.
+fn judge_empty_read(
+    answer: Result<usize, Errno>,
+    state: State,
+    suspect: &'static Requirement,
+    asked: impl Fn() -> String,
+) -> Judged<()> {
+    let (requirement, symptom) = match answer {
+        Ok(0) => return Ok(()),
+        Err(Errno::ENOMSG | Errno::EAGAIN) if state != State::StopCopy => return Ok(()),
+        Err(Errno::ENODEV) => (suspect, Symptom::Dead),
+        _ => (Rule::EmptyRead.requirement(), Symptom::WrongEnd),
+    };
+    let (expected, actual) = ("0".to_owned(), Answer::Moved(answer).to_string());
+    Err(Box::new(Violation { requirement, symptom, asked: asked(), expected, actual }))
+}
+
+/// Whether no read of a session that goes on answers this.
+fn is_no_answer_of_read(errno: Errno) -> bool {
+    !matches!(errno, Errno::ENODEV | Errno::ENOMSG | Errno::EAGAIN)
 }
 
 impl Saving {

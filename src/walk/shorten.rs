@@ -160,6 +160,8 @@ fn simpler_than(operation: Operation) -> Vec<Operation> {
         Operation::Get => Vec::new(),
         Operation::Read(1) => vec![Operation::Get],
         Operation::Read(_) => vec![Operation::Get, Operation::Read(1)],
+        Operation::ReadVector(bytes) => vec![Operation::Get, Operation::Read(bytes)],
+        Operation::WriteVector(portion) => vec![Operation::Get, Operation::Write(portion)],
         _ => vec![Operation::Get],
     }
 }

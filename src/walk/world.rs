@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use super::features::Malformed;
-use super::operation::{Malformation, Operation, Portion};
+use super::operation::{Malformation, Operation};
 use super::rules::Rule;
 use super::sessions::{Asking, Flow, Sessions, Spoiled};
+use super::traffic::Traffic;
+use super::vector::Call;
 use super::{Answer, Symptom, Violation};
 use crate::device::migration::{StateAnswer, Transition};
 use crate::device::{Device, Stream};
@@ -36,6 +38,7 @@ pub struct World<'a> {
     good: &'a [u8],
     state: State,
     sessions: Sessions,
+    traffic: Traffic,
     /// Whether a transition may fail, since that was asked for.
     is_doomed: bool,
     /// What the next request that fails speaks against, if it is not simply broken.
@@ -79,6 +82,7 @@ impl<'a> World<'a> {
             good,
             state: State::Running,
             sessions: Sessions::default(),
+            traffic: Traffic::default(),
             is_doomed: false,
             doubtful: None,
             just_reset: true,
@@ -86,6 +90,16 @@ impl<'a> World<'a> {
             just_looked: false,
             buffer: vec![0; BUFFER],
         }
+    }
+
+    /// The same device with this around it.
+    pub fn with_traffic(self, traffic: Traffic) -> World<'a> {
+        World { traffic, ..self }
+    }
+
+    /// Whether a log of DMA may be going on.
+    pub fn may_log(&self) -> bool {
+        self.traffic.may_log()
     }
 
     /// Does one step and judges it.
@@ -114,22 +128,22 @@ impl<'a> World<'a> {
                 Ok(())
             }
             Operation::DataSize => self.data_size(step),
-            // A device that is stopped is not to be touched: what comes of it is nobody's promise.
-            Operation::Dirty(_) if !self.is_running() => Ok(()),
-            Operation::Dirty(bytes) => {
-                step.answer = Answer::Done(self.device.stimulate(Stimulus::Dirty(bytes as usize)).is_ok());
+            Operation::Dirty(_) | Operation::EnterError | Operation::Reconfigure => {
+                step.answer = self.stimulate(operation);
                 Ok(())
             }
-            Operation::EnterError if !self.is_running() => Ok(()),
-            Operation::EnterError => {
-                let is_done = self.device.stimulate(Stimulus::EnterError).is_ok();
-                self.is_doomed |= is_done;
-                step.answer = Answer::Done(is_done);
+            Operation::Dma(..) | Operation::Interrupt if !self.is_operational() => Ok(()),
+            Operation::Dma(..)
+            | Operation::Interrupt
+            | Operation::StartLog
+            | Operation::StopLog
+            | Operation::ReportLog => {
+                step.answer = self.go_beside(operation)?;
                 Ok(())
             }
             Operation::Close => {
                 step.answer = self.sessions.close();
-                if step.answer == Answer::Done(true) {
+                if step.answer == Answer::Done(true) && self.sessions.is_out_of_reach() {
                     self.doubtful = Some(&session::EARLY_CLOSE);
                     self.sessions.doubt();
                 }
@@ -153,6 +167,39 @@ impl<'a> World<'a> {
         }
     }
 
+    /// Does something to the device's state. A device that is stopped is not to be touched: what comes of it is nobody's
+    /// promise.
+    fn stimulate(&mut self, operation: Operation) -> Answer {
+        let stimulus = match operation {
+            Operation::Dirty(bytes) => Stimulus::Dirty(bytes as usize),
+            Operation::Reconfigure => Stimulus::Reconfigure,
+            _ => Stimulus::EnterError,
+        };
+        if !self.is_running() {
+            return Answer::Nothing;
+        }
+        let is_done = self.device.stimulate(stimulus).is_ok();
+        match (stimulus, &mut self.sessions.live) {
+            (Stimulus::EnterError, _) => self.is_doomed |= is_done,
+            // What was promised is to be read anew.
+            (Stimulus::Reconfigure, Some(live)) => live.forget_promise(),
+            _ => {}
+        }
+        Answer::Done(is_done)
+    }
+
+    /// Does what has nothing to do with the migration.
+    fn go_beside(&mut self, operation: Operation) -> Judged<Answer> {
+        let (device, state) = (&*self.device, self.state);
+        match operation {
+            Operation::Dma(direction, page) => self.traffic.dma(device, direction, page),
+            Operation::Interrupt => self.traffic.interrupt(device),
+            Operation::StartLog => self.traffic.start_log(device, state),
+            Operation::StopLog => self.traffic.stop_log(device, state),
+            _ => self.traffic.report_log(device, state),
+        }
+    }
+
     fn use_session(&mut self, operation: Operation, step: &mut Step) -> Judged {
         let Some(live) = &mut self.sessions.live else {
             return Ok(());
@@ -163,7 +210,10 @@ impl<'a> World<'a> {
         let has_pre_copy = self.routes.capabilities.pre_copy;
         let asking = Asking { state, has_pre_copy, has_opted_in: self.has_opted_in };
         step.answer = match operation {
-            Operation::Read(bytes) => live.read(&mut buffer[..(bytes as usize).clamp(1, BUFFER)], state)?,
+            Operation::Read(bytes) => live.read(&mut buffer[..(bytes as usize).min(BUFFER)], state)?,
+            Operation::ReadVector(bytes) => {
+                live.read_by(Call::Vector, &mut buffer[..(bytes as usize).min(BUFFER)], state)?
+            }
             Operation::ReadAll => live.read_all(buffer, state, STREAM_LIMIT)?,
             Operation::Poll => live.poll(state)?,
             Operation::Info => live.info(info, asking)?,
@@ -171,10 +221,14 @@ impl<'a> World<'a> {
             Operation::InfoUnwritable => {
                 live.info(PrecopyInfoCall { placement: Placement::ReadOnly, ..info }, asking)?
             }
-            Operation::Write(Portion::Rest) => live.write(self.good, usize::MAX, state)?,
-            Operation::Write(Portion::Bytes(bytes)) => live.write(self.good, bytes as usize, state)?,
+            Operation::Write(portion) => live.write_by(Call::Plain, self.good, portion.most(), state)?,
+            Operation::WriteVector(portion) => live.write_by(Call::Vector, self.good, portion.most(), state)?,
             Operation::WriteCorrupt(bytes) => live.write_corrupt(self.good, bytes as usize),
             Operation::AgainstDirection => live.against_direction(buffer),
+            Operation::Nonblocking(nonblocking) => live.set_nonblocking(nonblocking),
+            Operation::Duplicate => live.duplicate(),
+            Operation::UseOther => live.use_other(),
+            Operation::CloseOther => live.close_other(),
             _ => Answer::Nothing,
         };
         Ok(())
@@ -182,6 +236,11 @@ impl<'a> World<'a> {
 
     fn is_running(&self) -> bool {
         matches!(self.state, State::Running | State::RunningP2p | State::PreCopy | State::PreCopyP2p)
+    }
+
+    /// Whether the device is fully operational, and nothing was done to break it.
+    fn is_operational(&self) -> bool {
+        matches!(self.state, State::Running | State::PreCopy) && !self.is_doomed
     }
 
     /// Asks where the device is; it must be where it has to be.
@@ -295,6 +354,7 @@ impl<'a> World<'a> {
         }
         self.just_reset = false;
         self.state = path.target();
+        self.traffic.moved();
         // Where the device is comes first: if it is not there, its descriptor says nothing.
         self.look(requirement, &asked, step)?;
         self.judge_fd(path, transition.data_fd, &asked)?;
@@ -382,6 +442,9 @@ impl<'a> World<'a> {
         }
         self.sessions.doubt();
         self.state = landed;
+        if landed == State::Error {
+            self.traffic.doubt();
+        }
         Ok(())
     }
 
@@ -426,6 +489,8 @@ impl<'a> World<'a> {
             return Err(violation(requirement, Symptom::Failed, asked(), "success (0)", actual));
         }
         self.start_over(&reset::ENDS_SESSION);
+        // That a log outlives a reset is no more than an advice.
+        self.traffic.doubt();
         self.just_reset = true;
         self.doubtful = Some(&reset::WORKS_AFTERWARDS);
         self.look(&reset::RUNNING, asked, step)
@@ -441,6 +506,7 @@ impl<'a> World<'a> {
             return Err(violation(&fsm::OPENS_RUNNING, Symptom::Failed, asked(), expected, error.to_string()));
         }
         self.start_over(&session::DEVICE_CLOSED);
+        self.traffic.reopened(&*self.device);
         self.has_opted_in = false;
         self.look(&fsm::OPENS_RUNNING, asked, step)
     }

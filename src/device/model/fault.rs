@@ -213,6 +213,8 @@ faults! {
     StopCopyWakesNobody = "stop-copy-wakes-nobody",
     /// With O_NONBLOCK the temporary end reads as 0.
     NonblockingReadsZero = "nonblocking-reads-zero",
+    /// With O_NONBLOCK the temporary end ends the session.
+    NonblockingEndsSession = "nonblocking-ends-session",
     /// PRECOPY_INFO refuses an `argsz` above the minimum.
     PrecopyInfoLargeArgszRefused = "precopy-info-large-argsz-refused",
     /// MIG_PRECOPY_INFOv2 cannot be set.
@@ -249,6 +251,10 @@ faults! {
     StaleBytes = "stale-bytes",
     /// A read of no bytes takes a byte out of the stream.
     EmptyReadTakesByte = "empty-read-takes-byte",
+    /// A read of no bytes ends the session.
+    EmptyReadEndsSession = "empty-read-ends-session",
+    /// A data_fd is neither read nor written by a vector of buffers.
+    VectorsRefused = "vectors-refused",
     /// A session that begins in STOP_COPY goes on where the last one was left.
     NextSessionGoesOn = "next-session-goes-on",
     /// MIG_DATA_SIZE answers ten times what there is.

@@ -56,6 +56,13 @@ impl ModelStream {
         if self.owns { Ok(()) } else { Err(Errno::EBADF) }
     }
 
+    fn takes_vectors(&self) -> Result<(), Errno> {
+        match self.shared.lock().has(Fault::VectorsRefused) {
+            true => Err(Errno::EINVAL),
+            false => Ok(()),
+        }
+    }
+
     /// The place of the fault that fetches data from the device before it hands it over, and misses the session's end
     /// meanwhile.
     fn fetch_slowly(&self) {
@@ -94,10 +101,12 @@ impl Stream for ModelStream {
 
     // Part for part, and on to the next one only if a part was full, as the kernel does for a driver without vectors.
     fn readv(&self, buffers: &mut [IoSliceMut<'_>]) -> Result<usize, Errno> {
+        self.takes_vectors()?;
         in_parts(buffers.iter_mut().map(|buffer| (buffer.len(), self.read(buffer))))
     }
 
     fn writev(&self, buffers: &[IoSlice<'_>]) -> Result<usize, Errno> {
+        self.takes_vectors()?;
         in_parts(buffers.iter().map(|bytes| (bytes.len(), self.write(bytes))))
     }
 
@@ -217,12 +226,18 @@ impl Machine {
         }
         if buffer.is_empty() {
             saving.skip(usize::from(spec.has(Fault::EmptyReadTakesByte)));
+            if spec.has(Fault::EmptyReadEndsSession) {
+                self.sessions.end();
+            }
             return Ok(0);
         }
-        match saving.read(buffer, &self.memory) {
-            Err(Errno::ENOMSG) if nonblocking && spec.has(Fault::NonblockingReadsZero) => Ok(0),
-            answer => answer,
+        let answer = saving.read(buffer, &self.memory);
+        match (answer, spec.fault) {
+            (Err(Errno::ENOMSG), Some(Fault::NonblockingReadsZero)) if nonblocking => return Ok(0),
+            (Err(Errno::ENOMSG), Some(Fault::NonblockingEndsSession)) if nonblocking => self.sessions.end(),
+            _ => {}
         }
+        answer
     }
 
     fn write(&mut self, number: i32, bytes: &[u8]) -> Result<usize, Errno> {

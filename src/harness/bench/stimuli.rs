@@ -9,6 +9,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::Bench;
 use super::tell::{errno_name, placement_name, tell_return};
+use crate::device::Device;
 use crate::harness::check::{Interruption, Judgement, Skip};
 use crate::stimulus::nature::{InterruptLine, Nature};
 use crate::stimulus::{DmaDirection, Observation, Stimulus, StimulusError};
@@ -42,6 +43,13 @@ pub struct DmaArea {
 pub struct Interrupts {
     line: InterruptLine,
     events: Vec<EventFd>,
+}
+
+impl Stirred {
+    /// Whether there is an area at this I/O address.
+    pub(super) fn is_mapped(&self, iova: u64) -> bool {
+        self.mapped.iter().any(|area| area.iova == iova)
+    }
 }
 
 impl DmaArea {
@@ -276,7 +284,17 @@ impl Interrupts {
         self.line
     }
 
-    fn came(&self, within: Duration) -> bool {
+    /// Says to the device once more where its interrupts go, as has to be done when it was closed.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    pub fn renew(&self, device: &dyn Device) -> Result<i32, Errno> {
+        let events: Vec<BorrowedFd<'_>> = self.events.iter().map(AsFd::as_fd).collect();
+        device.set_irqs(self.line.index, &events)
+    }
+
+    /// Whether one came by now, or within this time.
+    pub fn came(&self, within: Duration) -> bool {
         use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
         let until = Instant::now() + within;
         loop {

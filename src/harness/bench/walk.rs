@@ -3,7 +3,7 @@
 use super::{Bench, Fix};
 use crate::harness::check::{Interruption, Judgement};
 use crate::uapi::state::{State, name_of};
-use crate::walk::{Operation, Step, Violation, World};
+use crate::walk::{AREA_BYTES, IOVA, Operation, Step, Traffic, Violation, World};
 
 /// What came of a walk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,9 +47,11 @@ impl Bench {
             false => Vec::new(),
         };
         self.start_afresh()?;
+        let traffic = self.surround(operations);
         let may_ask_blocked = Fix::BLOCKED_ARCS.is_in(self.kernel());
         let capabilities = self.capabilities();
-        let mut world = World::new(self.device.as_mut(), capabilities, may_ask_blocked, &good);
+        let mut world = World::new(self.device.as_mut(), capabilities, may_ask_blocked, &good).with_traffic(traffic);
+        let mut walked = Walked { steps: operations.len(), violation: None };
         for (index, operation) in operations.iter().enumerate() {
             let step = match detail {
                 Detail::Begun => {
@@ -63,10 +65,21 @@ impl Bench {
                 ),
             };
             if let Some(violation) = step.violation {
-                return Ok(Walked { steps: index + 1, violation: Some(*violation) });
+                walked = Walked { steps: index + 1, violation: Some(*violation) };
+                break;
             }
         }
-        Ok(Walked { steps: operations.len(), violation: None })
+        self.stirred.logging |= world.may_log();
+        Ok(walked)
+    }
+
+    /// Has around the device what these operations need, as far as it can be had: the same memory for each walk of a check.
+    fn surround(&mut self, operations: &[Operation]) -> Traffic {
+        let needs_memory = operations.iter().any(|operation| operation.needs_memory());
+        let needs_listener = operations.iter().any(|operation| operation.needs_listener());
+        let has_memory = needs_memory && (self.stirred.is_mapped(IOVA) || self.map_area(IOVA, AREA_BYTES).is_ok());
+        let interrupts = if needs_listener { self.listen().ok() } else { None };
+        Traffic::new(has_memory, interrupts)
     }
 
     /// Leaves out of the record what was done so far.

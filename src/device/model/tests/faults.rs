@@ -1,5 +1,6 @@
 //! Every fault can be seen, and differs from what a conforming device does.
 
+use std::io::IoSliceMut;
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
@@ -219,6 +220,11 @@ fn observe(fault: Fault, device: &mut ModelDevice) -> String {
             drain(&*stream);
             show((stream.set_nonblocking(true), stream.read(&mut [0])))
         }
+        Fault::NonblockingEndsSession => {
+            let stream = begin(device, PreCopy);
+            drain(&*stream);
+            show((stream.set_nonblocking(true), [(); 2].map(|()| stream.read(&mut [0]))))
+        }
         Fault::PrecopyInfoLargeArgszRefused => {
             let mut call = PrecopyInfoCall { argsz: 4096, ..info() };
             show(begin(device, PreCopy).precopy_info(&mut call))
@@ -263,6 +269,13 @@ fn observe(fault: Fault, device: &mut ModelDevice) -> String {
         Fault::EmptyReadTakesByte => {
             let stream = begin(device, StopCopy);
             show((stream.read(&mut []), drain(&*stream).len()))
+        }
+        Fault::EmptyReadEndsSession => {
+            let stream = begin(device, StopCopy);
+            show((stream.read(&mut []), drain(&*stream).len()))
+        }
+        Fault::VectorsRefused => {
+            show(begin(device, StopCopy).readv(&mut [IoSliceMut::new(&mut [0]), IoSliceMut::new(&mut [0])]))
         }
         Fault::NextSessionGoesOn => {
             let first = begin(device, StopCopy);

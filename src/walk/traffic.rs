@@ -1,0 +1,261 @@
+//! What goes on beside the migration: DMA, interrupts, and the log of pages that were written by DMA.
+
+use std::time::Duration;
+
+use super::{Answer, Symptom, Violation};
+use crate::device::Device;
+use crate::harness::bench::{Interrupts, tell_return};
+use crate::requirement::{Requirement, dma_logging, quiesce};
+use crate::stimulus::{DmaDirection, Stimulus, StimulusError};
+use crate::uapi::Errno;
+use crate::uapi::dma_logging::{IovaRange, LoggingReport, LoggingStart};
+use crate::uapi::state::State;
+
+const PAGE_BYTES: u64 = 4096;
+/// How many pages the device can reach.
+pub(super) const PAGES: u64 = 16;
+/// Where they begin: not at 0, and far from what machines reserve.
+pub const IOVA: u64 = 32 << 20;
+/// How many bytes they have.
+pub const AREA_BYTES: usize = (PAGES * PAGE_BYTES) as usize;
+
+const AREA: IovaRange = IovaRange { iova: IOVA, length: AREA_BYTES as u64 };
+
+/// What the device has around it beside the migration.
+#[derive(Default)]
+pub struct Traffic {
+    /// Whether the device can reach the pages of a walk.
+    has_memory: bool,
+    /// Who listens to interrupts.
+    interrupts: Option<Interrupts>,
+    log: Log,
+    /// Whether a log could be begun, so that it must work again.
+    has_logged: bool,
+    /// Whether the device has moved anything. The log of one that does no DMA, as an mdev without hardware, is for its own
+    /// chapter to judge.
+    has_moved: bool,
+}
+
+type Judged = Result<Answer, Box<Violation>>;
+
+/// Pages, a bit each.
+type Pages = u64;
+
+/// What is known of the log.
+#[derive(Default)]
+enum Log {
+    /// Nobody knows whether there is one.
+    #[default]
+    Unknown,
+    /// There is none.
+    Off,
+    /// There is one.
+    On(Logged),
+}
+
+/// A log that goes on.
+struct Logged {
+    /// The page size that the device has selected.
+    granule: u64,
+    /// What was written and not reported.
+    written: Pages,
+    /// What was reported and not written again.
+    reported: Pages,
+    /// What the device has read.
+    read: Pages,
+    /// What has to be accused if something is missing.
+    suspect: &'static Requirement,
+}
+
+impl Traffic {
+    /// With this around the device.
+    pub fn new(has_memory: bool, interrupts: Option<Interrupts>) -> Traffic {
+        Traffic { has_memory, interrupts, ..Traffic::default() }
+    }
+
+    /// Whether a log may be going on.
+    pub fn may_log(&self) -> bool {
+        self.has_logged && !matches!(self.log, Log::Off)
+    }
+
+    /// The device is in another state.
+    pub(super) fn moved(&mut self) {
+        if let Log::On(logged) = &mut self.log {
+            logged.suspect = &dma_logging::ANY_STATE;
+        }
+    }
+
+    /// What a device does that is in ERROR is nobody's promise.
+    fn is_judged_in(&self, state: State) -> bool {
+        self.has_moved && state != State::Error
+    }
+
+    /// Whether a log outlives a reset, or a device that is broken, is open.
+    pub(super) fn doubt(&mut self) {
+        self.log = Log::Unknown;
+    }
+
+    /// The device was opened anew: whoever listens has to say so again.
+    pub(super) fn reopened(&mut self, device: &dyn Device) {
+        self.doubt();
+        if self.interrupts.as_ref().is_some_and(|interrupts| interrupts.renew(device).is_err()) {
+            self.interrupts = None;
+        }
+    }
+
+    /// Moves a page by DMA, where the device is fully operational.
+    pub(super) fn dma(&mut self, device: &dyn Device, direction: DmaDirection, page: u32) -> Judged {
+        let page = u64::from(page) % PAGES;
+        let iova = IOVA + page * PAGE_BYTES;
+        let begin = Stimulus::Dma { direction, iova, bytes: PAGE_BYTES, after: Duration::ZERO };
+        if !self.has_memory {
+            return Ok(Answer::Nothing);
+        }
+        if device.stimulate(begin).is_err() {
+            return Ok(Answer::Done(false));
+        }
+        if let Err(error @ StimulusError::Failed { .. }) = device.stimulate(Stimulus::FinishDma) {
+            let asked = format!("{direction} a page by DMA");
+            let (requirement, symptom) = (&quiesce::OPERATIONAL, Symptom::Failed);
+            return Err(violation(requirement, symptom, asked, "the transfer to complete", error.to_string()));
+        }
+        self.has_moved = true;
+        if let Log::On(logged) = &mut self.log {
+            logged.moved(direction, 1 << page);
+        }
+        Ok(Answer::Done(true))
+    }
+
+    /// Raises an interrupt, where the device is fully operational.
+    pub(super) fn interrupt(&self, device: &dyn Device) -> Judged {
+        let Some(interrupts) = &self.interrupts else {
+            return Ok(Answer::Nothing);
+        };
+        // One that was late is not taken for this one.
+        interrupts.came(Duration::ZERO);
+        if device.stimulate(Stimulus::Interrupt { after: Duration::ZERO }).is_err() {
+            return Ok(Answer::Done(false));
+        }
+        if interrupts.came(interrupts.line().within) {
+            return Ok(Answer::Done(true));
+        }
+        let asked = "raise an interrupt".to_owned();
+        Err(violation(&quiesce::OPERATIONAL, Symptom::Failed, asked, "it to come", "none".to_owned()))
+    }
+
+    /// Begins a log of all the pages.
+    pub(super) fn start_log(&mut self, device: &dyn Device, state: State) -> Judged {
+        let works = self.is_judged_in(state);
+        let mut start = LoggingStart::new(PAGE_BYTES, vec![AREA]);
+        let answer = device.dma_logging_start(&mut start);
+        let answered = Answer::Returned(answer);
+        match (&self.log, answer) {
+            (Log::On(_), Ok(_)) if works => {
+                let (requirement, symptom) = (&dma_logging::START_TWICE, Symptom::NotRefused);
+                let asked = "DMA_LOGGING_START while a log goes on".to_owned();
+                return Err(violation(requirement, symptom, asked, "an error", answered.to_string()));
+            }
+            (_, Ok(_)) => {
+                self.has_logged = true;
+                self.log = Log::On(Logged::new(start.page_size));
+            }
+            (Log::Off, Err(_)) if works && self.has_logged => {
+                let (requirement, symptom) = (&dma_logging::STOP_ENDS, Symptom::Failed);
+                let asked = "DMA_LOGGING_START after a log has ended".to_owned();
+                return Err(violation(requirement, symptom, asked, "success (0)", answered.to_string()));
+            }
+            (_, Err(_)) => {}
+        }
+        Ok(answered)
+    }
+
+    /// Ends the log.
+    pub(super) fn stop_log(&mut self, device: &dyn Device, state: State) -> Judged {
+        let answer = device.dma_logging_stop();
+        let answered = Answer::Returned(answer);
+        if answer.is_err() && self.is_judged_in(state) && matches!(self.log, Log::On(_)) {
+            let asked = "DMA_LOGGING_STOP of a log that goes on".to_owned();
+            let (requirement, symptom) = (&dma_logging::STOP_ENDS, Symptom::Failed);
+            return Err(violation(requirement, symptom, asked, "success (0)", answered.to_string()));
+        }
+        self.log = match answer {
+            Ok(_) => Log::Off,
+            Err(_) => Log::Unknown,
+        };
+        Ok(answered)
+    }
+
+    /// Asks which of the pages were written.
+    pub(super) fn report_log(&mut self, device: &dyn Device, state: State) -> Judged {
+        let mut report = LoggingReport::new(AREA, PAGE_BYTES);
+        let answer = device.dma_logging_report(&mut report);
+        let asked = || "DMA_LOGGING_REPORT".to_owned();
+        if !self.is_judged_in(state) {
+            self.doubt();
+        }
+        match &mut self.log {
+            Log::Off if answer.is_ok() => {
+                let (requirement, symptom) = (&dma_logging::REPORT_WITHOUT_START, Symptom::NotRefused);
+                Err(violation(requirement, symptom, asked(), "an error, since there is no log", tell_return(&answer)))
+            }
+            Log::On(logged) => logged.judge(answer, report.bitmap[0], asked),
+            _ => Ok(Answer::Returned(answer)),
+        }
+    }
+}
+
+impl Logged {
+    fn new(granule: u64) -> Logged {
+        Logged { granule, written: 0, reported: 0, read: 0, suspect: &dma_logging::EXACT }
+    }
+
+    fn moved(&mut self, direction: DmaDirection, page: Pages) {
+        self.suspect = &dma_logging::EXACT;
+        match direction {
+            DmaDirection::ToMemory => self.written |= page,
+            DmaDirection::FromMemory => self.read |= page,
+        }
+    }
+
+    /// All that was written is told, and nothing else but what a device has to tell that logs in larger pages.
+    fn judge(&mut self, answer: Result<i32, Errno>, bits: Pages, asked: impl Fn() -> String) -> Judged {
+        let (missing, surplus) = (self.written & !bits, bits & !self.written);
+        let is_coarse = self.granule > PAGE_BYTES;
+        let broken = match answer {
+            Ok(0) if missing == 0 && (surplus == 0 || is_coarse) => None,
+            Ok(0) if missing == 0 => Some((self.blame_for(surplus), Symptom::WrongLog)),
+            Ok(0) => Some((self.suspect, Symptom::WrongLog)),
+            Ok(_) => Some((self.suspect, Symptom::PositiveReturn)),
+            Err(_) => Some((self.suspect, Symptom::Failed)),
+        };
+        if let Some((requirement, symptom)) = broken {
+            let expected = format!("success (0), the pages {:#06x}", self.written);
+            let actual = format!("{}, {bits:#06x}", tell_return(&answer));
+            return Err(violation(requirement, symptom, asked(), expected, actual));
+        }
+        self.reported |= self.written;
+        self.written = 0;
+        self.suspect = &dma_logging::EXACT;
+        Ok(Answer::Logged(bits))
+    }
+
+    fn blame_for(&self, surplus: Pages) -> &'static Requirement {
+        match surplus {
+            surplus if surplus & !self.reported == 0 => &dma_logging::FORGETS,
+            surplus if surplus & !self.read == 0 => &dma_logging::READS,
+            // Nothing was written since it began, so this is what one before it has left.
+            _ if self.written | self.reported == 0 => &dma_logging::STOP_ENDS,
+            _ => &dma_logging::EXACT,
+        }
+    }
+}
+
+fn violation(
+    requirement: &'static Requirement,
+    symptom: Symptom,
+    asked: String,
+    expected: impl Into<String>,
+    actual: String,
+) -> Box<Violation> {
+    Box::new(Violation { requirement, symptom, asked, expected: expected.into(), actual })
+}

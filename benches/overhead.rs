@@ -75,6 +75,7 @@ fn keeper() -> Keeper {
         via: None,
         profile: None,
         may_hang: false,
+        wear: None,
         deadline: Duration::from_secs(10),
         open_deadline: Duration::from_secs(60),
     };

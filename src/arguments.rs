@@ -9,6 +9,11 @@ use crate::device::{DeviceName, Via};
 use crate::harness::keeper::ExecutorSpec;
 use crate::stimulus::profile::{Profile, ProfileError};
 
+/// What a session may take of each of three batches and of the one before them, of which a tenth may end by a reset.
+const WEAR_OF_A_SESSION: Duration = Duration::from_millis(200);
+/// More sessions take longer than a day where each is as slow as it may be.
+const MOST_SESSIONS: usize = 100_000;
+
 /// How a device of this host is opened and handled.
 #[derive(Debug, Clone, Args)]
 pub struct Handling {
@@ -21,6 +26,9 @@ pub struct Handling {
     /// Also make calls that are known to wedge this host's kernel until a reboot
     #[arg(long)]
     pub may_hang: bool,
+    /// Sessions in each batch of the wear chapter: thousands show small leaks [default: as many as fit in a moment]
+    #[arg(long, value_name = "NUMBER", value_parser = wear)]
+    pub wear: Option<usize>,
     /// Seconds that a check may take [default: what the profile says, else 10]
     #[arg(long, value_parser = seconds)]
     deadline: Option<f64>,
@@ -33,7 +41,8 @@ impl Handling {
         let profile = self.profile.as_ref().map(|profile| format!(" --profile {}", profile.display()));
         let deadline = self.deadline.map(|seconds| format!(" --deadline {seconds}"));
         let may_hang = may_hang.then(|| " --may-hang".to_owned());
-        let options: String = [via, profile, deadline, may_hang].into_iter().flatten().collect();
+        let wear = self.wear.map(|sessions| format!(" --wear {sessions}"));
+        let options: String = [via, profile, deadline, wear, may_hang].into_iter().flatten().collect();
         format!("vfio-conform run {device}{options} -- --exact {{check}}")
     }
 
@@ -49,9 +58,27 @@ impl Handling {
             via: self.via,
             profile: self.profile.clone(),
             may_hang: self.may_hang,
-            deadline: self.deadline.map_or(Duration::from_secs(timeouts.check_s), Duration::from_secs_f64),
+            wear: self.wear,
+            deadline: self.deadline.map_or(Duration::from_secs(timeouts.check_s), Duration::from_secs_f64)
+                + wear_takes(self.wear),
             open_deadline: Duration::from_secs(timeouts.open_s),
         })
+    }
+}
+
+/// How much longer a check may take that was asked for so many sessions in each of its batches.
+pub fn wear_takes(sessions: Option<usize>) -> Duration {
+    WEAR_OF_A_SESSION * sessions.and_then(|sessions| u32::try_from(sessions).ok()).unwrap_or_default()
+}
+
+/// Reads a number of sessions.
+///
+/// # Errors
+/// What would be right.
+pub fn wear(text: &str) -> Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(sessions) if (1..=MOST_SESSIONS).contains(&sessions) => Ok(sessions),
+        _ => Err(format!("it is no number of sessions from 1 to {MOST_SESSIONS}")),
     }
 }
 

@@ -507,6 +507,7 @@ fn open_for_walk(
             via: opening.via,
             profile: opening.profile,
             may_hang: false,
+            wear: None,
             deadline: Duration::from_secs_f64(opening.deadline),
             open_deadline: Duration::from_secs(60),
         },

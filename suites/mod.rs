@@ -17,7 +17,7 @@ mod wear;
 use std::time::Duration;
 
 use crate::harness::bench::{Bench, Drained};
-use crate::harness::check::{Check, Interruption, Judgement, Skip};
+use crate::harness::check::{Check, Interruption, Judgement, Skip, chapter_of};
 use crate::harness::stream::StreamEnd;
 use crate::stimulus::Stimulus;
 use crate::uapi::Errno;
@@ -31,6 +31,14 @@ const WORKS_FOR: Duration = Duration::from_millis(150);
 /// Every check, chapter by chapter, in the order in which they run.
 pub fn all() -> Vec<Check> {
     of_each_chapter!(checks()).into_iter().flatten().collect()
+}
+
+/// How long a check may take where others may take so long.
+pub fn deadline(check: &str, ordinary: Duration) -> Duration {
+    match chapter_of(check) {
+        "wear" => ordinary + wear::WAITS,
+        _ => ordinary,
+    }
 }
 
 /// A state's name as a part of a check's name.

@@ -607,9 +607,20 @@ fn restores(bench: &mut Bench, session: &Session, mut stream: Vec<u8>, when: &st
 
 fn cancelled(bench: &mut Bench) -> Judgement {
     let before = bench.open_descriptors()?;
-    bench.repeat(CANCELLATIONS, |bench, _| {
-        drop(bench.bring_to_session(State::PreCopy)?);
-        go(bench, State::PreCopy, State::Running)
+    bench.repeat(CANCELLATIONS, |bench, time| {
+        let session = bench.bring_to_session(State::PreCopy)?;
+        // Closed before the session has ended, and after that, by turns.
+        match time % 2 {
+            0 => {
+                bench.close(session);
+                go(bench, State::PreCopy, State::Running)
+            }
+            _ => {
+                go(bench, State::PreCopy, State::Running)?;
+                bench.close(session);
+                Ok(())
+            }
+        }
     })?;
     let after = bench.open_descriptors()?;
     let asked = format!("PRE_COPY -> RUNNING {CANCELLATIONS} times");

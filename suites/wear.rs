@@ -1,10 +1,12 @@
 //! Wear: what many sessions, and opening the device again and again, leave behind.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use crate::device::{Footprint, RebindError};
 use crate::harness::bench::{Bench, errno_name};
 use crate::harness::check::{Check, Interruption, Judgement};
 use crate::harness::session::{Direction, Session};
-use crate::requirement::Requirement;
 use crate::requirement::wear::*;
 use crate::uapi::state::State;
 
@@ -12,14 +14,19 @@ use super::{lacking, lower, set_unanswerable, stream_for};
 
 /// Others on the machine take and give too, so growth counts only if it is there in so many batches in a row.
 const BATCHES: usize = 3;
-/// Sessions of a batch.
+/// Sessions of a batch, at least.
 const SESSIONS: usize = 8;
 /// Those of a batch that end in a way that takes a PCI device a tenth of a second or more.
 const SLOW_SESSIONS: usize = 3;
+/// Where the user wants many sessions, one of so many is of this kind.
+const SLOW_ONE_OF: usize = 10;
 /// How often the driver of a batch gives the device up and takes it again.
 const REBINDS: usize = 3;
 /// Less than this for each session, or each time, is lost in what else goes on.
 const NOTICEABLE_BYTES: u64 = 64 << 10;
+
+/// So much longer may a check take, since what the kernel holds back is waited for before anybody is accused.
+pub const WAITS: Duration = Duration::from_secs(8);
 
 pub(super) fn checks() -> Vec<Check> {
     let mut checks = Vec::new();
@@ -27,14 +34,21 @@ pub(super) fn checks() -> Vec<Check> {
         let name = format!("wear::sessions_of_{}", lower(state));
         checks.push(Check::new(name, &[&DESCRIPTORS, &MEMORY, &MODULE], move |bench| sessions(bench, state)));
     }
+    for (name, state) in [
+        ("wear::lost_data_fds", State::StopCopy),
+        ("wear::lost_data_fds_of_pre_copy", State::PreCopy),
+        ("wear::lost_data_fds_of_resuming", State::Resuming),
+    ] {
+        checks.push(Check::new(name, &[&DESCRIPTORS, &MEMORY, &MODULE], move |bench| lost_data_fds(bench, state)));
+    }
     checks.extend([
-        Check::new("wear::closed_in_a_session", &[&DESCRIPTORS, &MODULE], |bench| {
+        Check::new("wear::opened_again", &[&DESCRIPTORS, &MEMORY, &MODULE], opened_again),
+        Check::new("wear::closed_in_a_session", &[&DESCRIPTORS, &MEMORY, &MODULE], |bench| {
             ended_from_outside(bench, "closing the device", reopen)
         }),
-        Check::new("wear::reset_in_a_session", &[&DESCRIPTORS, &MODULE], |bench| {
+        Check::new("wear::reset_in_a_session", &[&DESCRIPTORS, &MEMORY, &MODULE], |bench| {
             ended_from_outside(bench, "a reset", reset)
         }),
-        Check::new("wear::lost_data_fds", &[&DESCRIPTORS, &MODULE], lost_data_fds),
         Check::new("wear::bound_again", &[&REBIND, &DESCRIPTORS, &MEMORY, &MODULE], bound_again),
     ]);
     checks
@@ -42,49 +56,123 @@ pub(super) fn checks() -> Vec<Check> {
 
 fn sessions(bench: &mut Bench, state: State) -> Judgement {
     let stream = stream_for(bench, state)?;
-    // What is needed once is not wear.
-    one_session(bench, state, &stream)?;
-    let descriptors = bench.open_descriptors()?;
-    let asked = format!("{SESSIONS} sessions in {state}");
-    let batches = batches(bench, |bench| {
-        for _ in 0..SESSIONS {
-            one_session(bench, state, &stream)?;
-        }
-        Ok(())
-    })?;
-    no_descriptor_is_left(bench, &asked, descriptors)?;
-    no_reference_is_left(bench, &asked, &batches, SESSIONS)?;
-    memory_is_given_back(bench, &asked, &batches, SESSIONS)
+    wears_nothing(bench, &format!("sessions in {state}"), Pace::Quick, |bench| one_session(bench, state, &stream))
 }
 
-/// What came on top in one batch; `None` where it is not known.
-struct Growth {
-    references: Option<i64>,
-    bytes: Option<i64>,
+/// How often something is done in a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    /// As often as it fits into a moment, but not less often than a few times.
+    Quick,
+    /// A few times, since each takes a while.
+    Slow,
+}
+
+impl Pace {
+    fn batch(self, bench: &mut Bench, round: impl Fn(&mut Bench) -> Judgement) -> Judgement<usize> {
+        let slow = bench.wear().map_or(SLOW_SESSIONS, |sessions| SLOW_SESSIONS.max(sessions / SLOW_ONE_OF));
+        match self {
+            Pace::Quick => bench.wear_out(SESSIONS, round),
+            Pace::Slow => bench.wear_out_times(slow, round),
+        }
+    }
+}
+
+/// What is done again and again leaves nothing.
+fn wears_nothing(bench: &mut Bench, what: &str, pace: Pace, round: impl Fn(&mut Bench) -> Judgement) -> Judgement {
+    // What is needed once is not wear.
+    round(bench)?;
+    let descriptors = bench.open_descriptors()?;
+    let worn = wear(bench, |bench| pace.batch(bench, &round))?;
+    let asked = format!("{} {what}", worn.times);
+    no_descriptor_is_left(bench, &asked, descriptors)?;
+    no_reference_is_left(bench, &asked, &worn)?;
+    memory_is_given_back(bench, &asked, &worn)
+}
+
+/// What batches have left behind.
+struct Worn {
+    /// How often it was done in a batch, at least.
+    times: usize,
+    /// What was in use before the first batch and after each of them.
+    footprints: Vec<Footprint>,
+    /// What is in use once all that was freed is given back, where that is worth waiting for and can be said.
+    settled: Option<Footprint>,
 }
 
 /// Does a batch again and again, as long as something grows.
-fn batches(bench: &mut Bench, batch: impl Fn(&mut Bench) -> Judgement) -> Judgement<Vec<Growth>> {
-    let mut batches = Vec::new();
+fn wear(bench: &mut Bench, batch: impl Fn(&mut Bench) -> Judgement<usize>) -> Judgement<Worn> {
+    let mut worn = Worn { times: usize::MAX, footprints: vec![bench.footprint()], settled: None };
     for _ in 0..BATCHES {
-        let before = bench.footprint();
-        batch(bench)?;
-        let growth = growth(before, bench.footprint());
-        let is_suspicious = [growth.references, growth.bytes].into_iter().flatten().any(|growth| growth > 0);
-        batches.push(growth);
-        if !is_suspicious {
-            break;
+        let times = batch(bench)?;
+        worn.times = worn.times.min(times);
+        worn.footprints.push(bench.footprint());
+        if !worn.grows() {
+            return Ok(worn);
         }
     }
-    Ok(batches)
+    if worn.memory_grows() {
+        worn.settled = bench.settled_footprint(|footprint| worn.is_more_than_before(footprint));
+    }
+    Ok(worn)
 }
 
-fn growth(before: Footprint, after: Footprint) -> Growth {
-    let grown = |before: Option<u64>, after: Option<u64>| Some(after?.cast_signed() - before?.cast_signed());
-    Growth {
-        references: grown(before.module_references, after.module_references),
-        bytes: grown(before.kernel_bytes, after.kernel_bytes),
+impl Worn {
+    /// What came on top in each batch, as far as it is known.
+    fn growth(&self, of: impl Fn(&Footprint) -> Option<u64>) -> Option<Vec<i64>> {
+        let known: Vec<i64> =
+            self.footprints.iter().map(|footprint| of(footprint).map(u64::cast_signed)).collect::<Option<_>>()?;
+        Some(known.windows(2).map(|pair| pair[1] - pair[0]).collect())
     }
+
+    fn references(&self) -> Option<Vec<i64>> {
+        self.growth(|footprint| footprint.module_references)
+    }
+
+    fn bytes(&self) -> Option<Vec<i64>> {
+        self.growth(|footprint| footprint.kernel_bytes)
+    }
+
+    /// What came on top of each kind of objects of which there were more after each batch: one for every other time or
+    /// more, since the kernel counts some that are only prepared.
+    fn objects(&self) -> BTreeMap<&str, Vec<i64>> {
+        let least = (self.times as i64 / 2).max(1);
+        let kinds = self.footprints[0].objects.keys().map(String::as_str);
+        let growth = |kind: &str| self.growth(|footprint| footprint.objects.get(kind).copied());
+        kinds.filter_map(|kind| Some((kind, growth(kind)?))).filter(|(_, growth)| is_steady(growth, least)).collect()
+    }
+
+    fn noticeable_bytes(&self) -> i64 {
+        (NOTICEABLE_BYTES * self.times as u64).cast_signed()
+    }
+
+    fn memory_grows(&self) -> bool {
+        self.bytes().is_some_and(|growth| is_steady(&growth, self.noticeable_bytes())) || !self.objects().is_empty()
+    }
+
+    fn grows(&self) -> bool {
+        let references = self.references().is_some_and(|growth| is_steady(&growth, self.times as i64));
+        references || self.memory_grows()
+    }
+
+    /// Whether what has grown steadily is still there.
+    fn is_more_than_before(&self, now: &Footprint) -> bool {
+        let first = &self.footprints[0];
+        let batches = BATCHES as i64;
+        let more = |now: Option<u64>, before: Option<u64>, each: i64| {
+            now.zip(before).is_some_and(|(now, before)| (now.cast_signed() - before.cast_signed()) >= each * batches)
+        };
+        let bytes = self.bytes().is_some_and(|growth| is_steady(&growth, self.noticeable_bytes()))
+            && more(now.kernel_bytes, first.kernel_bytes, self.noticeable_bytes());
+        let least = (self.times as i64 / 2).max(1);
+        let count = |footprint: &Footprint, kind: &str| footprint.objects.get(kind).copied();
+        bytes || self.objects().keys().any(|kind| more(count(now, kind), count(first, kind), least))
+    }
+}
+
+/// Whether each batch has brought so much.
+fn is_steady(growth: &[i64], least: i64) -> bool {
+    growth.iter().all(|growth| *growth >= least)
 }
 
 fn one_session(bench: &mut Bench, state: State, stream: &[u8]) -> Judgement {
@@ -108,19 +196,17 @@ fn use_it(bench: &mut Bench, session: &Session, stream: &[u8]) -> Judgement {
 
 /// The session is ended from outside, and its data_fd is closed after that.
 fn ended_from_outside(bench: &mut Bench, how: &str, end: fn(&mut Bench) -> Judgement) -> Judgement {
-    let descriptors = bench.open_descriptors()?;
-    let batches = batches(bench, |bench| {
-        for _ in 0..SLOW_SESSIONS {
-            let session = bench.bring_to_session(State::StopCopy)?;
-            end(bench)?;
-            bench.close(session);
-            bench.bring_back()?;
-        }
-        Ok(())
-    })?;
-    let asked = format!("{SLOW_SESSIONS} sessions in STOP_COPY, each ended by {how}, and the data_fd closed later");
-    no_descriptor_is_left(bench, &asked, descriptors)?;
-    no_reference_is_left(bench, &asked, &batches, SLOW_SESSIONS)
+    let what = format!("sessions in STOP_COPY, each ended by {how}, and the data_fd closed later");
+    wears_nothing(bench, &what, Pace::Slow, |bench| {
+        let session = bench.bring_to_session(State::StopCopy)?;
+        end(bench)?;
+        bench.close(session);
+        bench.bring_back()
+    })
+}
+
+fn opened_again(bench: &mut Bench) -> Judgement {
+    wears_nothing(bench, "times close the device, and open it", Pace::Slow, reopen)
 }
 
 fn reopen(bench: &mut Bench) -> Judgement {
@@ -132,17 +218,21 @@ fn reset(bench: &mut Bench) -> Judgement {
 }
 
 /// Sessions whose data_fd nobody got, so nobody can close it.
-fn lost_data_fds(bench: &mut Bench) -> Judgement {
-    lose_data_fd(bench)?;
-    let descriptors = bench.open_descriptors()?;
-    let batches = batches(bench, |bench| (0..SESSIONS).try_for_each(|_| lose_data_fd(bench)))?;
-    let asked = format!("{SESSIONS} sessions in STOP_COPY whose data_fd could not be handed over");
-    no_descriptor_is_left(bench, &asked, descriptors)?;
-    no_reference_is_left(bench, &asked, &batches, SESSIONS)
+fn lost_data_fds(bench: &mut Bench, state: State) -> Judgement {
+    if !bench.capabilities().has(state) {
+        return bench.bring_to(state).map(drop);
+    }
+    let pace = match state {
+        // Without a stream it is left by a reset.
+        State::Resuming => Pace::Slow,
+        _ => Pace::Quick,
+    };
+    let what = format!("sessions in {state} whose data_fd could not be handed over");
+    wears_nothing(bench, &what, pace, |bench| lose_data_fd(bench, state))
 }
 
-fn lose_data_fd(bench: &mut Bench) -> Judgement {
-    let (asked, answer) = set_unanswerable(bench, State::StopCopy);
+fn lose_data_fd(bench: &mut Bench, state: State) -> Judgement {
+    let (asked, answer) = set_unanswerable(bench, state);
     if answer.is_ok() {
         return Err(Interruption::Blocked(format!("{asked}: it did not fail")));
     }
@@ -155,8 +245,8 @@ fn bound_again(bench: &mut Bench) -> Judgement {
     // What is needed once is not wear.
     rebind(bench)?;
     let descriptors = bench.open_descriptors()?;
-    let batches = batches(bench, |bench| {
-        (0..REBINDS).try_for_each(|_| {
+    let worn = wear(bench, |bench| {
+        bench.wear_out_times(REBINDS, |bench| {
             rebind(bench)?;
             bench.expect_state(&REBIND, asked, State::Running)
         })
@@ -165,8 +255,8 @@ fn bound_again(bench: &mut Bench) -> Judgement {
     bench.judge(&REBIND, true, asked, "a device that can be saved", "")?;
     let asked = format!("{REBINDS} times {asked}");
     no_descriptor_is_left(bench, &asked, descriptors)?;
-    no_reference_is_left(bench, &asked, &batches, REBINDS)?;
-    memory_is_given_back(bench, &asked, &batches, REBINDS)
+    no_reference_is_left(bench, &asked, &worn)?;
+    memory_is_given_back(bench, &asked, &worn)
 }
 
 fn begin_to_save(bench: &mut Bench) -> Judgement {
@@ -195,33 +285,98 @@ fn no_descriptor_is_left(bench: &mut Bench, asked: &str, had: usize) -> Judgemen
     bench.judge(&DESCRIPTORS, has <= had, asked, format!("{had} descriptors as before"), has.to_string())
 }
 
-fn no_reference_is_left(bench: &mut Bench, asked: &str, batches: &[Growth], sessions: usize) -> Judgement {
-    let Some(growth) = batches.iter().map(|batch| batch.references).collect::<Option<Vec<i64>>>() else {
+fn no_reference_is_left(bench: &mut Bench, asked: &str, worn: &Worn) -> Judgement {
+    let Some(growth) = worn.references() else {
         bench.note("sysfs does not say how often the driver's module is referred to");
         return Ok(());
     };
-    let expected = "no reference to the module more for each of them".to_owned();
-    is_not_steady(bench, &MODULE, asked, &growth, sessions as i64, expected)
+    let is_kept = growth.len() < BATCHES || !is_steady(&growth, worn.times as i64);
+    let expected = "no reference to the module more for each of them";
+    bench.judge(&MODULE, is_kept, in_batches(asked), expected, tell(&growth))
 }
 
-fn memory_is_given_back(bench: &mut Bench, asked: &str, batches: &[Growth], times: usize) -> Judgement {
-    let Some(growth) = batches.iter().map(|batch| batch.bytes).collect::<Option<Vec<i64>>>() else {
-        bench.note("the kernel does not say how much memory it uses, or KASAN holds back what is freed");
+fn memory_is_given_back(bench: &mut Bench, asked: &str, worn: &Worn) -> Judgement {
+    let Some(bytes) = worn.bytes() else {
+        bench.note("the kernel does not say how much memory it uses");
         return Ok(());
     };
-    let noticeable = (NOTICEABLE_BYTES * times as u64).cast_signed();
-    is_not_steady(bench, &MEMORY, asked, &growth, noticeable, format!("less than {noticeable} bytes more"))
+    let seems_left = bytes.len() == BATCHES && worn.memory_grows();
+    let is_left = match (seems_left, &worn.settled) {
+        (true, None) => {
+            bench.note("KASAN holds back what is freed, so nobody can say what is left");
+            return Ok(());
+        }
+        (true, Some(settled)) => worn.is_more_than_before(settled),
+        (false, _) => false,
+    };
+    let noticeable = worn.noticeable_bytes();
+    let expected = format!("less than {noticeable} bytes more, and no object more for each of them");
+    let objects: String = worn.objects().iter().map(|(kind, growth)| format!("; of {kind} {}", tell(growth))).collect();
+    bench.judge(&MEMORY, !is_left, in_batches(asked), expected, format!("{} bytes{objects}", tell(&bytes)))
 }
 
-fn is_not_steady(
-    bench: &mut Bench,
-    requirement: &'static Requirement,
-    asked: &str,
-    growth: &[i64],
-    noticeable: i64,
-    expected: String,
-) -> Judgement {
-    let is_steady = growth.len() == BATCHES && growth.iter().all(|growth| *growth >= noticeable);
-    let asked = format!("{asked}, {BATCHES} times");
-    bench.judge(requirement, !is_steady, asked, expected, format!("{growth:?} more, one time after the other"))
+fn in_batches(asked: &str) -> String {
+    format!("{asked}, {BATCHES} times")
+}
+
+fn tell(growth: &[i64]) -> String {
+    format!("{growth:?} more, one time after the other")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMES: u64 = 20;
+
+    fn footprint(bytes: u64, objects: u64) -> Footprint {
+        let objects = [("kmalloc-512".to_owned(), objects), ("filp".to_owned(), 100)].into();
+        Footprint { module_references: Some(1), kernel_bytes: Some(bytes), objects }
+    }
+
+    /// Batches that leave so many bytes and objects each.
+    fn worn(bytes: [u64; BATCHES], objects: [u64; BATCHES]) -> Worn {
+        let sums = |growth: [u64; BATCHES]| {
+            growth.into_iter().scan(1 << 30, |sum: &mut u64, more| {
+                *sum += more;
+                Some(*sum)
+            })
+        };
+        let first = footprint(1 << 30, 1 << 30);
+        let after = sums(bytes).zip(sums(objects)).map(|(bytes, objects)| footprint(bytes, objects));
+        let footprints = std::iter::once(first).chain(after).collect();
+        Worn { times: TIMES as usize, footprints, settled: None }
+    }
+
+    #[test]
+    fn only_what_grows_with_each_batch_is_suspicious() {
+        let enough = NOTICEABLE_BYTES * TIMES;
+        assert!(worn([enough; BATCHES], [0; BATCHES]).grows());
+        assert!(worn([0; BATCHES], [TIMES / 2; BATCHES]).grows());
+        for (bytes, objects) in [
+            ([enough, enough, enough - 1], [0; BATCHES]),
+            ([0; BATCHES], [TIMES, TIMES, TIMES / 2 - 1]),
+            ([0, 10 * enough, enough], [100 * TIMES, 0, 100 * TIMES]),
+        ] {
+            assert!(!worn(bytes, objects).grows(), "{bytes:?}, {objects:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_given_back_late_is_not_left() {
+        let small = worn([0; BATCHES], [TIMES; BATCHES]);
+        let left = |objects| small.is_more_than_before(&footprint(1 << 30, (1 << 30) + objects));
+        assert!(left(3 * TIMES) && left(3 * TIMES / 2));
+        assert!(!left(3 * TIMES / 2 - 1) && !left(0));
+        let large = worn([NOTICEABLE_BYTES * TIMES; BATCHES], [0; BATCHES]);
+        let left = |bytes| large.is_more_than_before(&footprint((1 << 30) + bytes, (1 << 30) + 1000));
+        assert!(left(3 * NOTICEABLE_BYTES * TIMES) && !left(3 * NOTICEABLE_BYTES * TIMES - 1));
+    }
+
+    #[test]
+    fn where_nothing_is_known_nothing_grows() {
+        let unknown = vec![Footprint::default(); BATCHES + 1];
+        let worn = Worn { times: 8, footprints: unknown, settled: None };
+        assert!(!worn.grows() && worn.references().is_none() && worn.bytes().is_none() && worn.objects().is_empty());
+    }
 }

@@ -21,6 +21,7 @@ fn keeper(device: &str) -> Keeper {
         via: None,
         profile: None,
         may_hang: false,
+        wear: None,
         deadline: Duration::from_millis(300),
         open_deadline: Duration::from_secs(60),
     };

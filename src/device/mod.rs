@@ -11,6 +11,7 @@ mod name;
 #[cfg(test)]
 pub(crate) mod scripted;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::BorrowedFd;
@@ -143,6 +144,9 @@ pub trait Device: Send + Sync {
     /// What it and its sessions hold on to just now.
     fn footprint(&self) -> Footprint;
 
+    /// How long the kernel may hold back memory that was freed; `None` if nobody can say, as under KASAN.
+    fn freed_within(&self) -> Option<Duration>;
+
     /// Makes the device do something.
     ///
     /// # Errors
@@ -250,13 +254,15 @@ pub trait Stream: Send + Sync {
 }
 
 /// What a device and its sessions hold on to in the kernel, beside descriptors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Footprint {
     /// References to the driver's module; `None` where sysfs does not say.
     pub module_references: Option<u64>,
-    /// Memory that the kernel uses for itself, on the whole machine; `None` where it does not say, and under KASAN, which holds
-    /// back what is freed.
+    /// Memory that the kernel uses for itself, on the whole machine; `None` where it does not say.
     pub kernel_bytes: Option<u64>,
+    /// How many objects the kernel has allocated of each kind that drivers allocate, on the whole machine; none where it
+    /// does not say, as to users who are not root.
+    pub objects: BTreeMap<String, u64>,
 }
 
 /// An epoll set with the data_fd of one session in it. Dropping it closes the set.

@@ -246,6 +246,10 @@ where
         self.model.footprint()
     }
 
+    fn freed_within(&self) -> Option<Duration> {
+        self.model.freed_within()
+    }
+
     fn stimulate(&self, stimulus: Stimulus) -> Result<(), StimulusError> {
         self.model.stimulate(stimulus)
     }

@@ -57,6 +57,7 @@ impl Lane for ModelLane {
             via: None,
             profile: None,
             may_hang: true,
+            wear: None,
             deadline: if hangs { HANGS_WITHIN } else { MODEL_DEADLINE },
             open_deadline: OPEN_DEADLINE,
         };

@@ -38,6 +38,9 @@ pub struct ExecutorArguments {
     /// Make calls that are known to wedge this kernel.
     #[arg(long)]
     pub may_hang: bool,
+    /// How many sessions each batch of the wear chapter has.
+    #[arg(long)]
+    pub wear: Option<usize>,
     /// How to stimulate the device.
     #[arg(long)]
     pub profile: Option<PathBuf>,
@@ -90,7 +93,7 @@ fn open(arguments: &ExecutorArguments) -> Result<Bench, String> {
             (version.unwrap_or(KernelVersion::NEWEST), Tracer::start())
         }
     };
-    let host = Host { kernel, may_hang: arguments.may_hang, patience: Host::PATIENCE };
+    let host = Host { kernel, may_hang: arguments.may_hang, wear: arguments.wear, patience: Host::PATIENCE };
     Ok(Bench::new(device, host, tracer, Recorder::new(record)))
 }
 

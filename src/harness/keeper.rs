@@ -23,6 +23,7 @@ use super::trace;
 use super::verdict::Verdict;
 use super::wire::{Done, Receiver, Reply, Request, WireError, send};
 use crate::requirement::{Requirement, health};
+use crate::suites;
 
 /// A killed process that is not stuck in the kernel is gone well within this.
 const GRACE: Duration = Duration::from_secs(2);
@@ -38,6 +39,9 @@ pub struct ExecutorSpec {
     pub profile: Option<PathBuf>,
     /// Whether calls may be made that are known to wedge the kernel.
     pub may_hang: bool,
+    /// How many sessions each batch of the wear chapter has, if that was asked for.
+    #[serde(default)]
+    pub wear: Option<usize>,
     /// How long a check may take.
     pub deadline: Duration,
     /// How long opening the device may take.
@@ -114,6 +118,9 @@ impl Keeper {
         if self.spec.may_hang {
             words.push("--may-hang".into());
         }
+        if let Some(wear) = self.spec.wear {
+            words.extend(["--wear".into(), wear.to_string().into()]);
+        }
         let mut command = Command::new(&self.program);
         command.args(words).stdin(Stdio::piped()).stdout(Stdio::piped());
         let failed = |error: std::io::Error| format!("failed to start the executor: {error}");
@@ -175,9 +182,10 @@ impl Keeper {
         let _ = self.record.set_len(0);
         self.log.forget_what_was_told();
         let request = Request::Run(check.to_owned());
+        let deadline = suites::deadline(check, self.spec.deadline);
         let answer = send(&mut executor.requests, &request)
             .map_err(WireError::from)
-            .and_then(|()| executor.replies.receive(self.spec.deadline));
+            .and_then(|()| executor.replies.receive(deadline));
         let mut done = match answer {
             Ok(Reply::Done(done)) => {
                 self.executor = Some(executor);
@@ -188,7 +196,7 @@ impl Keeper {
                 let why = format!("the executor said {other:?} instead of a result");
                 Done { outcome: Outcome::without_judgement(Verdict::Blocked, why), lost: None }
             }
-            Err(error) => self.post_mortem(executor, &error),
+            Err(error) => self.post_mortem(executor, &error, deadline),
         };
         let said = self.log.look();
         self.copy(check, &said);
@@ -207,19 +215,19 @@ impl Keeper {
     }
 
     /// No result came: the executor is late, or dead.
-    fn post_mortem(&mut self, mut executor: Executor, error: &WireError) -> Done {
+    fn post_mortem(&mut self, mut executor: Executor, error: &WireError, deadline: Duration) -> Done {
         let process = executor.child.id();
         let end = executor.kill();
         let operations = self.read_record();
         let (verdict, message, lost) = match (error, end) {
             (_, End::Stuck) => {
-                let what = tell_late(&operations, self.spec.deadline);
+                let what = tell_late(&operations, deadline);
                 let why = format!("{what}, and the process cannot be killed: it is stuck in the kernel");
                 let lost = "a call is stuck in the kernel, so the device is lost until a reboot";
                 (Verdict::Hang, why, Some(lost.to_owned()))
             }
             (WireError::TimedOut(_), End::Gone(_)) => {
-                let what = tell_late(&operations, self.spec.deadline);
+                let what = tell_late(&operations, deadline);
                 (Verdict::Hang, format!("{what}; the process could be killed"), None)
             }
             (WireError::Garbage(_), End::Gone(_)) => {

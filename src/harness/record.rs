@@ -38,6 +38,16 @@ impl Recorder {
         std::mem::take(&mut self.operations)
     }
 
+    /// How many operations were recorded and are kept in memory.
+    pub fn recorded(&self) -> usize {
+        self.operations.len()
+    }
+
+    /// Forgets those beyond so many, which were the same as some before them. The file has them all.
+    pub fn forget_since(&mut self, recorded: usize) {
+        self.operations.truncate(recorded);
+    }
+
     /// How long the last operation took, in microseconds.
     pub fn last_micros(&self) -> Option<f64> {
         self.operations.last()?.micros

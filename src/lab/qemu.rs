@@ -20,6 +20,8 @@ use crate::harness::keeper::ExecutorSpec;
 use crate::harness::verdict::Verdict;
 use crate::harness::wire::{Done, GuestRequest, Parameter, Reply, WireError};
 
+use crate::suites;
+
 use super::environment::{Environment, Kernel, ModuleOptions, Modules, ModulesError};
 use super::initramfs::{self, GuestPlan};
 use super::{Announced, Answer, Lab, LabError, Surroundings, Watch, pci};
@@ -170,7 +172,8 @@ impl QemuLab {
             profile: None,
             // A guest that hangs is only restarted.
             may_hang: true,
-            deadline: Duration::from_secs_f64(self.options.deadline),
+            wear: self.options.wear,
+            deadline: self.options.check_deadline(),
             open_deadline: OPEN_BOUND,
         }
     }
@@ -323,8 +326,11 @@ impl QemuLab {
             return Err(Done::lost(Verdict::Blocked, "there is no guest").into());
         };
         let console = vm.console_length();
-        let deadline = Duration::from_secs_f64(self.options.deadline) + REPLY_MARGIN;
-        let answer = self.dispatch(wanted, &mut vm).and_then(|()| vm.receive(self.schedule.patience(deadline)));
+        let ordinary = self.options.check_deadline();
+        let deadline = |check: &str| suites::deadline(check, ordinary) + REPLY_MARGIN;
+        let bound = deadline(wanted);
+        let dispatched = self.dispatch(wanted, &mut vm);
+        let answer = dispatched.and_then(|()| vm.receive(self.schedule.patience(deadline)));
         let mut done = match answer {
             Ok(Reply::Ran { device, done }) => match vm.device_end() {
                 None => {
@@ -336,7 +342,7 @@ impl QemuLab {
             },
             Ok(other) => Done::lost(Verdict::Blocked, format!("the guest said {other:?} instead of a result")),
             Err(WireError::TimedOut(_)) => {
-                Done::lost(Verdict::Hang, format!("the whole guest was silent for {deadline:?}"))
+                Done::lost(Verdict::Hang, format!("the whole guest was silent for {bound:?}"))
             }
             Err(error) => vm.autopsy(&error),
         };

@@ -77,7 +77,7 @@ fn orders() -> impl Iterator<Item = String> {
 fn write_down(device: Box<dyn Device>) -> Result<Transcript, ProbeError> {
     let (recorded, transcript) = Recorded::new(device);
     let kernel = KernelVersion::parse(&executor::kernel_release()).unwrap_or(KernelVersion::NEWEST);
-    let host = Host { kernel, may_hang: false, patience: Host::PATIENCE };
+    let host = Host { kernel, may_hang: false, wear: None, patience: Host::PATIENCE };
     let mut bench = Bench::new(Box::new(recorded), host, Err("nobody looks".to_owned()), Recorder::new(None));
     for order in orders() {
         let ran = executor::run(&mut bench, on_demand(&order).as_ref());
@@ -98,6 +98,7 @@ fn walk() -> Result<f64, ProbeError> {
         via: None,
         profile: None,
         may_hang: false,
+        wear: None,
         deadline: DEADLINE,
         open_deadline: OPEN_DEADLINE,
     };

@@ -184,6 +184,10 @@ impl Device for Recorded {
         self.device.footprint()
     }
 
+    fn freed_within(&self) -> Option<Duration> {
+        self.device.freed_within()
+    }
+
     fn open_descriptors(&self) -> Result<usize, Errno> {
         self.device.open_descriptors()
     }

@@ -1,14 +1,24 @@
 //! What a device of the kernel holds on to, as far as procfs and sysfs tell.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use super::sysfs::Found;
 use crate::device::Footprint;
 
 /// What is in use and given back when it is needed, or belongs to processes: none of it is a leak of a driver.
 const NOT_THE_KERNELS_OWN: [&str; 6] = ["MemFree", "Buffers", "Cached", "SwapCached", "AnonPages", "SReclaimable"];
+
+/// What drivers allocate, and the files that they hold: all that has a name of its own belongs to others.
+const DRIVERS_OBJECTS: [&str; 2] = ["kmalloc-", "filp"];
+/// That the kernel takes back when it needs it.
+const RECLAIMABLE: &str = "kmalloc-rcl-";
+
+/// What is freed once nobody can look at it any more is collected for five seconds first.
+const COLLECTED_FOR: Duration = Duration::from_secs(6);
 
 /// KASAN holds back what is freed, up to a thirtieth of all memory, so that later use of it shows. How much the kernel uses
 /// then says nothing about who has given back what.
@@ -17,7 +27,28 @@ static HOLDS_BACK: LazyLock<bool> =
 
 /// Looks at everything now.
 pub(super) fn footprint(found: &Found) -> Footprint {
-    Footprint { module_references: module_references(found), kernel_bytes: bytes_in_use().filter(|_| !*HOLDS_BACK) }
+    Footprint {
+        module_references: module_references(found),
+        kernel_bytes: bytes_in_use(),
+        objects: fs::read_to_string("/proc/slabinfo").map(|text| objects(&text)).unwrap_or_default(),
+    }
+}
+
+/// How long the kernel may hold back what was freed. To find out takes longer than to look at what is in use, so it is asked
+/// for only where something seems to be left.
+pub(super) fn freed_within() -> Option<Duration> {
+    (!*HOLDS_BACK).then_some(COLLECTED_FOR)
+}
+
+/// How many objects there are of each kind: the name, and behind it how many are in use.
+fn objects(slabinfo: &str) -> BTreeMap<String, u64> {
+    let of_line = |line: &str| {
+        let mut words = line.split_whitespace();
+        let name = words.next()?;
+        let is_drivers = DRIVERS_OBJECTS.iter().any(|begin| name.starts_with(begin)) && !name.starts_with(RECLAIMABLE);
+        Some((name.to_owned(), words.next()?.parse().ok()?)).filter(|_| is_drivers)
+    };
+    slabinfo.lines().filter_map(of_line).collect()
 }
 
 fn bytes_in_use() -> Option<u64> {
@@ -53,6 +84,19 @@ mod tests {
         let meminfo = "MemTotal:  1000 kB\nMemFree: 600 kB\nCached: 100 kB\nSwapCached: 1 kB\nAnonPages: 99 kB\n";
         assert_eq!(kernel_bytes(meminfo), Some(200 << 10));
         assert_eq!(kernel_bytes("MemFree: 1 kB"), None);
+    }
+
+    #[test]
+    fn objects_are_those_that_drivers_allocate() {
+        let slabinfo = "\
+slabinfo - version: 2.1
+# name            <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab> : tunables <limit>
+kmalloc-rcl-64       11     12     64   64    1 : tunables    0    0    0
+kmalloc-cg-512      123    128    512    8    1 : tunables    0    0    0
+filp                  7     16    256   16    1 : tunables    0    0    0
+dentry             9000   9000    192   21    1 : tunables    0    0    0
+";
+        assert_eq!(objects(slabinfo), [("filp".to_owned(), 7), ("kmalloc-cg-512".to_owned(), 123)].into());
     }
 
     #[test]

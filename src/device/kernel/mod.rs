@@ -169,6 +169,10 @@ impl Device for KernelDevice {
         footprint::footprint(&self.found)
     }
 
+    fn freed_within(&self) -> Option<Duration> {
+        footprint::freed_within()
+    }
+
     fn stimulate(&self, stimulus: Stimulus) -> Result<(), StimulusError> {
         let player = self.player().ok_or_else(|| StimulusError::Lacking(stimulus.to_string()))?;
         player.stimulate(stimulus)

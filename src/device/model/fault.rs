@@ -427,6 +427,10 @@ faults! {
     DescriptorsLeak = "descriptors-leak",
     /// A session keeps its memory.
     MemoryLeaks = "memory-leaks",
+    /// A session keeps a small object of its own.
+    SmallObjectsLeak = "small-objects-leak",
+    /// A device that is opened keeps a small object when it is closed.
+    OpeningLeaks = "opening-leaks",
     /// A session that goes on when the device is closed keeps a reference to the driver.
     ModuleReferencesLeak = "module-references-leak",
     /// A session that goes on when the device is reset keeps a reference to the driver.

@@ -34,6 +34,10 @@ const LINGERS: Duration = Duration::from_millis(15);
 
 /// What a session leaks with [`Fault::MemoryLeaks`].
 const LEAK_BYTES: u64 = 1 << 20;
+
+/// What small things are called.
+const OBJECTS: &str = "kmalloc-256";
+
 /// How often a device that works by itself does so.
 const WORK_PACE: Duration = Duration::from_millis(1);
 
@@ -75,6 +79,8 @@ pub(super) struct Machine {
     just_loaded: bool,
     /// Where the last arc led away from.
     came_from: State,
+    /// Small things that are never given back.
+    leaked_objects: u64,
     /// References to the driver that are never given back.
     leaked_references: u64,
     mappings: Mappings,
@@ -125,6 +131,7 @@ impl Machine {
             saves_unquieted: false,
             just_loaded: false,
             came_from: State::Running,
+            leaked_objects: 0,
             leaked_references: 0,
         }
     }
@@ -319,6 +326,7 @@ impl Machine {
         if self.has(Fault::MemoryLeaks) {
             self.leaked_bytes += LEAK_BYTES;
         }
+        self.leaked_objects += u64::from(self.has(Fault::SmallObjectsLeak));
         let dies = self.has(Fault::NewSessionDiesOfOldFd) && self.sessions.is_any_open();
         let data_fd = self.sessions.begin(transfer);
         if dies {
@@ -511,6 +519,7 @@ impl Machine {
             self.keep_half_load();
         }
         self.leak_reference(Fault::ModuleReferencesLeak);
+        self.leaked_objects += u64::from(self.has(Fault::OpeningLeaks));
         self.interrupt_event = None;
         self.wedged = false;
         if !self.has(Fault::LogSurvivesClose) {
@@ -562,7 +571,11 @@ impl Machine {
 
     /// What is in use.
     pub(super) fn footprint(&self) -> Footprint {
-        Footprint { module_references: Some(self.leaked_references), kernel_bytes: Some(self.leaked_bytes) }
+        Footprint {
+            module_references: Some(self.leaked_references),
+            kernel_bytes: Some(self.leaked_bytes),
+            objects: [(OBJECTS.to_owned(), self.leaked_objects)].into(),
+        }
     }
 
     /// Lets the device reach memory.

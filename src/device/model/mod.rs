@@ -190,6 +190,10 @@ impl Device for ModelDevice {
         self.shared.lock().footprint()
     }
 
+    fn freed_within(&self) -> Option<Duration> {
+        Some(Duration::ZERO)
+    }
+
     fn stimulate(&self, stimulus: Stimulus) -> Result<(), StimulusError> {
         self.shared.change(|machine| machine.stimulate(stimulus));
         match stimulus {

@@ -95,13 +95,16 @@ pub struct Host {
     pub kernel: KernelVersion,
     /// Whether a call may be made that is known to wedge this kernel until a reboot.
     pub may_hang: bool,
+    /// How many sessions each batch of the wear chapter has, if the user wants so many.
+    pub wear: Option<usize>,
     /// Who waits comes back within this after it was woken, however busy the machine is.
     pub patience: Duration,
 }
 
 impl Host {
     /// What is not in a kernel (the model) is held to the newest text, and can wedge nothing.
-    pub const NEWEST: Host = Host { kernel: KernelVersion::NEWEST, may_hang: true, patience: Host::PATIENCE };
+    pub const NEWEST: Host =
+        Host { kernel: KernelVersion::NEWEST, may_hang: true, wear: None, patience: Host::PATIENCE };
 
     /// What a machine that does much else may need.
     pub const PATIENCE: Duration = Duration::from_secs(2);

@@ -47,6 +47,11 @@ pub use walk::{Detail, Walked};
 /// How long the repetitions of one check may take.
 const REPETITION_LIMIT: Duration = Duration::from_millis(1500);
 
+/// How long what wears a device out takes at once.
+const MOMENT: Duration = Duration::from_millis(120);
+/// How often that is at most.
+const MOST_WEAR: usize = 100;
+
 /// The device under test, and all that happened to it since the check began.
 pub struct Bench {
     device: Box<dyn Device>,
@@ -186,6 +191,50 @@ impl Bench {
             round(self, time)?;
         }
         Ok(())
+    }
+
+    /// Does the same thing as often as it fits into a moment, but not less often than that, nor more often than a hundred
+    /// times; or as often as the user wants it. Says how often. What was done is written down of the first time.
+    ///
+    /// # Errors
+    /// The first interruption.
+    pub fn wear_out(&mut self, least: usize, round: impl Fn(&mut Bench) -> Judgement) -> Judgement<usize> {
+        let began = Instant::now();
+        let is_enough = |times: usize, wanted: Option<usize>| match wanted {
+            Some(wanted) => times >= wanted.max(least),
+            None => times >= least && (times >= MOST_WEAR || began.elapsed() > MOMENT),
+        };
+        let mut times = 0;
+        while !is_enough(times, self.host.wear) {
+            self.round_of_wear(times, &round)?;
+            times += 1;
+        }
+        Ok(times)
+    }
+
+    /// The same so many times.
+    ///
+    /// # Errors
+    /// The first interruption.
+    pub fn wear_out_times(&mut self, times: usize, round: impl Fn(&mut Bench) -> Judgement) -> Judgement<usize> {
+        for time in 0..times {
+            self.round_of_wear(time, &round)?;
+        }
+        Ok(times)
+    }
+
+    fn round_of_wear(&mut self, time: usize, round: impl Fn(&mut Bench) -> Judgement) -> Judgement {
+        let done = self.recorder.recorded();
+        round(self)?;
+        if time > 0 {
+            self.recorder.forget_since(done);
+        }
+        Ok(())
+    }
+
+    /// How many sessions each batch of the wear chapter has, if the user wants so many.
+    pub fn wear(&self) -> Option<usize> {
+        self.host.wear
     }
 
     /// Runs one check from RUNNING, and puts the device back to RUNNING.

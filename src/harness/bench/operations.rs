@@ -1,6 +1,8 @@
 //! Doing things to the device. Each is written down.
 
 use std::os::fd::AsFd;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::sys::eventfd::EventFd;
 
@@ -23,6 +25,9 @@ use crate::uapi::vfio_device::{DeviceInfo, IrqInfo, RegionInfo};
 /// and not a full memory.
 pub(super) const STREAM_LIMIT_BYTES: u64 = 1 << 30;
 
+/// So often somebody who waits for memory looks.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
 /// What came out of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drained {
@@ -30,6 +35,14 @@ pub struct Drained {
     pub bytes: Vec<u8>,
     /// How it ended.
     pub end: StreamEnd,
+}
+
+fn tell_footprint(footprint: &Footprint) -> String {
+    let Footprint { module_references, kernel_bytes, objects } = footprint;
+    let told = |number: &Option<u64>| number.map_or_else(|| "unknown".to_owned(), |number| number.to_string());
+    let objects: u64 = objects.values().sum();
+    let (references, bytes) = (told(module_references), told(kernel_bytes));
+    format!("{references} references to the module, {bytes} bytes, {objects} objects")
 }
 
 impl Bench {
@@ -316,7 +329,28 @@ impl Bench {
     pub fn footprint(&mut self) -> Footprint {
         let device = self.device.as_ref();
         let what = "look at what is in use".to_owned();
-        self.recorder.operation(what, || device.footprint(), |footprint| format!("{footprint:?}"))
+        self.recorder.operation(what, || device.footprint(), tell_footprint)
+    }
+
+    /// The same once it is not so large any more, or as soon as nothing that was freed can be held back any more. `None`
+    /// where nobody can say when that is.
+    pub fn settled_footprint(&mut self, is_large: impl Fn(&Footprint) -> bool) -> Option<Footprint> {
+        let device = self.device.as_ref();
+        let what = "wait until what was freed is given back, and look at what is in use".to_owned();
+        let wait = || {
+            let end = Instant::now() + device.freed_within()?;
+            loop {
+                let footprint = device.footprint();
+                if !is_large(&footprint) || Instant::now() >= end {
+                    return Some(footprint);
+                }
+                thread::sleep(LOOK_EVERY);
+            }
+        };
+        self.recorder.operation(what, wait, |footprint| match footprint {
+            Some(footprint) => tell_footprint(footprint),
+            None => "nobody can say when".to_owned(),
+        })
     }
 
     /// Closes the data_fd of a session.

@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::accelerator::AcceleratorChoice;
 use super::vm::PciDevices;
+use crate::arguments::{wear, wear_takes};
 use crate::device::{DeviceName, Via};
 use crate::lab::environment::CoreOptions;
 use crate::lab::{LabError, guest, pci};
@@ -75,6 +77,9 @@ pub struct QemuOptions {
     /// Seconds that a check may take before it counts as hung
     #[arg(long, default_value_t = 5.0, value_parser = seconds)]
     pub deadline: f64,
+    /// Sessions in each batch of the wear chapter: thousands show small leaks [default: as many as fit in a moment]
+    #[arg(long, value_name = "NUMBER", value_parser = wear)]
+    pub wear: Option<usize>,
     /// The capability set that the driver of the pci target offers: stop_copy, with +p2p, +pre_copy or both
     #[arg(long, value_name = "SET")]
     pub caps: Option<Capabilities>,
@@ -208,7 +213,14 @@ impl QemuOptions {
             AcceleratorChoice::Kvm => "kvm",
             AcceleratorChoice::Tcg => "tcg",
         };
-        ["--accel", accel, "--deadline", &self.deadline.to_string()].map(str::to_owned).to_vec()
+        let mut words = ["--accel", accel, "--deadline", &self.deadline.to_string()].map(str::to_owned).to_vec();
+        words.extend(self.wear.iter().flat_map(|sessions| ["--wear".to_owned(), sessions.to_string()]));
+        words
+    }
+
+    /// How long a check may take.
+    pub fn check_deadline(&self) -> Duration {
+        Duration::from_secs_f64(self.deadline) + wear_takes(self.wear)
     }
 }
 

@@ -144,10 +144,10 @@ impl Schedule {
         }
     }
 
-    /// How long to wait for the next result, if each may take so long.
-    pub fn patience(&self, deadline: Duration) -> Duration {
-        let left = |flight: &Flight| deadline.saturating_sub(flight.began.elapsed());
-        self.flights().map(left).min().unwrap_or(deadline)
+    /// How long to wait for the next result, if each check may take so long.
+    pub fn patience(&self, deadline: impl Fn(&str) -> Duration) -> Duration {
+        let left = |flight: &Flight| deadline(&flight.check).saturating_sub(flight.began.elapsed());
+        self.flights().map(left).min().unwrap_or(deadline(""))
     }
 
     /// How long the check runs that has run longest.
@@ -291,13 +291,13 @@ mod tests {
     fn who_began_first_has_the_least_time_left() {
         const SHORT: Duration = Duration::from_millis(5);
         let mut schedule = schedule(2, &["a"]);
-        assert_eq!((schedule.longest(), schedule.patience(LONG)), (Duration::ZERO, LONG), "nothing runs");
+        assert_eq!((schedule.longest(), schedule.patience(|_| LONG)), (Duration::ZERO, LONG), "nothing runs");
         assert_eq!(begun(&mut schedule, "a"), ["0 a"]);
         std::thread::sleep(SHORT);
         assert_eq!(begun(&mut schedule, "b"), ["1 b"]);
         assert!(schedule.longest() >= SHORT && schedule.longest() < LONG);
-        assert!(schedule.patience(LONG) <= LONG - SHORT && schedule.patience(LONG) > Duration::ZERO);
-        assert_eq!(schedule.patience(Duration::ZERO), Duration::ZERO, "it has had its time");
+        assert!(schedule.patience(|_| LONG) <= LONG - SHORT && schedule.patience(|_| LONG) > Duration::ZERO);
+        assert_eq!(schedule.patience(|_| Duration::ZERO), Duration::ZERO, "it has had its time");
     }
 
     #[test]

@@ -443,7 +443,11 @@ fn observe(fault: Fault, device: &mut ModelDevice) -> String {
             elsewhere(|| drop(walk(device, &[StopCopy])));
             show(set(device, StopCopy).map(|answer| answer.data_fd))
         }
-        Fault::DescriptorsLeak | Fault::MemoryLeaks => {
+        Fault::OpeningLeaks => {
+            device.reopen().unwrap();
+            show(device.footprint())
+        }
+        Fault::DescriptorsLeak | Fault::MemoryLeaks | Fault::SmallObjectsLeak => {
             let stream = begin(device, PreCopy);
             walk(device, &[Running]);
             drop(stream);

@@ -35,8 +35,9 @@ pub fn all() -> Vec<Check> {
 
 /// How long a check may take where others may take so long.
 pub fn deadline(check: &str, ordinary: Duration) -> Duration {
-    match chapter_of(check) {
-        "wear" => ordinary + wear::WAITS,
+    match (chapter_of(check), walk::bound_of(check)) {
+        (_, Some(bound)) => bound.min(ordinary),
+        ("wear", _) => ordinary + wear::WAITS,
         _ => ordinary,
     }
 }

@@ -26,6 +26,8 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 
 const SEGMENT_NAME: &str = "walk::segment ";
 const REPLAY_NAME: &str = "walk::replay ";
+/// What an order begins with that says how long it may take, in milliseconds.
+const WITHIN: &str = "within ";
 
 /// What is asked of an executor that walks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,26 +43,51 @@ pub enum Order {
     },
     /// These operations, as they are.
     Replay(Vec<Operation>),
+    /// The same, for whoever knows how long they may take.
+    ReplayWithin(Vec<Operation>, Duration),
 }
 
 impl fmt::Display for Order {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Order::Segment { seed, segment, steps } => write!(f, "{SEGMENT_NAME}{seed} {segment} {steps}"),
-            Order::Replay(operations) => {
-                let operations: Vec<String> = operations.iter().map(ToString::to_string).collect();
-                write!(f, "{REPLAY_NAME}{}", operations.join(";"))
+            Order::Replay(operations) => write!(f, "{REPLAY_NAME}{}", joined(operations)),
+            Order::ReplayWithin(operations, bound) => {
+                write!(f, "{REPLAY_NAME}{WITHIN}{};{}", bound.as_millis(), joined(operations))
             }
         }
     }
+}
+
+fn joined(operations: &[Operation]) -> String {
+    let operations: Vec<String> = operations.iter().map(ToString::to_string).collect();
+    operations.join(";")
+}
+
+fn split(operations: &str) -> Result<Vec<Operation>, String> {
+    operations.split(';').map(str::parse).collect()
+}
+
+/// The bound of an order that has one, and what stands behind it.
+fn bound(order: &str) -> Option<(Duration, &str)> {
+    let (millis, operations) = order.strip_prefix(REPLAY_NAME)?.strip_prefix(WITHIN)?.split_once(';')?;
+    Some((Duration::from_millis(millis.parse().ok()?), operations))
+}
+
+/// How long the walk of an order may take, if it says so.
+pub fn bound_of(order: &str) -> Option<Duration> {
+    bound(order).map(|(bound, _)| bound)
 }
 
 impl FromStr for Order {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Order, String> {
+        if let Some((bound, operations)) = bound(name) {
+            return split(operations).map(|operations| Order::ReplayWithin(operations, bound));
+        }
         if let Some(operations) = name.strip_prefix(REPLAY_NAME) {
-            return operations.split(';').map(str::parse).collect::<Result<_, _>>().map(Order::Replay);
+            return split(operations).map(Order::Replay);
         }
         let numbers = name.strip_prefix(SEGMENT_NAME).ok_or("it is no walk")?;
         let numbers: Result<Vec<u64>, _> = numbers.split(' ').map(str::parse).collect();
@@ -80,7 +107,7 @@ pub fn on_demand(name: &str) -> Option<Check> {
     let order: Order = name.parse().ok()?;
     Some(Check::new(name, &[&ALLOWED], move |bench| match &order {
         Order::Segment { seed, segment, steps } => walk_segment(bench, *seed, *segment, *steps, LONG),
-        Order::Replay(operations) => replay(bench, operations),
+        Order::Replay(operations) | Order::ReplayWithin(operations, _) => replay(bench, operations),
     }))
 }
 
@@ -155,7 +182,11 @@ mod tests {
     #[test]
     fn orders_are_read_back() {
         let replay = Order::Replay(plan(crate::uapi::state::Capabilities::FULL, 5, 1));
-        for order in [Order::Segment { seed: u64::MAX, segment: 3, steps: 17 }, replay] {
+        let operations = plan(crate::uapi::state::Capabilities::FULL, 5, 2);
+        let bounded = Order::ReplayWithin(operations, Duration::from_millis(3500));
+        assert_eq!(bound_of(&bounded.to_string()), Some(Duration::from_millis(3500)));
+        assert_eq!(bound_of(&replay.to_string()), None);
+        for order in [Order::Segment { seed: u64::MAX, segment: 3, steps: 17 }, replay, bounded] {
             assert_eq!(order.to_string().parse(), Ok(order.clone()));
             assert!(on_demand(&order.to_string()).is_some());
         }

@@ -21,6 +21,13 @@ use crate::walk::{Operation, SEGMENT, Tried, WalkList, plan, shorten};
 const LIST: &str = "walk.txt";
 /// How long a walk that ends in a hang or a crash is shortened, restarts included.
 const BOUND: Duration = Duration::from_secs(120);
+/// A try may take so many times what its steps have taken before.
+const SLOWER: f64 = 4.0;
+/// A step takes no longer than this, on average, if nothing is known yet: a reset of a PCI function takes a tenth of a
+/// second, and one of fifty steps is one.
+const STEP_SECONDS: f64 = 0.005;
+/// What a try may take beside its steps: a stream is saved, and the device is opened again.
+const TRY: Duration = Duration::from_secs(3);
 /// How often people are told how far it is.
 const TELL: Duration = Duration::from_secs(10);
 
@@ -77,7 +84,9 @@ pub fn walk(options: &RunOptions, folder: &RunFolder, walk: Walk, lab: Box<dyn L
 pub fn walk_silently(options: &RunOptions, folder: &RunFolder, walk: Walk, lab: Box<dyn Lab>) -> Result<Run, RunError> {
     say(&format!("a random walk with seed {}", walk.seed));
     run_one(options, folder, &walk.name(), lab, |supervisor, capabilities| {
-        let mut walker = Walker { supervisor, capabilities, seed: walk.seed, folder, device: &options.device };
+        let device = &options.device;
+        let mut walker =
+            Walker { supervisor, capabilities, seed: walk.seed, folder, device, step_seconds: STEP_SECONDS };
         walker.go(walk.length)
     })
 }
@@ -123,6 +132,8 @@ struct Walker<'a> {
     seed: u64,
     folder: &'a RunFolder,
     device: &'a str,
+    /// What a step takes, in the slowest segment so far.
+    step_seconds: f64,
 }
 
 impl Walker<'_> {
@@ -138,6 +149,8 @@ impl Walker<'_> {
                 Verdict::Fail | Verdict::Warn => return self.save(outcome, None),
                 Verdict::Skip | Verdict::Blocked => return outcome,
             }
+            let average = outcome.seconds / steps as f64;
+            self.step_seconds = if segment == 0 { average } else { self.step_seconds.max(average) };
             taken += steps as u64;
             segment += 1;
             if told.elapsed() > TELL {
@@ -182,12 +195,18 @@ impl Walker<'_> {
         self.save(found, Some(shortened.operations))
     }
 
+    /// How long so many steps may take until they count as hung: not as long as a walk of which nothing is known.
+    fn patience(&self, steps: usize) -> Duration {
+        TRY + Duration::from_secs_f64(SLOWER * self.step_seconds * steps as f64)
+    }
+
     fn try_once(&mut self, operations: &[Operation], verdict: Verdict, end: Instant) -> Tried<Outcome> {
         self.supervisor.recover();
         if Instant::now() >= end || matches!(self.supervisor.lost, Some(Lost::ForGood(_))) {
             return Tried::NotTried;
         }
-        let outcome = self.supervisor.outcome_of(&Order::Replay(operations.to_vec()).to_string());
+        let order = Order::ReplayWithin(operations.to_vec(), self.patience(operations.len()));
+        let outcome = self.supervisor.outcome_of(&order.to_string());
         match outcome.verdict == verdict {
             true => Tried::Fails { step: operations.len() - 1, finding: outcome },
             false => Tried::Passes,

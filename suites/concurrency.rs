@@ -21,6 +21,7 @@ pub(super) fn checks() -> Vec<Check> {
         crowd("concurrency::transitions", transitions),
         crowd("concurrency::transitions_while_reading", transitions_while_reading),
         crowd("concurrency::closing_while_reading", closing_while_reading),
+        crowd("concurrency::closing_under_calls", closing_under_calls),
         crowd("concurrency::resets_while_saving", resets_while_saving),
         crowd("concurrency::resets_while_loading", resets_while_loading),
     ];
@@ -59,6 +60,30 @@ fn closing_while_reading(bench: &mut Bench) -> Judgement {
         &[Act::Get],
     ];
     survives(bench, &scripts, ROUNDS)
+}
+
+/// The data_fd goes away while others read it and wait for it, before its session has ended and after that.
+fn closing_under_calls(bench: &mut Bench) -> Judgement {
+    let state = match bench.capabilities().pre_copy {
+        true => State::PreCopy,
+        false => State::StopCopy,
+    };
+    let scripts: [&[Act]; 4] = [
+        &[
+            Act::Set(state),
+            Act::Read,
+            Act::CloseAtOnce,
+            Act::Set(State::Running),
+            Act::Set(State::Resuming),
+            Act::Poll,
+            Act::CloseAtOnce,
+            Act::Reset,
+        ],
+        &[Act::Read, Act::Write],
+        &[Act::Poll],
+        &[Act::Poll, Act::PrecopyInfo],
+    ];
+    survives(bench, &scripts, ROUNDS_WITH_RESET)
 }
 
 fn resets_while_saving(bench: &mut Bench) -> Judgement {

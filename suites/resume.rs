@@ -3,6 +3,9 @@
 //! A stream that was refused leaves only a reset as the way out, which takes a tenth of a second on PCI. So each kind of
 //! bad stream is tried with few examples.
 
+use rand::rngs::ChaCha8Rng;
+use rand::{Rng, SeedableRng};
+
 use crate::harness::bench::{Bench, Saved, Segmentation, tell_size};
 use crate::harness::check::{Check, Interruption, Judgement, Skip};
 use crate::harness::session::Session;
@@ -11,6 +14,10 @@ use crate::requirement::resume::*;
 use crate::stimulus::nature::Corruption;
 use crate::uapi::state::State;
 
+/// In how many parts of a stream a bit is flipped, each of which needs a reset.
+const FLIPPED_PARTS: usize = 4;
+/// Where and which follows from this.
+const FLIP_SEED: u64 = 1;
 /// Enough for two threads to meet.
 const WRITTEN_AT_ONCE: usize = 256 << 10;
 
@@ -183,21 +190,53 @@ fn good_after_bad(bench: &mut Bench) -> Judgement {
 struct Damage {
     at: usize,
     bytes: usize,
-    change: fn(u8) -> u8,
+    change: Change,
+}
+
+/// What becomes of a byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Change {
+    /// These bits are flipped.
+    Flip(u8),
+    /// This one stands in its place.
+    Put(u8),
+}
+
+impl Change {
+    fn of(self, byte: u8) -> u8 {
+        match self {
+            Change::Flip(bits) => byte ^ bits,
+            Change::Put(other) => other,
+        }
+    }
+}
+
+/// A bit in each part of a stream, the same ones each time.
+fn flips(total: usize) -> Vec<Damage> {
+    let mut random = ChaCha8Rng::seed_from_u64(FLIP_SEED);
+    // By hand, since how a library makes a number below a bound may change from one version to the next.
+    let mut below = |bound: usize| ((u64::from(random.next_u32()) * bound as u64) >> 32) as usize;
+    let mut flip = |part: usize| {
+        let at = total * part / FLIPPED_PARTS + below(total.div_ceil(FLIPPED_PARTS));
+        Damage { at: at.min(total.saturating_sub(1)), bytes: 1, change: Change::Flip(1 << below(8)) }
+    };
+    (0..FLIPPED_PARTS).map(&mut flip).collect()
 }
 
 /// Single bits, and fields that hold the largest and the most negative number, wherever the fields are.
 fn corrupt(bench: &mut Bench) -> Judgement {
     let saved = bench.saved_device()?;
     let total = saved.stream.len();
-    for Damage { at, bytes, change } in [
-        Damage { at: total / 2, bytes: 1, change: |byte| byte ^ 0x10 },
-        Damage { at: 4, bytes: 8, change: |_| 0xff },
-        Damage { at: 8, bytes: 8, change: |_| 0x80 },
-        Damage { at: total / 3, bytes: 64, change: |_| 0xff },
-    ] {
+    let mut damages = vec![
+        Damage { at: total / 2, bytes: 1, change: Change::Flip(0x10) },
+        Damage { at: 4, bytes: 8, change: Change::Put(0xff) },
+        Damage { at: 8, bytes: 8, change: Change::Put(0x80) },
+        Damage { at: total / 3, bytes: 64, change: Change::Put(0xff) },
+    ];
+    damages.extend(flips(total));
+    for Damage { at, bytes, change } in damages {
         let mut stream = saved.stream.clone();
-        stream.iter_mut().skip(at).take(bytes).for_each(|byte| *byte = change(*byte));
+        stream.iter_mut().skip(at).take(bytes).for_each(|byte| *byte = change.of(*byte));
         let asked = format!("SET RESUMING, write a stream with {bytes} bytes changed at {at}");
         any_outcome(bench, &FLIPS, &asked, &stream)?;
     }

@@ -240,6 +240,13 @@ pub trait Stream: Send + Sync {
     /// The errno as it came.
     fn duplicate(&self) -> Result<Box<dyn Stream>, Errno>;
 
+    /// Closes the data_fd at once, though others may be in a call on it: what they hold goes away with the last of them.
+    /// What is asked of it afterwards comes to nothing.
+    ///
+    /// # Errors
+    /// The errno of closing it.
+    fn close_at_once(&self) -> Result<(), Errno>;
+
     /// `VFIO_MIG_GET_PRECOPY_INFO`.
     ///
     /// # Errors

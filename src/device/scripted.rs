@@ -137,6 +137,10 @@ impl Stream for Scripted {
         Err(Errno::ENOSYS)
     }
 
+    fn close_at_once(&self) -> Result<(), Errno> {
+        Err(Errno::ENOSYS)
+    }
+
     fn is_close_on_exec(&self) -> Result<bool, Errno> {
         Err(Errno::ENOSYS)
     }

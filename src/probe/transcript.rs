@@ -358,6 +358,10 @@ impl Stream for RecordedStream {
         self.unsaid("dup").duplicate()
     }
 
+    fn close_at_once(&self) -> Result<(), Errno> {
+        self.unsaid("a close under calls").close_at_once()
+    }
+
     fn is_close_on_exec(&self) -> Result<bool, Errno> {
         self.stream.is_close_on_exec()
     }

@@ -33,6 +33,18 @@ impl Thread {
     }
 }
 
+/// Makes a descriptor one of `/dev/null`, which closes what it was one of before.
+///
+/// # Errors
+/// The errno as it came.
+pub fn replace_by_null(descriptor: BorrowedFd<'_>) -> Result<(), Errno> {
+    let null = fs::File::options().read(true).write(true).open("/dev/null");
+    let null = null.map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
+    // SAFETY: both descriptors are open, and whoever owns this one goes on to own its number; no memory is involved.
+    let answer = unsafe { libc::dup3(null.as_raw_fd(), descriptor.as_raw_fd(), libc::O_CLOEXEC) };
+    Errno::result(answer).map(drop)
+}
+
 /// How many descriptors this process has open.
 ///
 /// # Errors

@@ -76,6 +76,15 @@ impl From<PollFlags> for Readiness {
 pub struct DataFd(OwnedFd);
 
 impl DataFd {
+    /// Closes the file at once, though other threads may be in a call on it. Its number stays ours, and is one of
+    /// `/dev/null` from here on, so that nobody else can get it while those threads still use it.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    pub fn close_at_once(&self) -> Result<(), Errno> {
+        process::replace_by_null(self.0.as_fd())
+    }
+
     /// Takes over a descriptor that SET of the device state has just answered.
     pub(crate) fn adopt(number: i32) -> DataFd {
         DataFd(super::sys::adopt(number))

@@ -259,6 +259,10 @@ impl Stream for DataFd {
         Ok(Box::new(DataFd::duplicate(self)?))
     }
 
+    fn close_at_once(&self) -> Result<(), Errno> {
+        DataFd::close_at_once(self)
+    }
+
     fn precopy_info(&self, call: &mut PrecopyInfoCall) -> Result<i32, Errno> {
         DataFd::precopy_info(self, call)
     }

@@ -283,6 +283,8 @@ faults! {
     RefusedLoadLandsInStop = "refused-load-lands-in-stop",
     /// Once there was a wrong byte in a stream, a reset leads to ERROR.
     CorruptStreamWedges = "corrupt-stream-wedges",
+    /// Once there was a wrong byte in the last quarter of a stream, a reset leads to ERROR.
+    LateFlipWedges = "late-flip-wedges",
     /// What was written before a reset comes before what is written after it.
     HalfLoadSurvivesReset = "half-load-survives-reset",
     /// What was written before the device was closed comes before what is written after it was opened again.
@@ -419,6 +421,8 @@ faults! {
     // Several threads, and wear.
     /// Once two threads have asked for states, a reset leads to ERROR.
     SecondThreadWedges = "second-thread-wedges",
+    /// Once a data_fd was closed while somebody waited for it, a reset leads to ERROR.
+    CloseUnderCallWedges = "close-under-call-wedges",
     /// GET answers a number that is no state if another thread asked for the state last.
     GetSeesNoState = "get-sees-no-state",
     /// SET of the state that the device is in answers a data_fd if another thread has brought it there.

@@ -121,6 +121,11 @@ impl Resuming {
         self.broken_inside
     }
 
+    /// The same for its last quarter.
+    pub(super) fn is_broken_late(&self) -> bool {
+        self.broken_inside && self.missing.len() * 4 <= PAGES
+    }
+
     fn take_records(&mut self) -> Result<(), Errno> {
         let mut pending = std::mem::take(&mut self.pending);
         if self.progress == Progress::Empty && self.has(Fault::ForeignStreamAccepted) {

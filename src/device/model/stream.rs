@@ -1,6 +1,7 @@
 //! A data_fd of the model.
 
 use std::io::{IoSlice, IoSliceMut};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -30,14 +31,14 @@ pub(super) struct ModelStream {
     /// The number of the first descriptor of the same session.
     session: i32,
     /// Whether this stream is the one that holds the descriptor.
-    owns: bool,
+    owns: AtomicBool,
 }
 
 impl ModelStream {
     /// Takes over a descriptor. If there is none to be had under that number, every call answers EBADF.
     pub(super) fn take(shared: Arc<Shared>, number: i32) -> ModelStream {
         let owns = shared.lock().sessions.take(number);
-        ModelStream { shared, number, session: number, owns }
+        ModelStream { shared, number, session: number, owns: owns.into() }
     }
 
     /// Looks at the machine, unless the descriptor is not open.
@@ -53,7 +54,7 @@ impl ModelStream {
     }
 
     fn require_open(&self) -> Result<(), Errno> {
-        if self.owns { Ok(()) } else { Err(Errno::EBADF) }
+        if self.owns.load(Ordering::SeqCst) { Ok(()) } else { Err(Errno::EBADF) }
     }
 
     fn takes_vectors(&self) -> Result<(), Errno> {
@@ -79,7 +80,7 @@ impl ModelStream {
 
 impl Drop for ModelStream {
     fn drop(&mut self) {
-        if self.owns {
+        if self.owns.swap(false, Ordering::SeqCst) {
             self.shared.change(|machine| machine.close(self.session));
         }
     }
@@ -155,7 +156,21 @@ impl Stream for ModelStream {
 
     fn duplicate(&self) -> Result<Box<dyn Stream>, Errno> {
         let number = self.with(|machine| machine.sessions.duplicate(self.session).ok_or(Errno::EBADF))?;
-        Ok(Box::new(ModelStream { shared: Arc::clone(&self.shared), number, session: self.session, owns: true }))
+        Ok(Box::new(ModelStream { shared: Arc::clone(&self.shared), number, session: self.session, owns: true.into() }))
+    }
+
+    fn close_at_once(&self) -> Result<(), Errno> {
+        if !self.owns.swap(false, Ordering::SeqCst) {
+            return Err(Errno::EBADF);
+        }
+        let is_waited_for = self.shared.waiting.load(Ordering::SeqCst) > 0;
+        self.shared.change(|machine| {
+            machine.close(self.session);
+            if is_waited_for && machine.has(Fault::CloseUnderCallWedges) {
+                machine.wedge();
+            }
+        });
+        Ok(())
     }
 
     fn precopy_info(&self, call: &mut PrecopyInfoCall) -> Result<i32, Errno> {
@@ -252,10 +267,11 @@ impl Machine {
             return Err(Errno::ENODEV);
         }
         let written = resuming.write(bytes);
-        let is_corrupt = resuming.is_broken_inside();
+        let (is_corrupt, is_late) = (resuming.is_broken_inside(), resuming.is_broken_late());
         let is_second = session.is_second_writer();
-        let wedges =
-            is_second && spec.has(Fault::SecondWriterWedges) || is_corrupt && spec.has(Fault::CorruptStreamWedges);
+        let wedges = is_second && spec.has(Fault::SecondWriterWedges)
+            || is_corrupt && spec.has(Fault::CorruptStreamWedges)
+            || is_late && spec.has(Fault::LateFlipWedges);
         if wedges {
             self.wedge();
         }

@@ -43,8 +43,10 @@ pub enum Act {
     Poll,
     /// Ask the session for the estimates of PRE_COPY.
     PrecopyInfo,
-    /// Close the session's data_fd.
+    /// Close the session's data_fd, once nobody is in a call on it.
     Close,
+    /// Close it while others may be in a call on it.
+    CloseAtOnce,
 }
 
 /// What was seen in a crowd.
@@ -193,6 +195,7 @@ impl Crowd<'_> {
             Act::Info => drop(self.device.info()),
             Act::Reset => drop(self.device.reset()),
             Act::Close => drop(self.change_session(None)),
+            Act::CloseAtOnce => self.with_session(|stream| stream.close_at_once()),
             Act::Read => self.with_session(|stream| stream.read(&mut [0; PART_BYTES])),
             Act::Write => self.with_session(|stream| stream.write(&[0; PART_BYTES])),
             Act::Poll => self.with_session(|stream| stream.poll(Interest::Read, POLL)),

@@ -31,8 +31,14 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// How often a thread asks for STOP_COPY or RUNNING while the device is reset.
 const TURNS: usize = 10;
 
+/// Who waits for the moment that somebody reads looks again and again for so long.
+const LOOKS_FOR: Duration = Duration::from_micros(50);
+
+/// How long it sleeps then, at most.
+const DOZE: Duration = Duration::from_millis(1);
+
 /// How long a race may take, where the device is too slow for all of its rounds.
-const RACE_LIMIT: Duration = Duration::from_millis(500);
+const RACE_LIMIT: Duration = Duration::from_millis(750);
 
 /// How a thread waits for a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -329,6 +335,8 @@ struct RacingPoller {
     stop: AtomicBool,
     /// Why the user cannot go on.
     stopped: OnceLock<String>,
+    /// Who wants to know of each read.
+    watcher: OnceLock<thread::Thread>,
 }
 
 impl RacingPoller {
@@ -342,7 +350,7 @@ impl RacingPoller {
             };
             if let Some(why) = stopped {
                 self.stopped.get_or_init(|| why);
-                return;
+                return self.tell();
             }
         }
     }
@@ -351,10 +359,19 @@ impl RacingPoller {
     fn read_to_the_end(&self, stream: &dyn Stream, buffer: &mut [u8]) -> Option<String> {
         loop {
             match stream.read(buffer) {
-                Ok(1..) => drop(self.reads.fetch_add(1, Ordering::Relaxed)),
+                Ok(1..) => {
+                    self.reads.fetch_add(1, Ordering::Relaxed);
+                    self.tell();
+                }
                 Err(Errno::ENOMSG) => return None,
                 answer => return Some(format!("read answered {}", tell_size(&answer))),
             }
+        }
+    }
+
+    fn tell(&self) {
+        if let Some(watcher) = self.watcher.get() {
+            watcher.unpark();
         }
     }
 
@@ -362,12 +379,16 @@ impl RacingPoller {
         self.reads.load(Ordering::Relaxed)
     }
 
-    /// Whether more is read than that, sooner or later. Looks again and again instead of sleeping, so as not to miss the
-    /// moment.
+    /// Whether more is read than that, sooner or later. Looks again and again at first, so as not to miss the moment. Where
+    /// that has passed it sleeps: on a small machine, who only looks keeps the device and the user from their work.
     fn reads_more_than(&self, reads: usize, patience: Duration) -> bool {
-        let end = Instant::now() + patience;
-        while self.reads() <= reads && self.stopped.get().is_none() && Instant::now() < end {
-            thread::yield_now();
+        let began = Instant::now();
+        while self.reads() <= reads && self.stopped.get().is_none() && began.elapsed() < patience {
+            match began.elapsed() < LOOKS_FOR {
+                true => std::hint::spin_loop(),
+                // Not for all of its patience: who cannot go on may have come between the look and the sleep.
+                false => thread::park_timeout(patience.saturating_sub(began.elapsed()).min(DOZE)),
+            }
         }
         self.reads() > reads
     }
@@ -380,6 +401,7 @@ fn race<E>(
     patience: Duration,
     change: impl Fn() -> Result<(), E>,
 ) -> Result<Raced, E> {
+    poller.watcher.get_or_init(thread::current);
     let began = Instant::now();
     for round in 0..rounds {
         if began.elapsed() > RACE_LIMIT {

@@ -408,6 +408,12 @@ fn observe(fault: Fault, device: &mut ModelDevice) -> String {
             saved[5000] ^= 1;
             show((restore(device, &saved), device.reset(), state(device)))
         }
+        Fault::LateFlipWedges => {
+            let mut saved = save(device);
+            let late = saved.len() - 1000;
+            saved[late] ^= 1;
+            show((restore(device, &saved), device.reset(), state(device)))
+        }
         Fault::HalfLoadSurvivesReset => {
             let saved = save(device);
             assert_eq!(begin(device, Resuming).write(&saved[..5000]), Ok(5000));
@@ -434,6 +440,15 @@ fn observe(fault: Fault, device: &mut ModelDevice) -> String {
             walk(device, &[Stop]);
             elsewhere(|| drop(walk(device, &[Running])));
             show((device.reset(), state(device)))
+        }
+        Fault::CloseUnderCallWedges => {
+            let stream = begin(device, Resuming);
+            thread::scope(|scope| {
+                scope.spawn(|| stream.poll(Interest::Read, MOMENT * 4));
+                thread::sleep(MOMENT * 2);
+                stream.close_at_once().unwrap();
+            });
+            show(device.reset())
         }
         Fault::GetSeesNoState => {
             elsewhere(|| drop(walk(device, &[Stop])));

@@ -25,6 +25,7 @@ const LONG: Duration = Duration::from_secs(25);
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
 const SEGMENT_NAME: &str = "walk::segment ";
+const EVERYDAY_NAME: &str = "walk::everyday ";
 const REPLAY_NAME: &str = "walk::replay ";
 /// What an order begins with that says how long it may take, in milliseconds.
 const WITHIN: &str = "within ";
@@ -41,6 +42,13 @@ pub enum Order {
         /// How many steps of it.
         steps: usize,
     },
+    /// Those of its operations that any user makes.
+    Everyday {
+        /// The seed.
+        seed: u64,
+        /// Which segment.
+        segment: u64,
+    },
     /// These operations, as they are.
     Replay(Vec<Operation>),
     /// The same, for whoever knows how long they may take.
@@ -51,6 +59,7 @@ impl fmt::Display for Order {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Order::Segment { seed, segment, steps } => write!(f, "{SEGMENT_NAME}{seed} {segment} {steps}"),
+            Order::Everyday { seed, segment } => write!(f, "{EVERYDAY_NAME}{seed} {segment}"),
             Order::Replay(operations) => write!(f, "{REPLAY_NAME}{}", joined(operations)),
             Order::ReplayWithin(operations, bound) => {
                 write!(f, "{REPLAY_NAME}{WITHIN}{};{}", bound.as_millis(), joined(operations))
@@ -89,10 +98,15 @@ impl FromStr for Order {
         if let Some(operations) = name.strip_prefix(REPLAY_NAME) {
             return split(operations).map(Order::Replay);
         }
-        let numbers = name.strip_prefix(SEGMENT_NAME).ok_or("it is no walk")?;
+        let is_everyday = name.starts_with(EVERYDAY_NAME);
+        let numbers =
+            name.strip_prefix(if is_everyday { EVERYDAY_NAME } else { SEGMENT_NAME }).ok_or("it is no walk")?;
         let numbers: Result<Vec<u64>, _> = numbers.split(' ').map(str::parse).collect();
         match numbers.as_deref() {
-            Ok([seed, segment, steps]) => Ok(Order::Segment { seed: *seed, segment: *segment, steps: *steps as usize }),
+            Ok([seed, segment]) if is_everyday => Ok(Order::Everyday { seed: *seed, segment: *segment }),
+            Ok([seed, segment, steps]) if !is_everyday => {
+                Ok(Order::Segment { seed: *seed, segment: *segment, steps: *steps as usize })
+            }
             _ => Err("it is no segment".to_owned()),
         }
     }
@@ -107,6 +121,7 @@ pub fn on_demand(name: &str) -> Option<Check> {
     let order: Order = name.parse().ok()?;
     Some(Check::new(name, &[&ALLOWED], move |bench| match &order {
         Order::Segment { seed, segment, steps } => walk_segment(bench, *seed, *segment, *steps, LONG),
+        Order::Everyday { seed, segment } => walk_everyday(bench, *seed, *segment),
         Order::Replay(operations) | Order::ReplayWithin(operations, _) => replay(bench, operations),
     }))
 }
@@ -125,6 +140,16 @@ fn walk_segment(bench: &mut Bench, seed: u64, segment: u64, steps: usize, bound:
     operations.truncate(walked.steps);
     bench.note(format!("found by a random walk, seed {seed}, segment {segment}, at step {}", walked.steps));
     accuse(bench, operations, violation, bound)
+}
+
+fn walk_everyday(bench: &mut Bench, seed: u64, segment: u64) -> Judgement {
+    let mut operations = plan(bench.capabilities(), seed, segment);
+    operations.retain(|operation| operation.is_everyday());
+    let walked = bench.walk(&operations, Detail::Begun)?;
+    match walked.violation {
+        None => kept(bench, operations.len()),
+        Some(violation) => broken(bench, violation),
+    }
 }
 
 fn replay(bench: &mut Bench, operations: &[Operation]) -> Judgement {
@@ -186,7 +211,8 @@ mod tests {
         let bounded = Order::ReplayWithin(operations, Duration::from_millis(3500));
         assert_eq!(bound_of(&bounded.to_string()), Some(Duration::from_millis(3500)));
         assert_eq!(bound_of(&replay.to_string()), None);
-        for order in [Order::Segment { seed: u64::MAX, segment: 3, steps: 17 }, replay, bounded] {
+        let segment = Order::Segment { seed: u64::MAX, segment: 3, steps: 17 };
+        for order in [segment, Order::Everyday { seed: 7, segment: 3 }, replay, bounded] {
             assert_eq!(order.to_string().parse(), Ok(order.clone()));
             assert!(on_demand(&order.to_string()).is_some());
         }

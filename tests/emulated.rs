@@ -279,6 +279,23 @@ fn a_panic_costs_one_check_and_a_restart() -> Tested {
     assert_eq!(run.by_verdict().into_keys().collect::<Vec<_>>(), ["crash", "pass"], "{}", run.said);
     let broken = run.check("fsm::stop_to_resuming")["broken"].to_string();
     assert!(broken.contains("Kernel panic"), "{broken}");
+    let check = run.check("fsm::stop_to_resuming");
+    assert_eq!(check["message"], "the guest's kernel panicked during SET RESUMING", "{}", run.said);
+    Ok(())
+}
+
+/// What led to it is read from memory that outlives the guest.
+#[test]
+#[ignore = "boots guests: ./ci/test runs it"]
+fn a_crash_that_takes_the_guest_with_it_shows_what_was_done() -> Tested {
+    let name = "session::device_closed_in_resuming";
+    let run = run("7.3", &["--append", "oops=panic"], &["--exact", name])?;
+    assert_eq!(run.with("crash"), [name], "{}", run.said);
+    let operations = run.check(name)["evidence"]["operations"].as_array().ok_or("no operations")?;
+    let done: Vec<(&str, bool)> =
+        operations.iter().map(|it| (it["what"].as_str().unwrap_or_default(), it["result"].is_null())).collect();
+    assert!(done.contains(&("close, open", false)), "{done:?}");
+    assert_eq!(done.last(), Some(&("SET RUNNING_P2P", true)), "{done:?}");
     Ok(())
 }
 

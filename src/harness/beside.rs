@@ -40,7 +40,7 @@ impl Keepers {
     /// That there is none, or why a keeper cannot be made.
     pub fn new(
         specs: Vec<ExecutorSpec>,
-        make: impl Fn(ExecutorSpec) -> std::io::Result<Keeper>,
+        make: impl Fn(usize, ExecutorSpec) -> std::io::Result<Keeper>,
         report: impl Fn(usize, Done) + Send + Sync + 'static,
     ) -> std::io::Result<Keepers> {
         let report: Arc<Report> = Arc::new(report);
@@ -51,7 +51,7 @@ impl Keepers {
             let name = several.then(|| spec.device.clone());
             let (to, orders) = channel();
             let (says, opened) = channel();
-            let kept = Kept { number, name, keeper: make(spec)?.beside(&told), report: Arc::clone(&report) };
+            let kept = Kept { number, name, keeper: make(number, spec)?.beside(&told), report: Arc::clone(&report) };
             thread::Builder::new().spawn(move || kept.follow(&orders, &says))?;
             threads.push(Orders { to, opened });
         }
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn there_must_be_a_device() {
-        let make = |_| Err(std::io::Error::other("not asked for"));
+        let make = |_, _| Err(std::io::Error::other("not asked for"));
         assert!(Keepers::new(Vec::new(), make, |_, _| {}).is_err());
     }
 }

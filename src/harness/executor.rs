@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{stdin, stdout};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::sys::prctl;
@@ -15,11 +15,13 @@ use nix::sys::signal::Signal;
 use crate::device::{self, DeviceName, Via};
 use crate::stimulus::profile::Profile;
 use crate::suites;
+use crate::uapi::memory::DmaMemory;
 
 use super::bench::{Bench, Host, KernelVersion, Migration, Ran};
 use super::check::Check;
 use super::journal::LabReady;
 use super::kernel_log;
+use super::mirror::Mirror;
 use super::outcome::Outcome;
 use super::record::Recorder;
 use super::trace::Tracer;
@@ -44,6 +46,12 @@ pub struct ExecutorArguments {
     /// How to stimulate the device.
     #[arg(long)]
     pub profile: Option<PathBuf>,
+    /// Memory that outlives this machine, for the same, and which slot of it is ours.
+    #[arg(long, requires = "slot")]
+    pub mirror: Option<PathBuf>,
+    /// That slot.
+    #[arg(long)]
+    pub slot: Option<usize>,
     /// A file that outlives us, for the record of operations.
     #[arg(long)]
     pub record: Option<PathBuf>,
@@ -94,7 +102,15 @@ fn open(arguments: &ExecutorArguments) -> Result<Bench, String> {
         }
     };
     let host = Host { kernel, may_hang: arguments.may_hang, wear: arguments.wear, patience: Host::PATIENCE };
-    Ok(Bench::new(device, host, tracer, Recorder::new(record)))
+    let mirror = arguments.mirror.as_deref().zip(arguments.slot).map(|(path, slot)| open_mirror(path, slot));
+    let mirror = mirror.transpose().map_err(|error| format!("failed to open the mirror of the record: {error}"))?;
+    Ok(Bench::new(device, host, tracer, Recorder::new(record).mirrored(mirror)))
+}
+
+fn open_mirror(path: &Path, slot: usize) -> std::io::Result<Mirror> {
+    let file = OpenOptions::new().read(true).write(true).open(path)?;
+    let bytes = usize::try_from(file.metadata()?.len()).unwrap_or_default();
+    Ok(Mirror::new(DmaMemory::shared(&file, bytes)?, slot))
 }
 
 fn open_record(path: &PathBuf) -> std::io::Result<File> {

@@ -55,6 +55,8 @@ pub struct Keeper {
     spec: ExecutorSpec,
     record: File,
     log: KernelLog,
+    /// Memory that outlives this machine, and the slot of it that the executor writes to.
+    mirror: Option<(PathBuf, usize)>,
     /// Where to write what the kernel says during checks.
     console: Option<File>,
     executor: Option<Executor>,
@@ -82,7 +84,21 @@ impl Keeper {
     /// What making the record answered.
     pub fn new(program: PathBuf, spec: ExecutorSpec, console: Option<File>) -> std::io::Result<Keeper> {
         let record = memfd_create("vfio-conform-record", MFdFlags::MFD_CLOEXEC)?;
-        Ok(Keeper { program, spec, record: File::from(record), log: KernelLog::open(), console, executor: None })
+        Ok(Keeper {
+            program,
+            spec,
+            record: File::from(record),
+            log: KernelLog::open(),
+            mirror: None,
+            console,
+            executor: None,
+        })
+    }
+
+    /// The same, whose executors write down what they do where it outlives this machine, in the slot of that number.
+    pub fn mirrored(mut self, memory: PathBuf, slot: usize) -> Keeper {
+        self.mirror = Some((memory, slot));
+        self
     }
 
     /// The same, beside others on the same kernel: what one of them has told of its log before a check begins is none of
@@ -117,6 +133,9 @@ impl Keeper {
         }
         if self.spec.may_hang {
             words.push("--may-hang".into());
+        }
+        if let Some((memory, slot)) = &self.mirror {
+            words.extend(["--mirror".into(), memory.clone().into(), "--slot".into(), slot.to_string().into()]);
         }
         if let Some(wear) = self.spec.wear {
             words.extend(["--wear".into(), wear.to_string().into()]);
@@ -300,7 +319,7 @@ impl Executor {
 }
 
 /// The operation that never came back.
-fn going_on(operations: &[Operation]) -> Option<&str> {
+pub fn going_on(operations: &[Operation]) -> Option<&str> {
     operations.last().filter(|operation| operation.result.is_none()).map(|operation| operation.what.as_str())
 }
 

@@ -8,6 +8,7 @@ pub mod journal;
 pub mod keeper;
 pub mod kernel_log;
 pub mod measure;
+pub mod mirror;
 pub mod outcome;
 pub mod record;
 pub mod session;

@@ -1,4 +1,5 @@
-//! The record of what was done to the device: kept in memory, and in a file that outlives the executor.
+//! The record of what was done to the device: kept in memory, in a file that outlives the executor, and in a guest where its
+//! host finds it too.
 //!
 //! The file is written before and after each operation and read only when something went wrong, so an operation
 //! costs two small writes to memory that nobody waits for.
@@ -9,6 +10,7 @@ use std::fs::File;
 use std::io::Write;
 use std::time::Instant;
 
+use super::mirror::Mirror;
 use super::outcome::Operation;
 
 /// Writes down operations as they happen.
@@ -17,6 +19,7 @@ pub struct Recorder {
     began: Instant,
     operations: Vec<Operation>,
     file: Option<File>,
+    mirror: Option<Mirror>,
     /// Room for a line, so that none has to be made for each.
     line: String,
 }
@@ -24,13 +27,21 @@ pub struct Recorder {
 impl Recorder {
     /// A recorder; with a file, what it knows survives this process.
     pub fn new(file: Option<File>) -> Recorder {
-        Recorder { began: Instant::now(), operations: Vec::new(), file, line: String::new() }
+        Recorder { began: Instant::now(), operations: Vec::new(), file, mirror: None, line: String::new() }
+    }
+
+    /// The same, and what it knows survives this machine.
+    pub fn mirrored(self, mirror: Option<Mirror>) -> Recorder {
+        Recorder { mirror, ..self }
     }
 
     /// Forgets everything: a new check begins. The file is emptied by the keeper, whose it is.
     pub fn clear(&mut self) {
         self.began = Instant::now();
         self.operations.clear();
+        if let Some(mirror) = &mut self.mirror {
+            mirror.clear();
+        }
     }
 
     /// What was recorded since the check began.
@@ -75,7 +86,7 @@ impl Recorder {
     /// Writes down that something begins, for whoever finds this process dead: as little as will do, since it is done
     /// a hundred thousand times a second. Nothing is kept in memory, and no time.
     pub fn begun(&mut self, what: &impl Display) {
-        if self.file.is_none() {
+        if self.file.is_none() && self.mirror.is_none() {
             return;
         }
         let mut line = std::mem::take(&mut self.line);
@@ -90,6 +101,9 @@ impl Recorder {
         if let Some(file) = &mut self.file {
             // The record is evidence, not a result: without room for it the check still counts.
             let _ = file.write_all(line.as_bytes());
+        }
+        if let Some(mirror) = &mut self.mirror {
+            mirror.append(line);
         }
     }
 }

@@ -38,6 +38,8 @@ pub const PORT_NAME: &str = "vfio-conform";
 /// Any number will do for an mdev that lives as long as its guest.
 pub const MTTY_UUID: &str = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001";
 const MTTY_TYPE: &str = "/sys/devices/virtual/mtty/mtty/mdev_supported_types/mtty-2/create";
+/// Vendor and device of QEMU's shared memory.
+const SHARED_MEMORY: (&str, &str) = ("0x1af4", "0x1110");
 const PCI_BUS: &str = "/sys/bus/pci";
 // The host decides how long it takes; a guest that nobody asks anything is ended by it.
 const NO_BOUND: Duration = Duration::from_secs(u32::MAX as u64);
@@ -89,7 +91,14 @@ fn check(target: Target, modules: &[String], executors: Vec<ExecutorSpec>) -> Li
     };
     let report = answer.clone();
     let keepers = bring_up(target, modules).and_then(|()| {
-        let make = |spec| Keeper::new("/init".into(), spec, None);
+        let mirror = mirror();
+        let make = |slot, spec| {
+            let keeper = Keeper::new("/init".into(), spec, None)?;
+            Ok(match &mirror {
+                Some(memory) => keeper.mirrored(memory.clone(), slot),
+                None => keeper,
+            })
+        };
         // A host that does not hear it ends the guest.
         let report = move |device, done| drop(report(&Reply::Ran { device, done: Box::new(done) }));
         Keepers::new(executors, make, report).map_err(|error| format!("failed to prepare the executor: {error}"))
@@ -115,6 +124,21 @@ fn check(target: Target, modules: &[String], executors: Vec<ExecutorSpec>) -> Li
             }
         }
     }
+}
+
+/// The window of the memory that the guest shares with its host. Without it a guest that dies leaves its console.
+fn mirror() -> Option<PathBuf> {
+    let functions = fs::read_dir(Path::new(PCI_BUS).join("devices")).ok()?;
+    let is = |function: &Path, attribute: &str, id: &str| {
+        fs::read_to_string(function.join(attribute)).is_ok_and(|text| text.trim() == id)
+    };
+    let shared = functions
+        .flatten()
+        .map(|function| function.path())
+        .find(|function| is(function, "vendor", SHARED_MEMORY.0) && is(function, "device", SHARED_MEMORY.1))?;
+    // No driver does it.
+    fs::write(shared.join("enable"), "1").ok()?;
+    Some(shared.join("resource2"))
 }
 
 /// A name that is none of a device's has no hardware.

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::harness::journal::{LabReady, Stage};
-use crate::harness::keeper::ExecutorSpec;
+use crate::harness::keeper::{ExecutorSpec, going_on};
 use crate::harness::verdict::Verdict;
 use crate::harness::wire::{Done, GuestRequest, Parameter, Reply, WireError};
 
@@ -346,6 +346,12 @@ impl QemuLab {
             }
             Err(error) => vm.autopsy(&error),
         };
+        let operations = self.schedule.device_of(wanted).map(|device| vm.operations(device)).unwrap_or_default();
+        let is_the_devices = matches!(done.outcome.verdict, Verdict::Crash | Verdict::Hang);
+        if let Some(what) = going_on(&operations).filter(|_| is_the_devices) {
+            done.outcome.message = format!("{} during {what}", done.outcome.message);
+        }
+        done.outcome.evidence.operations = operations;
         done.outcome.seconds = self.schedule.longest().as_secs_f64();
         done.outcome.evidence.kernel_log = vm.console_since(console);
         let why = done.lost.clone().unwrap_or_default();

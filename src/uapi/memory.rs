@@ -2,12 +2,13 @@
 #![allow(unsafe_code)]
 
 use std::num::NonZeroUsize;
+use std::os::fd::AsFd;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use nix::errno::Errno;
-use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, mprotect, munmap};
 
 const PAGE_BYTES: usize = 4096;
 // The protections are set in steps of the largest page size that Linux uses on the machines that have VFIO.
@@ -103,6 +104,19 @@ impl DmaMemory {
         let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: a new private anonymous mapping at an address of the kernel's choice overlaps nothing.
         let base = unsafe { mmap_anonymous(None, length, protection, MapFlags::MAP_PRIVATE)? };
+        Ok(DmaMemory(Arc::new(Mapping { base, bytes })))
+    }
+
+    /// Maps that many bytes of a file, or of a window of a device, which others may have mapped too.
+    ///
+    /// # Errors
+    /// The errno of the mapping.
+    pub fn shared(file: impl AsFd, bytes: usize) -> Result<DmaMemory, Errno> {
+        let length = NonZeroUsize::new(bytes).ok_or(Errno::EINVAL)?;
+        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: a new mapping at an address of the kernel's choice overlaps nothing; whoever else changes what lies in
+        // it changes atomic bytes.
+        let base = unsafe { mmap(None, length, protection, MapFlags::MAP_SHARED, file, 0)? };
         Ok(DmaMemory(Arc::new(Mapping { base, bytes })))
     }
 

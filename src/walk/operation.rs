@@ -157,6 +157,24 @@ impl Operation {
         matches!(self, Operation::Write(_) | Operation::WriteVector(_) | Operation::WriteCorrupt(_))
     }
 
+    /// Whether it is one of those that any user makes: calls on the device and one data_fd, with one buffer each.
+    pub const fn is_everyday(self) -> bool {
+        !matches!(
+            self,
+            Operation::ReadVector(_)
+                | Operation::WriteVector(_)
+                | Operation::Nonblocking(_)
+                | Operation::Duplicate
+                | Operation::UseOther
+                | Operation::CloseOther
+                | Operation::Dma(..)
+                | Operation::Interrupt
+                | Operation::StartLog
+                | Operation::StopLog
+                | Operation::ReportLog
+        )
+    }
+
     /// Whether it needs memory that the device can reach.
     pub const fn needs_memory(self) -> bool {
         matches!(self, Operation::Dma(..))

@@ -150,6 +150,11 @@ impl Schedule {
         self.flights().map(left).min().unwrap_or(deadline(""))
     }
 
+    /// The device that runs this check.
+    pub fn device_of(&self, check: &str) -> Option<usize> {
+        self.devices.iter().position(|device| device.as_ref().is_some_and(|flight| flight.check == check))
+    }
+
     /// How long the check runs that has run longest.
     pub fn longest(&self) -> Duration {
         self.flights().map(|flight| flight.began.elapsed()).max().unwrap_or_default()

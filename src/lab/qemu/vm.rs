@@ -9,11 +9,13 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::harness::kernel_log::{MARK, is_mark};
+use crate::harness::mirror::{self, SLOT_BYTES};
+use crate::harness::outcome::Operation;
 use crate::harness::verdict::Verdict;
 use crate::harness::wire::{Channel, Done, GuestRequest, Receiver, Reply, WireError, send};
 use crate::lab::LabError;
 use crate::lab::guest::PORT_NAME;
-use crate::lab::pci::PciTarget;
+use crate::lab::pci::{MOST_DEVICES, PciTarget};
 use crate::requirement::health;
 use crate::uapi::process::die_with_parent;
 use vfio_conform_pci_target::registers::layout;
@@ -34,6 +36,8 @@ const CONNECT_BOUND: Duration = Duration::from_secs(30);
 const SAVE_BOUND: Duration = Duration::from_secs(20);
 /// What QEMU says when KVM gives up on a guest, which then stands still.
 const KVM_ERROR: &str = "KVM internal error";
+/// What a guest shares with us: a slot for each device that it may have. A power of two, as windows of PCI are.
+const MIRROR_BYTES: u64 = (SLOT_BYTES * MOST_DEVICES as usize) as u64;
 /// How often a wait looks whether QEMU still lives.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -125,6 +129,7 @@ pub struct Vm {
     virtio: Option<UnixStream>,
     console: PathBuf,
     errors: PathBuf,
+    mirror: PathBuf,
     devices: Vec<PciTarget>,
 }
 
@@ -169,6 +174,8 @@ impl Vm {
         let [serial, virtio, monitor] = listeners.map(|socket| listen(&socket));
         let (serial, virtio, monitor) = (serial.map_err(failed)?, virtio.map_err(failed)?, monitor.map_err(failed)?);
         let mut devices = machine.start_devices()?;
+        let mirror = machine.mirror();
+        fs::File::create(&mirror).and_then(|file| file.set_len(MIRROR_BYTES)).map_err(failed)?;
         let errors = machine.sockets.join("stderr");
         let stderr = fs::File::create(&errors).map_err(failed)?;
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
@@ -186,7 +193,7 @@ impl Vm {
         let replies = Receiver::new(channel.try_clone().map_err(failed)?);
         let console = machine.console.clone();
         let talks_over = Channel::Serial;
-        Ok(Vm { qemu, monitor, talks_over, channel, replies, virtio: Some(virtio), console, errors, devices })
+        Ok(Vm { qemu, monitor, talks_over, channel, replies, virtio: Some(virtio), console, errors, mirror, devices })
     }
 
     /// Saves the guest in a file.
@@ -302,6 +309,11 @@ impl Vm {
         console_lines(&self.console, length)
     }
 
+    /// What the executor of a device has done in its last check, as far as it came.
+    pub fn operations(&self, device: usize) -> Vec<Operation> {
+        fs::read(&self.mirror).map(|memory| mirror::read_back(&memory, device)).unwrap_or_default()
+    }
+
     /// Finds out why the guest went away in the middle of a check.
     pub fn autopsy(&mut self, error: &WireError) -> Done {
         if let Some(why) = self.device_end() {
@@ -396,6 +408,11 @@ impl Machine {
         })
     }
 
+    /// The memory that a guest shares with us.
+    fn mirror(&self) -> PathBuf {
+        self.sockets.join("mirror")
+    }
+
     fn monitor_socket(&self) -> PathBuf {
         self.sockets.join("monitor")
     }
@@ -451,6 +468,10 @@ impl Machine {
         command.args(["-mon", "chardev=monitor,mode=control"]);
         command.args(["-serial", "chardev:serial", "-device", "virtio-serial-pci"]);
         command.arg("-device").arg(format!("virtserialport,chardev=virtio,name={PORT_NAME}"));
+        let mirror = format!("memory-backend-file,id=mirror,share=on,size={MIRROR_BYTES},mem-path=");
+        command.arg("-object").arg(option(&mirror, &self.mirror()));
+        // One that is no master cannot be saved.
+        command.args(["-device", "ivshmem-plain,memdev=mirror,master=on"]);
         if let Some(PciDevices { count, .. }) = &self.pci {
             command.args(["-device", "intel-iommu,intremap=on,caching-mode=on"]);
             for index in 0..*count {

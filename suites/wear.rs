@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::device::{Footprint, RebindError};
-use crate::harness::bench::{Bench, errno_name};
+use crate::harness::bench::{Batch, Bench, errno_name};
 use crate::harness::check::{Check, Interruption, Judgement};
 use crate::harness::session::{Direction, Session};
 use crate::requirement::wear::*;
@@ -24,6 +24,9 @@ const SLOW_ONE_OF: usize = 10;
 const REBINDS: usize = 3;
 /// Less than this for each session, or each time, is lost in what else goes on.
 const NOTICEABLE_BYTES: u64 = 64 << 10;
+
+/// Nobody watches for longer what others do.
+const LONGEST_IDLE: Duration = Duration::from_secs(1);
 
 /// So much longer may a check take, since what the kernel holds back is waited for before anybody is accused.
 pub const WAITS: Duration = Duration::from_secs(8);
@@ -69,7 +72,7 @@ enum Pace {
 }
 
 impl Pace {
-    fn batch(self, bench: &mut Bench, round: impl Fn(&mut Bench) -> Judgement) -> Judgement<usize> {
+    fn batch(self, bench: &mut Bench, round: impl Fn(&mut Bench) -> Judgement) -> Judgement<Batch> {
         let slow = bench.wear().map_or(SLOW_SESSIONS, |sessions| SLOW_SESSIONS.max(sessions / SLOW_ONE_OF));
         match self {
             Pace::Quick => bench.wear_out(SESSIONS, round),
@@ -94,22 +97,33 @@ fn wears_nothing(bench: &mut Bench, what: &str, pace: Pace, round: impl Fn(&mut 
 struct Worn {
     /// How often it was done in a batch, at least.
     times: usize,
+    /// How long one took, at most.
+    took: Duration,
     /// What was in use before the first batch and after each of them.
     footprints: Vec<Footprint>,
+    /// What was in use before and after nothing was done for as long.
+    idle: Option<[Footprint; 2]>,
     /// What is in use once all that was freed is given back, where that is worth waiting for and can be said.
     settled: Option<Footprint>,
 }
 
 /// Does a batch again and again, as long as something grows.
-fn wear(bench: &mut Bench, batch: impl Fn(&mut Bench) -> Judgement<usize>) -> Judgement<Worn> {
-    let mut worn = Worn { times: usize::MAX, footprints: vec![bench.footprint()], settled: None };
+fn wear(bench: &mut Bench, batch: impl Fn(&mut Bench) -> Judgement<Batch>) -> Judgement<Worn> {
+    let footprints = vec![bench.footprint()];
+    let mut worn = Worn { times: usize::MAX, took: Duration::ZERO, footprints, idle: None, settled: None };
     for _ in 0..BATCHES {
-        let times = batch(bench)?;
+        let Batch { times, took } = batch(bench)?;
         worn.times = worn.times.min(times);
+        worn.took = worn.took.max(took);
         worn.footprints.push(bench.footprint());
         if !worn.grows() {
             return Ok(worn);
         }
+    }
+    if worn.memory_grows() {
+        let before = bench.footprint();
+        bench.watch(worn.took.min(LONGEST_IDLE));
+        worn.idle = Some([before, bench.footprint()]);
     }
     if worn.memory_grows() {
         worn.settled = bench.settled_footprint(|footprint| worn.is_more_than_before(footprint));
@@ -125,6 +139,20 @@ impl Worn {
         Some(known.windows(2).map(|pair| pair[1] - pair[0]).collect())
     }
 
+    /// Whether about as much comes on top while nothing is done, which is the doing of others then.
+    fn is_others(&self, growth: &[i64], of: impl Fn(&Footprint) -> Option<u64>) -> bool {
+        let grown =
+            self.idle.as_ref().and_then(|[before, after]| Some(of(after)?.cast_signed() - of(before)?.cast_signed()));
+        let longer = self.took.as_secs_f64() / self.took.min(LONGEST_IDLE).as_secs_f64().max(f64::MIN_POSITIVE);
+        let in_all: i64 = growth.iter().sum();
+        grown.is_some_and(|grown| grown as f64 * longer * (4 * BATCHES) as f64 > in_all as f64)
+    }
+
+    fn bytes_grow(&self) -> bool {
+        let of = |footprint: &Footprint| footprint.kernel_bytes;
+        self.bytes().is_some_and(|growth| is_steady(&growth, self.noticeable_bytes()) && !self.is_others(&growth, of))
+    }
+
     fn references(&self) -> Option<Vec<i64>> {
         self.growth(|footprint| footprint.module_references)
     }
@@ -134,12 +162,18 @@ impl Worn {
     }
 
     /// What came on top of each kind of objects of which there were more after each batch: one for every other time or
-    /// more, since the kernel counts some that are only prepared.
+    /// more, since the kernel counts some that are only prepared. A few of them are anybody's.
     fn objects(&self) -> BTreeMap<&str, Vec<i64>> {
+        if self.times < SESSIONS {
+            return BTreeMap::new();
+        }
         let least = (self.times as i64 / 2).max(1);
         let kinds = self.footprints[0].objects.keys().map(String::as_str);
         let growth = |kind: &str| self.growth(|footprint| footprint.objects.get(kind).copied());
-        kinds.filter_map(|kind| Some((kind, growth(kind)?))).filter(|(_, growth)| is_steady(growth, least)).collect()
+        let is_left = |kind: &str, growth: &[i64]| {
+            is_steady(growth, least) && !self.is_others(growth, |footprint| footprint.objects.get(kind).copied())
+        };
+        kinds.filter_map(|kind| Some((kind, growth(kind)?))).filter(|(kind, growth)| is_left(kind, growth)).collect()
     }
 
     fn noticeable_bytes(&self) -> i64 {
@@ -147,7 +181,7 @@ impl Worn {
     }
 
     fn memory_grows(&self) -> bool {
-        self.bytes().is_some_and(|growth| is_steady(&growth, self.noticeable_bytes())) || !self.objects().is_empty()
+        self.bytes_grow() || !self.objects().is_empty()
     }
 
     fn grows(&self) -> bool {
@@ -162,8 +196,7 @@ impl Worn {
         let more = |now: Option<u64>, before: Option<u64>, each: i64| {
             now.zip(before).is_some_and(|(now, before)| (now.cast_signed() - before.cast_signed()) >= each * batches)
         };
-        let bytes = self.bytes().is_some_and(|growth| is_steady(&growth, self.noticeable_bytes()))
-            && more(now.kernel_bytes, first.kernel_bytes, self.noticeable_bytes());
+        let bytes = self.bytes_grow() && more(now.kernel_bytes, first.kernel_bytes, self.noticeable_bytes());
         let least = (self.times as i64 / 2).max(1);
         let count = |footprint: &Footprint, kind: &str| footprint.objects.get(kind).copied();
         bytes || self.objects().keys().any(|kind| more(count(now, kind), count(first, kind), least))
@@ -206,7 +239,7 @@ fn ended_from_outside(bench: &mut Bench, how: &str, end: fn(&mut Bench) -> Judge
 }
 
 fn opened_again(bench: &mut Bench) -> Judgement {
-    wears_nothing(bench, "times close the device, and open it", Pace::Slow, reopen)
+    wears_nothing(bench, "times close the device, and open it", Pace::Quick, reopen)
 }
 
 fn reopen(bench: &mut Bench) -> Judgement {
@@ -345,7 +378,7 @@ mod tests {
         let first = footprint(1 << 30, 1 << 30);
         let after = sums(bytes).zip(sums(objects)).map(|(bytes, objects)| footprint(bytes, objects));
         let footprints = std::iter::once(first).chain(after).collect();
-        Worn { times: TIMES as usize, footprints, settled: None }
+        Worn { times: TIMES as usize, took: Duration::from_millis(100), footprints, idle: None, settled: None }
     }
 
     #[test]
@@ -374,9 +407,30 @@ mod tests {
     }
 
     #[test]
+    fn what_grows_while_nothing_is_done_is_the_doing_of_others() {
+        let grows = |bytes, objects| {
+            let mut worn = worn([NOTICEABLE_BYTES * TIMES; BATCHES], [TIMES; BATCHES]);
+            worn.idle = Some([footprint(0, 0), footprint(bytes, objects)]);
+            (worn.bytes_grow(), !worn.objects().is_empty())
+        };
+        let (byte_noise, object_noise) = (NOTICEABLE_BYTES * TIMES / 4, TIMES / 4);
+        assert_eq!(grows(0, 0), (true, true));
+        assert_eq!(grows(byte_noise, object_noise), (true, true));
+        assert_eq!(grows(byte_noise + 1, object_noise), (false, true));
+        assert_eq!(grows(byte_noise, object_noise + 1), (true, false));
+    }
+
+    #[test]
+    fn a_few_objects_are_anybodys() {
+        let mut worn = worn([0; BATCHES], [TIMES; BATCHES]);
+        worn.times = SESSIONS - 1;
+        assert!(!worn.grows());
+    }
+
+    #[test]
     fn where_nothing_is_known_nothing_grows() {
         let unknown = vec![Footprint::default(); BATCHES + 1];
-        let worn = Worn { times: 8, footprints: unknown, settled: None };
+        let worn = Worn { times: 8, took: Duration::ZERO, footprints: unknown, idle: None, settled: None };
         assert!(!worn.grows() && worn.references().is_none() && worn.bytes().is_none() && worn.objects().is_empty());
     }
 }

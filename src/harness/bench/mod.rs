@@ -108,6 +108,15 @@ impl Requested {
     }
 }
 
+/// What was done again and again, to wear a device out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Batch {
+    /// How often.
+    pub times: usize,
+    /// How long that took.
+    pub took: Duration,
+}
+
 /// What a bench leaves behind after one check.
 pub struct Ran {
     /// The check's outcome.
@@ -198,7 +207,7 @@ impl Bench {
     ///
     /// # Errors
     /// The first interruption.
-    pub fn wear_out(&mut self, least: usize, round: impl Fn(&mut Bench) -> Judgement) -> Judgement<usize> {
+    pub fn wear_out(&mut self, least: usize, round: impl Fn(&mut Bench) -> Judgement) -> Judgement<Batch> {
         let began = Instant::now();
         let is_enough = |times: usize, wanted: Option<usize>| match wanted {
             Some(wanted) => times >= wanted.max(least),
@@ -209,18 +218,19 @@ impl Bench {
             self.round_of_wear(times, &round)?;
             times += 1;
         }
-        Ok(times)
+        Ok(Batch { times, took: began.elapsed() })
     }
 
     /// The same so many times.
     ///
     /// # Errors
     /// The first interruption.
-    pub fn wear_out_times(&mut self, times: usize, round: impl Fn(&mut Bench) -> Judgement) -> Judgement<usize> {
+    pub fn wear_out_times(&mut self, times: usize, round: impl Fn(&mut Bench) -> Judgement) -> Judgement<Batch> {
+        let began = Instant::now();
         for time in 0..times {
             self.round_of_wear(time, &round)?;
         }
-        Ok(times)
+        Ok(Batch { times, took: began.elapsed() })
     }
 
     fn round_of_wear(&mut self, time: usize, round: impl Fn(&mut Bench) -> Judgement) -> Judgement {

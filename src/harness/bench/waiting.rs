@@ -132,10 +132,11 @@ impl Bench {
             );
         }
         let done = action(self);
-        let patience = self.host.patience;
+        // One for all of them: several that sleep on are waited for no longer than one.
+        let end = Instant::now() + self.host.patience;
         let ends = waiters.iter().zip(begun).map(|(waiter, begun)| match begun {
             Some(answer) => WaitEnd::AtOnce(answer),
-            None => waiter.until_it_ends(patience),
+            None => waiter.ends_by(end),
         });
         let waited: Vec<Waited> = ends.zip(waits).map(|(end, wait)| Waited { wait: *wait, end }).collect();
         for Waited { wait, end } in &waited {
@@ -261,9 +262,8 @@ impl Waiter {
         self.thread.is_some_and(sleeps) || self.calls.load(Ordering::Relaxed) > 0
     }
 
-    fn until_it_ends(&self, patience: Duration) -> WaitEnd {
+    fn ends_by(&self, end: Instant) -> WaitEnd {
         self.stop.store(true, Ordering::Relaxed);
-        let end = Instant::now() + patience;
         loop {
             match self.answers.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(Said::Begins(_)) => {}

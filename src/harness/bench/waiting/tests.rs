@@ -187,15 +187,15 @@ fn a_thread_that_does_not_wait_says_so_at_once() {
 #[test]
 fn the_end_of_a_wait_is_waited_for_with_patience() {
     let (waiter, tell) = waiter(None, 0);
-    assert_eq!(waiter.until_it_ends(SHORT), WaitEnd::Never);
+    assert_eq!(waiter.ends_by(Instant::now() + SHORT), WaitEnd::Never);
     assert!(waiter.stop.load(Ordering::Relaxed), "a reader is told to stop");
     let late = thread::spawn(move || {
         thread::sleep(SHORT);
         say(&tell, || "POLLIN".to_owned());
     });
-    assert_eq!(waiter.until_it_ends(LONG), WaitEnd::Woken("POLLIN".to_owned()));
+    assert_eq!(waiter.ends_by(Instant::now() + LONG), WaitEnd::Woken("POLLIN".to_owned()));
     late.join().expect("no panic");
-    assert_eq!(at_once(|| waiter.until_it_ends(LONG)), (WaitEnd::Never, true), "nobody is left");
+    assert_eq!(at_once(|| waiter.ends_by(Instant::now() + LONG)), (WaitEnd::Never, true), "nobody is left");
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn each_way_to_wait_is_its_own() {
         let stream = Scripted::default().polls([Ok(READABLE)]);
         let session = Session::new(Box::new(stream.clone()), direction);
         let waiter = Waiter::begin(wait, &session).expect("a thread");
-        assert_eq!(waiter.until_it_ends(LONG), WaitEnd::Woken("POLLIN".to_owned()), "{wait}");
+        assert_eq!(waiter.ends_by(Instant::now() + LONG), WaitEnd::Woken("POLLIN".to_owned()), "{wait}");
         assert_eq!(stream.asked(), asked, "{wait}");
     }
 }

@@ -1,6 +1,6 @@
 //! What a device says about itself, and how the feature ioctl treats what it does not understand.
 
-use crate::harness::bench::{Bench, KernelVersion, Migration, names_of, tell_return};
+use crate::harness::bench::{Bench, KernelVersion, Migration, names_of, tell_return, tell_state};
 use crate::harness::check::{Check, Interruption, Judgement, Needs, Skip};
 use crate::requirement::Requirement;
 use crate::requirement::discover::*;
@@ -188,12 +188,19 @@ fn argsz_large(bench: &mut Bench, feature: Feature) -> Judgement {
 
 /// The one feature that goes both ways.
 fn set_with_large_argsz(bench: &mut Bench) -> Judgement {
-    let call = telling_use(Feature::MigDeviceState);
-    let argsz = call.argsz + 8;
-    let answer = bench.feature(&mut call.with_argsz(argsz));
+    let exact = telling_use(Feature::MigDeviceState).argsz;
+    let expected = set_stop_with(bench, exact);
+    bench.bring_back()?;
+    let argsz = exact + 8;
+    let actual = set_stop_with(bench, argsz);
     let asked = format!("SET STOP with argsz {argsz}, 8 more than needed");
-    bench.judge(&ARGSZ_LARGE, answer == Ok(0), &asked, "success (0)", tell_return(&answer))?;
-    bench.expect_state(&ARGSZ_LARGE, &asked, State::Stop)
+    bench.judge(&ARGSZ_LARGE, actual == expected, asked, format!("{expected}, as with the exact argsz"), actual)
+}
+
+/// What a SET of STOP answers, and where it leads.
+fn set_stop_with(bench: &mut Bench, argsz: u32) -> String {
+    let answer = bench.feature(&mut telling_use(Feature::MigDeviceState).with_argsz(argsz));
+    format!("{}, then {}", tell_return(&answer), tell_state(&bench.get_state()))
 }
 
 fn unknown_flags(bench: &mut Bench, feature: Feature) -> Judgement {

@@ -26,7 +26,7 @@ use crate::uapi::state::State;
 
 /// Long enough for a device that works to change all of its state, whose size nobody but its profile knows, and of which
 /// no event tells.
-const WORKS_FOR: Duration = Duration::from_millis(150);
+const WORKS_FOR: Duration = Duration::from_millis(60);
 
 /// Every check, chapter by chapter, in the order in which they run.
 pub fn all() -> Vec<Check> {

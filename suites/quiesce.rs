@@ -35,7 +35,7 @@ const WHILE_MIGRATING: [Way; 4] = [
 /// What is to be in flight when a state is entered comes so much later. The first of these that is long enough counts:
 /// how long a transition takes is the device's matter, and the machine's.
 const DELAYS: [Duration; 4] =
-    [Duration::from_millis(8), Duration::from_millis(40), Duration::from_millis(200), Duration::from_millis(800)];
+    [Duration::from_millis(16), Duration::from_millis(48), Duration::from_millis(200), Duration::from_millis(800)];
 
 /// So much longer than the delay it is watched that nothing comes.
 const TAIL: Duration = Duration::from_millis(20);

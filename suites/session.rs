@@ -25,6 +25,8 @@ const WITH_SESSION: [State; 4] = [State::PreCopy, State::PreCopyP2p, State::Stop
 
 /// Enough to see a leak, and what runs full.
 const LOST: usize = 100;
+/// The same in another state, where what it has in common was seen already.
+const LOST_TOO: usize = 20;
 /// The same where each needs a reset, which takes a PCI device a tenth of a second.
 const LOST_SLOWLY: usize = 4;
 
@@ -96,7 +98,7 @@ pub(super) fn checks() -> Vec<Check> {
             lost_again_and_again(bench, State::StopCopy, LOST)
         }),
         Check::new("session::lost_again_and_again_in_pre_copy", &[&LOST_LEAVES_NOTHING], |bench| {
-            lost_again_and_again(bench, State::PreCopy, LOST)
+            lost_again_and_again(bench, State::PreCopy, LOST_TOO)
         }),
         Check::new("session::lost_again_and_again_in_resuming", &[&LOST_LEAVES_NOTHING], |bench| {
             lost_again_and_again(bench, State::Resuming, LOST_SLOWLY)

@@ -21,7 +21,7 @@ const SLOW_SESSIONS: usize = 3;
 /// Where the user wants many sessions, one of so many is of this kind.
 const SLOW_ONE_OF: usize = 10;
 /// How often the driver of a batch gives the device up and takes it again.
-const REBINDS: usize = 3;
+const REBINDS: usize = 2;
 /// Less than this for each session, or each time, is lost in what else goes on.
 const NOTICEABLE_BYTES: u64 = 64 << 10;
 

@@ -48,7 +48,7 @@ pub use walk::{Detail, Walked};
 const REPETITION_LIMIT: Duration = Duration::from_millis(1500);
 
 /// How long what wears a device out takes at once.
-const MOMENT: Duration = Duration::from_millis(120);
+const MOMENT: Duration = Duration::from_millis(40);
 /// How often that is at most.
 const MOST_WEAR: usize = 100;
 

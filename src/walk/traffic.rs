@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::world::violation;
 use super::{Answer, Symptom, Violation};
 use crate::device::Device;
 use crate::harness::bench::{Interrupts, tell_return};
@@ -248,14 +249,4 @@ impl Logged {
             _ => &dma_logging::EXACT,
         }
     }
-}
-
-fn violation(
-    requirement: &'static Requirement,
-    symptom: Symptom,
-    asked: String,
-    expected: impl Into<String>,
-    actual: String,
-) -> Box<Violation> {
-    Box::new(Violation { requirement, symptom, asked, expected: expected.into(), actual })
 }

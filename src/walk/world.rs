@@ -557,7 +557,8 @@ impl<'a> World<'a> {
     }
 }
 
-fn violation(
+/// What is wrong with an answer.
+pub(super) fn violation(
     requirement: &'static Requirement,
     symptom: Symptom,
     asked: String,

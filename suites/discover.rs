@@ -280,7 +280,7 @@ fn set_in_bad_memory(bench: &mut Bench) -> Judgement {
 
 fn ranges_in_bad_memory(bench: &mut Bench) -> Judgement {
     require_start(bench, Feature::DmaLoggingStart)?;
-    let mut start = LoggingStart::new(LOG_PAGE, vec![LOGGED]);
+    let mut start = any_log();
     start.readable = false;
     let answer = bench.dma_logging_start(&mut start);
     bench.expect_errno(&BAD_MEMORY, "START of ranges that cannot be read", answer, &[Errno::EFAULT])?;
@@ -319,7 +319,7 @@ fn use_once(bench: &mut Bench, feature: Feature, how: Use, shape: Shape) -> Judg
 fn use_as(bench: &mut Bench, feature: Feature, how: Use, shape: Shape) -> Result<i32, Errno> {
     match feature {
         Feature::DmaLoggingStart => {
-            let mut start = LoggingStart::new(LOG_PAGE, vec![LOGGED]);
+            let mut start = any_log();
             start.shape = shape;
             bench.dma_logging_start(&mut start)
         }
@@ -332,12 +332,17 @@ fn use_as(bench: &mut Bench, feature: Feature, how: Use, shape: Shape) -> Result
     }
 }
 
+/// A START that is good.
+fn any_log() -> LoggingStart {
+    LoggingStart::new(LOG_PAGE, vec![LOGGED])
+}
+
 /// STOP and REPORT are about a log that goes on.
 fn begin_log_for(bench: &mut Bench, feature: Feature) -> Judgement {
     if !is_about_a_log(feature) {
         return Ok(());
     }
-    match bench.dma_logging_start(&mut LoggingStart::new(LOG_PAGE, vec![LOGGED])) {
+    match bench.dma_logging_start(&mut any_log()) {
         Ok(_) => Ok(()),
         Err(errno) => Err(Interruption::Blocked(format!("a log could not be started: START answered {errno:?}"))),
     }
@@ -361,7 +366,7 @@ fn end_log_of(bench: &mut Bench, feature: Feature) {
 
 /// A log can be started, as it could before, and is stopped again.
 fn can_start(bench: &mut Bench, asked: &str) -> Judgement {
-    let answer = bench.dma_logging_start(&mut LoggingStart::new(LOG_PAGE, vec![LOGGED]));
+    let answer = bench.dma_logging_start(&mut any_log());
     end_log_of(bench, Feature::DmaLoggingStart);
     let asked = format!("{asked}, then a good START");
     bench.judge(&REFUSAL_CHANGES_NOTHING, answer == Ok(0), asked, "success (0)", tell_return(&answer))

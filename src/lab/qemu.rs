@@ -317,7 +317,7 @@ impl QemuLab {
         }
     }
 
-    /// Gives every idle device something to do and waits for the next result.
+    /// Gives every device something to do and waits for the next result.
     ///
     /// # Errors
     /// What is to be said of the check that is wanted, since the guest is gone.
@@ -334,8 +334,11 @@ impl QemuLab {
         let mut done = match answer {
             Ok(Reply::Ran { device, done }) => match vm.device_end() {
                 None => {
+                    self.land(device, *done)?;
+                    // Its next check began when this one was over.
+                    self.schedule.check_of(device).inspect(|check| vm.mark(check));
                     self.vm = Some(vm);
-                    return self.land(device, *done);
+                    return Ok(());
                 }
                 // What was judged was judged of a device that is not there.
                 Some(why) => Done::lost(Verdict::Blocked, why),
@@ -358,10 +361,12 @@ impl QemuLab {
         Err(self.schedule.crash(done).map_or(Answer::Again(why), Answer::from))
     }
 
-    /// Gives every idle device something to do.
+    /// Gives every device something to do, now and next.
     fn dispatch(&mut self, wanted: &str, vm: &mut Vm) -> Result<(), WireError> {
         for (device, check) in self.schedule.dispatch(wanted) {
-            vm.mark(&check);
+            if self.schedule.check_of(device) == Some(&check) {
+                vm.mark(&check);
+            }
             let will_be_lost = self.schedule.wedges(&check);
             vm.ask(&GuestRequest::Run { device, check })?;
             if will_be_lost {
@@ -374,10 +379,7 @@ impl QemuLab {
     fn land(&mut self, device: usize, done: Done) -> Result<(), Answer> {
         match self.schedule.land(device, done) {
             Ok(Landing::Goes) => Ok(()),
-            Ok(Landing::Spent(why)) => {
-                self.vm = None;
-                Err(Answer::Again(why))
-            }
+            Ok(Landing::Spent(why)) => Err(Answer::Again(why)),
             Err(why) => Err(Done::lost(Verdict::Blocked, why).into()),
         }
     }

@@ -1,7 +1,7 @@
 //! Which check runs on which of the devices that stand side by side.
 //!
 //! The supervisor asks for one check after the other; while a device runs that one, the others run ahead with those that
-//! come next. What the kernel reports, and a guest that is lost, cannot be laid at the door of one of the checks that ran
+//! come next. Each device is told its next check while it runs one, so that it need not wait for its host. What the kernel reports, and a guest that is lost, cannot be laid at the door of one of the checks that ran
 //! just then, so each of them is done again with nothing beside it. If none of them does it again, the last one is told
 //! what was seen: a finding is never lost. A check that is known to wedge the kernel at hand runs alone from the first,
 //! which spares its company a guest that is lost.
@@ -17,6 +17,8 @@ use crate::requirement::health;
 
 /// How far the others may run ahead: far enough that a check of seconds holds up nobody.
 const AHEAD: usize = 40;
+/// The last ones are given to whoever is idle first: what waits behind a long one then holds up the whole run.
+const LAST: usize = 12;
 
 /// What runs, what comes next, and what is over and not yet asked for.
 #[derive(Debug)]
@@ -27,6 +29,9 @@ pub struct Schedule {
     kernel: KernelVersion,
     over: HashMap<String, Done>,
     devices: Vec<Option<Flight>>,
+    /// What each device was told to run when it is done. A guest reports a check before it begins the next one, so that what
+    /// happens until then is none of this one's doing.
+    lines: Vec<Option<String>>,
     suspicions: Vec<Suspicion>,
 }
 
@@ -60,9 +65,14 @@ pub enum Landing {
 impl Schedule {
     /// For so many devices, none of which does anything yet.
     pub fn new(devices: usize) -> Schedule {
-        let devices = vec![None; devices];
-        let kernel = KernelVersion::NEWEST;
-        Schedule { next: Vec::new(), kernel, over: HashMap::new(), devices, suspicions: Vec::new() }
+        Schedule {
+            next: Vec::new(),
+            kernel: KernelVersion::NEWEST,
+            over: HashMap::new(),
+            devices: vec![None; devices],
+            lines: vec![None; devices],
+            suspicions: Vec::new(),
+        }
     }
 
     /// What will be asked for, in order.
@@ -84,21 +94,30 @@ impl Schedule {
         Some(done)
     }
 
-    /// Has idle devices begin what comes next, now that this check is wanted.
+    /// What to tell which device, now that this check is wanted: idle ones begin what comes next, the others do it when they
+    /// are done.
     pub fn dispatch(&mut self, wanted: &str) -> Vec<(usize, String)> {
-        let mut begun = Vec::new();
+        let mut told = Vec::new();
         while let Some(device) = self.devices.iter().position(Option::is_none) {
             let Some(check) = self.choose(wanted) else {
-                break;
+                return told;
             };
             self.take_off(device, check.clone());
-            begun.push((device, check));
+            told.push((device, check));
         }
-        begun
+        while let Some(device) = self.lines.iter().position(Option::is_none).filter(|_| self.next.len() > LAST) {
+            let Some(check) = self.choose(wanted) else {
+                return told;
+            };
+            self.lines[device] = Some(check.clone());
+            told.push((device, check));
+        }
+        told
     }
 
     fn choose(&self, wanted: &str) -> Option<String> {
-        let is_free = |check: &str| !self.over.contains_key(check) && !self.flies(check);
+        let is_in_line = |check: &str| self.lines.iter().flatten().any(|line| line == check);
+        let is_free = |check: &str| !self.over.contains_key(check) && !self.flies(check) && !is_in_line(check);
         let nothing_flies = self.devices.iter().all(Option::is_none);
         let is_wanted_now = is_free(wanted);
         if self.runs_alone(wanted) {
@@ -155,6 +174,11 @@ impl Schedule {
         self.devices.iter().position(|device| device.as_ref().is_some_and(|flight| flight.check == check))
     }
 
+    /// The check that this device runs.
+    pub fn check_of(&self, device: usize) -> Option<&str> {
+        self.devices.get(device)?.as_ref().map(|flight| flight.check.as_str())
+    }
+
     /// How long the check runs that has run longest.
     pub fn longest(&self) -> Duration {
         self.flights().map(|flight| flight.began.elapsed()).max().unwrap_or_default()
@@ -167,6 +191,11 @@ impl Schedule {
     pub fn land(&mut self, device: usize, done: Done) -> Result<Landing, String> {
         let flight = self.devices.get_mut(device).and_then(Option::take);
         let flight = flight.ok_or_else(|| format!("the guest has a result of device {device}, which ran nothing"))?;
+        match (self.lines.get_mut(device).and_then(Option::take), &done.lost) {
+            (Some(check), None) => self.take_off(device, check),
+            // A guest that is of no use any more is ended before that matters.
+            (Some(_), Some(_)) | (None, _) => {}
+        }
         if is_trouble(&done) && !flight.company.is_empty() {
             return Ok(self.suspect(&flight, done));
         }
@@ -182,6 +211,7 @@ impl Schedule {
     /// The guest is gone with all that ran. The result is that of the check, if it ran alone.
     pub fn crash(&mut self, done: Done) -> Option<Done> {
         let flights: Vec<Flight> = self.devices.iter_mut().filter_map(Option::take).collect();
+        self.lines.fill(None);
         match &flights[..] {
             [] => Some(done),
             [only] if only.company.is_empty() => Some(self.clear(&only.check, done)),
@@ -205,7 +235,8 @@ impl Schedule {
         let Some(why) = spent else {
             return Landing::Goes;
         };
-        self.devices.iter_mut().for_each(|device| *device = None);
+        self.devices.fill(None);
+        self.lines.fill(None);
         Landing::Spent(why)
     }
 

@@ -118,9 +118,6 @@ enum Command {
     /// Make manual pages.
     #[command(after_help = MAN_EXAMPLES)]
     Man(ManCommand),
-    /// Hold a device open and run the checks that standard input names.
-    #[command(hide = true)]
-    Executor(ExecutorArguments),
     /// Look at the bundled PCI target from inside a guest.
     #[command(hide = true, name = probe::SUBCOMMAND)]
     Probe(ProbeArguments),
@@ -376,8 +373,38 @@ fn main() -> ExitCode {
         // The kernel of a guest started us as its init.
         guest::main();
     }
-    let cli = Cli::parse();
-    let result = match cli.command {
+    let result = match executor_arguments() {
+        Some(arguments) => serve(&arguments),
+        None => carry_out(Cli::parse().command),
+    };
+    match result {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            // With nobody there to read it, the exit code still says it.
+            let _ = writeln!(std::io::stderr(), "vfio-conform: {error}");
+            Exit::Usage.into()
+        }
+    }
+}
+
+/// Hold a device open and run the checks that standard input names.
+#[derive(Parser)]
+#[command(name = executor::SUBCOMMAND)]
+struct ExecutorCli {
+    #[command(flatten)]
+    arguments: ExecutorArguments,
+}
+
+/// The words of one that is to be an executor. A guest starts them under an emulated processor, where code that runs once
+/// is what costs: to learn all other commands takes a tenth of a second there.
+fn executor_arguments() -> Option<ExecutorArguments> {
+    let mut words = std::env::args_os().skip(1).peekable();
+    words.next_if(|word| word == executor::SUBCOMMAND)?;
+    Some(ExecutorCli::parse_from(std::iter::once(executor::SUBCOMMAND.into()).chain(words)).arguments)
+}
+
+fn carry_out(command: Command) -> Outcome {
+    match command {
         Command::Run(command) => run(command),
         Command::Qemu(command) => qemu(command),
         Command::Doctor(command) => command.run(),
@@ -398,18 +425,9 @@ fn main() -> ExitCode {
         Command::Profile(ProfileCommand::Schema) => Ok(print_schema()),
         Command::Completions(command) => command.run(Cli::command()).map_err(Into::into),
         Command::Man(command) => command.run(Cli::command()),
-        Command::Executor(arguments) => serve(&arguments),
         Command::Probe(arguments) => look(&arguments),
         Command::KernelTable(command) => command.run().map_err(Into::into),
         Command::PciTarget(arguments) => be_pci_target(&arguments),
-    };
-    match result {
-        Ok(exit) => exit.into(),
-        Err(error) => {
-            // With nobody there to read it, the exit code still says it.
-            let _ = writeln!(std::io::stderr(), "vfio-conform: {error}");
-            Exit::Usage.into()
-        }
     }
 }
 

@@ -28,6 +28,9 @@ use super::trace::Tracer;
 use super::verdict::Verdict;
 use super::wire::{Done, Receiver, Reply, Request, WireError, send};
 
+/// The word that makes this program an executor.
+pub const SUBCOMMAND: &str = "executor";
+
 /// How an executor is started.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ExecutorArguments {

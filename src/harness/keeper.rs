@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use serde::{Deserialize, Serialize};
 
+use super::executor::SUBCOMMAND;
 use super::journal::LabReady;
 use super::kernel_log::{KernelLog, MARK, Said, Told, taint_letters};
 use super::outcome::{Operation, Outcome};
@@ -123,7 +124,7 @@ impl Keeper {
     }
 
     fn spawn(&self) -> Result<(Executor, LabReady), String> {
-        let mut words: Vec<OsString> = vec!["executor".into(), "--device".into(), self.spec.device.clone().into()];
+        let mut words: Vec<OsString> = vec![SUBCOMMAND.into(), "--device".into(), self.spec.device.clone().into()];
         words.extend(["--record".into(), self.record_path().into()]);
         if let Some(via) = self.spec.via {
             words.extend(["--via".into(), via.to_string().into()]);

@@ -191,10 +191,10 @@ impl Schedule {
     pub fn land(&mut self, device: usize, done: Done) -> Result<Landing, String> {
         let flight = self.devices.get_mut(device).and_then(Option::take);
         let flight = flight.ok_or_else(|| format!("the guest has a result of device {device}, which ran nothing"))?;
-        match (self.lines.get_mut(device).and_then(Option::take), &done.lost) {
-            (Some(check), None) => self.take_off(device, check),
-            // A guest that is of no use any more is ended before that matters.
-            (Some(_), Some(_)) | (None, _) => {}
+        // A guest that is of no use any more is ended before the next one matters.
+        let next = self.lines.get_mut(device).and_then(Option::take).filter(|_| done.lost.is_none());
+        if let Some(check) = next {
+            self.take_off(device, check);
         }
         if is_trouble(&done) && !flight.company.is_empty() {
             return Ok(self.suspect(&flight, done));
@@ -336,16 +336,81 @@ mod tests {
         assert_eq!(schedule.patience(|_| Duration::ZERO), Duration::ZERO, "it has had its time");
     }
 
+    /// So many that devices are told their next check too.
+    fn long(devices: usize) -> Schedule {
+        let mut schedule = Schedule::new(devices);
+        schedule.announce((0..2 * LAST).map(|number| announced(&number.to_string())).collect());
+        schedule
+    }
+
+    #[test]
+    fn each_device_knows_its_next_check_and_begins_it_when_it_is_done() {
+        let mut schedule = long(2);
+        assert_eq!(begun(&mut schedule, "0"), ["0 0", "1 1", "0 2", "1 3"]);
+        assert_eq!(begun(&mut schedule, "0"), [""; 0]);
+        assert_eq!((schedule.check_of(1), schedule.device_of("3")), (Some("1"), None), "it has not begun");
+        assert_eq!(schedule.land(1, pass()), Ok(Landing::Goes));
+        assert_eq!((schedule.check_of(1), schedule.device_of("3")), (Some("3"), Some(1)));
+        assert_eq!(begun(&mut schedule, "0"), ["1 4"]);
+    }
+
+    #[test]
+    fn the_last_checks_wait_behind_nobody() {
+        let mut schedule = long(1);
+        let mut told = 0;
+        for number in 0..2 * LAST {
+            let wanted = number.to_string();
+            told += schedule.dispatch(&wanted).len();
+            assert_eq!(told - number, if 2 * LAST - number > LAST { 2 } else { 1 }, "{number}");
+            assert_eq!(schedule.land(0, pass()), Ok(Landing::Goes));
+            assert_eq!(schedule.take(&wanted), Some(pass()));
+        }
+    }
+
+    #[test]
+    fn what_had_not_begun_when_something_happened_is_not_suspected() {
+        let mut schedule = long(2);
+        assert_eq!(begun(&mut schedule, "0").len(), 4);
+        assert_eq!(schedule.crash(Done::lost(Verdict::Crash, "panic")), None);
+        for check in ["0", "1"] {
+            assert_eq!(begun(&mut schedule, check), [format!("0 {check}")], "alone");
+            assert_eq!(schedule.land(0, pass()), Ok(Landing::Goes));
+            assert!(schedule.take(check).is_some());
+        }
+        assert_eq!(begun(&mut schedule, "2"), ["0 2", "1 3", "0 4", "1 5"]);
+
+        let mut schedule = long(1);
+        assert_eq!(begun(&mut schedule, "0"), ["0 0", "0 1"]);
+        let crash = Done::lost(Verdict::Crash, "panic");
+        assert_eq!(schedule.crash(crash.clone()), Some(crash), "nothing ran beside it");
+        assert_eq!(begun(&mut schedule, "1")[0], "0 1");
+    }
+
+    #[test]
+    fn nothing_begins_in_a_guest_that_is_lost() {
+        let stuck = || Done::lost(Verdict::Hang, "stuck");
+        let mut schedule = long(1);
+        assert_eq!(begun(&mut schedule, "0"), ["0 0", "0 1"]);
+        assert_eq!(schedule.land(0, stuck()), Ok(Landing::Goes));
+        assert_eq!((schedule.take("0"), schedule.check_of(0)), (Some(stuck()), None));
+        assert_eq!(begun(&mut schedule, "1")[0], "0 1");
+
+        let mut schedule = long(2);
+        assert_eq!(begun(&mut schedule, "0").len(), 4);
+        assert_eq!(schedule.land(1, stuck()), Ok(Landing::Spent("stuck".to_owned())));
+        assert_eq!(begun(&mut schedule, "0"), ["0 0"], "alone, and what was in line is not");
+    }
+
     #[test]
     fn nobody_runs_too_far_ahead() {
         let mut schedule = Schedule::new(2);
         schedule.announce((0..3 * AHEAD).map(|number| announced(&number.to_string())).collect());
-        let mut ran = 0;
-        while let Some((device, _)) = schedule.dispatch("0").into_iter().rfind(|(_, check)| check != "0") {
-            assert_eq!(schedule.land(device, pass()), Ok(Landing::Goes));
-            ran += 1;
+        let mut told = schedule.dispatch("0").len();
+        while schedule.check_of(1).is_some() {
+            assert_eq!(schedule.land(1, pass()), Ok(Landing::Goes));
+            told += schedule.dispatch("0").len();
         }
-        assert_eq!(ran, AHEAD - 1);
+        assert_eq!(told, AHEAD);
     }
 
     #[test]

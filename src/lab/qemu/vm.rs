@@ -445,7 +445,8 @@ impl Machine {
         };
         let mut command = Command::new(program);
         command.args(words).args(["-nodefaults", "-no-user-config", "-display", "none"]);
-        command.args(["-machine", "q35,memory-backend=memory", "-cpu", cpu]);
+        // What a device's reset moves in the memory map costs more the more there is in it.
+        command.args(["-machine", "q35,memory-backend=memory,sata=off,smbus=off,i8042=off", "-cpu", cpu]);
         let backend = match &self.pci {
             // The devices reach the guest's memory through a descriptor.
             Some(_) => "memory-backend-memfd,share=on",

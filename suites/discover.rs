@@ -9,6 +9,8 @@ use crate::uapi::dma_logging::{IovaRange, LoggingReport, LoggingStart};
 use crate::uapi::feature::{Feature, FeatureCall, HEADER_BYTES, MigState, Placement, Shape, Verb};
 use crate::uapi::state::State;
 
+use super::no_log;
+
 /// A number that no kernel has used for a feature, in the 16 bits that are there for it.
 const UNKNOWN: u32 = 0xffe0;
 
@@ -344,7 +346,7 @@ fn begin_log_for(bench: &mut Bench, feature: Feature) -> Judgement {
     }
     match bench.dma_logging_start(&mut any_log()) {
         Ok(_) => Ok(()),
-        Err(errno) => Err(Interruption::Blocked(format!("a log could not be started: START answered {errno:?}"))),
+        Err(errno) => Err(no_log(errno)),
     }
 }
 

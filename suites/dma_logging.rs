@@ -15,7 +15,7 @@ use crate::uapi::dma_logging::{IovaRange, LoggingReport, LoggingStart};
 use crate::uapi::feature::{Feature, FeatureCall, Verb};
 use crate::uapi::state::State;
 
-use super::{lacking, lower};
+use super::{lacking, lower, no_log};
 
 const PAGE: u64 = 4096;
 const MIB: u64 = 1 << 20;
@@ -347,14 +347,11 @@ fn report_bad_arguments(bench: &mut Bench) -> Judgement {
 fn report_finer_than_the_log(bench: &mut Bench) -> Judgement {
     needs_logging(bench)?;
     bench.map_area(IOVA, AREA_BYTES)?;
-    let mut start = LoggingStart::new(16 * PAGE, vec![AREA]);
-    if let Err(errno) = bench.dma_logging_start(&mut start) {
-        return Err(Interruption::Blocked(format!("a log could not be started: START answered {errno:?}")));
-    }
+    let granule = start_with(bench, LoggingStart::new(16 * PAGE, vec![AREA]))?;
     write_pages(bench, 5, 2)?;
     let asked = "START in pages of 0x10000, write two pages of 0x1000, ask for pages of that size";
     let mut report = LoggingReport::new(AREA, PAGE);
-    reports(bench, &ANY_PAGE_SIZE, asked, &mut report, &[page_bytes(5, 2)], start.page_size)
+    reports(bench, &ANY_PAGE_SIZE, asked, &mut report, &[page_bytes(5, 2)], granule)
 }
 
 fn writes_in_pre_copy(bench: &mut Bench) -> Judgement {
@@ -514,10 +511,14 @@ fn log_area(bench: &mut Bench) -> Judgement<u64> {
 
 /// Begins a log of a range. That it can is for other checks to judge.
 fn start(bench: &mut Bench, range: IovaRange) -> Judgement<u64> {
-    let mut start = LoggingStart::new(PAGE, vec![range]);
+    start_with(bench, LoggingStart::new(PAGE, vec![range]))
+}
+
+/// Starts a log. Says in which pages the device keeps it, in bytes.
+fn start_with(bench: &mut Bench, mut start: LoggingStart) -> Judgement<u64> {
     match bench.dma_logging_start(&mut start) {
         Ok(_) => Ok(start.page_size),
-        Err(errno) => Err(Interruption::Blocked(format!("a log could not be started: START answered {errno:?}"))),
+        Err(errno) => Err(no_log(errno)),
     }
 }
 

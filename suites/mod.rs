@@ -98,6 +98,11 @@ fn lacking(what: &str) -> Interruption {
     Interruption::Skip(Skip::Lacking(what.to_owned()))
 }
 
+/// What stands in the way of a check that needs a log of DMA, and could not start one.
+fn no_log(errno: Errno) -> Interruption {
+    Interruption::Blocked(format!("a log could not be started: START answered {errno:?}"))
+}
+
 /// A check that needs a data_fd met a device that gave none, which is for the session chapter to judge.
 fn no_session(state: State) -> Interruption {
     Interruption::Blocked(format!("no data_fd came on the way to {state}"))

@@ -294,7 +294,7 @@ fn estimates_across_p2p(bench: &mut Bench) -> Judgement {
     require_temporary_end(&drained)?;
     let came = drained.bytes.len() as u64;
     let asked = "read parts in PRE_COPY, PRE_COPY_P2P and PRE_COPY again, then what PRECOPY_INFO promises";
-    let actual = format!("{came} bytes, then {}", drained.end);
+    let actual = drained.to_string();
     bench.judge(&PROMISE, came >= before.sum(), asked, format!("at least {} bytes", before.sum()), actual)
 }
 
@@ -374,7 +374,7 @@ fn promise(bench: &mut Bench, read: Read) -> Judgement {
     require_temporary_end(&drained)?;
     bench.measured(Sample::Precopy { estimated: promised, read: came });
     let asked = format!("read what PRECOPY_INFO promises, {}", read.name().replace('_', " "));
-    let actual = format!("{came} bytes, then {}", drained.end);
+    let actual = drained.to_string();
     bench.judge(&PROMISE, came >= promised, &asked, format!("at least {promised} bytes"), &actual)?;
     bench.judge(&EXACT, came == promised, asked, format!("{promised} bytes"), actual)
 }

@@ -53,7 +53,7 @@ fn end_after_pre_copy(bench: &mut Bench) -> Judgement {
 
 fn stays_at_its_end(bench: &mut Bench, session: &Session, asked: &str) -> Judgement {
     let drained = bench.drain(session);
-    let actual = format!("{} bytes, then {}", drained.bytes.len(), drained.end);
+    let actual = drained.to_string();
     match drained.end {
         // A session that does not live is for the session chapter to judge.
         StreamEnd::Failed(_) => return Err(Interruption::Blocked(format!("{asked}: {actual}"))),

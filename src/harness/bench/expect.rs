@@ -149,7 +149,7 @@ impl Bench {
                     self.unless_none_streams()?;
                 }
                 let asked = format!("{asked}, then read the open session to its end");
-                self.judge(requirement, kept, asked, "data, then the end", tell_drained(&drained))
+                self.judge(requirement, kept, asked, "data, then the end", drained.to_string())
             }
             Direction::Resuming => {
                 let answer = self.write_all(session, stream);
@@ -173,7 +173,7 @@ impl Bench {
             true => Ok(()),
             false => Err(Interruption::Blocked(format!(
                 "no session streams in {here}: a new one came to {}",
-                tell_drained(&drained)
+                drained.to_string()
             ))),
         }
     }
@@ -275,10 +275,6 @@ impl Bench {
 
 fn has_data_and_an_end(drained: &Drained) -> bool {
     matches!(drained.end, StreamEnd::Permanent | StreamEnd::Temporary) && !drained.bytes.is_empty()
-}
-
-fn tell_drained(drained: &Drained) -> String {
-    format!("{} bytes, then {}", drained.bytes.len(), drained.end)
 }
 
 #[cfg(test)]

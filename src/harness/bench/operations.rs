@@ -1,5 +1,6 @@
 //! Doing things to the device. Each is written down.
 
+use std::fmt;
 use std::os::fd::AsFd;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -35,6 +36,12 @@ pub struct Drained {
     pub bytes: Vec<u8>,
     /// How it ended.
     pub end: StreamEnd,
+}
+
+impl fmt::Display for Drained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes, then {}", self.bytes.len(), self.end)
+    }
 }
 
 fn tell_footprint(footprint: &Footprint) -> String {
@@ -269,7 +276,7 @@ impl Bench {
                     Err(_) => Drained { bytes, end: StreamEnd::None },
                 }
             },
-            |drained| format!("{} bytes, then {}", drained.bytes.len(), drained.end),
+            Drained::to_string,
         );
         if drained.end == StreamEnd::Permanent && !drained.bytes.is_empty() {
             self.measure(|micros| Sample::Save { bytes: drained.bytes.len() as u64, micros });

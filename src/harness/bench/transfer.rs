@@ -132,11 +132,7 @@ impl Bench {
     pub fn drain_in(&mut self, session: &Session, segmentation: Segmentation, total: usize) -> Drained {
         let stream = session.stream();
         let what = format!("read data_fd {} to its end, {segmentation}", stream.number());
-        self.recorder.operation(
-            what,
-            || drain(stream, |at| segmentation.parts(at, total)),
-            |drained| format!("{} bytes, then {}", drained.bytes.len(), drained.end),
-        )
+        self.recorder.operation(what, || drain(stream, |at| segmentation.parts(at, total)), Drained::to_string)
     }
 
     /// Reads what is there from a session, but no more than this.
@@ -304,7 +300,7 @@ impl Bench {
         saved: &Saved,
     ) -> Judgement<bool> {
         let ended = drained.end == StreamEnd::Permanent;
-        let actual = format!("{} bytes, then {}", drained.bytes.len(), drained.end);
+        let actual = drained.to_string();
         self.judge(requirement, ended, asked, "data until the permanent end", actual)?;
         if drained.bytes == saved.stream {
             return Ok(false);

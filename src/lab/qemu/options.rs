@@ -86,7 +86,7 @@ pub struct QemuOptions {
     /// Size of the device memory of the pci target: a power of two from 64K to 4G
     #[arg(long, value_name = "SIZE", default_value = DEVICE_MEMORY, value_parser = device_memory)]
     pub device_memory: String,
-    /// How many devices of the pci target are tested side by side, each check on all of them at once [default: 2]
+    /// How many devices of the pci target are tested side by side, each with checks of its own [default: 2]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u8).range(1..=i64::from(pci::MOST_DEVICES)))]
     pub devices: Option<u8>,
     /// Another name for the target's device in the guest: its group number, or vfioN

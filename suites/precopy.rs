@@ -503,7 +503,9 @@ fn no_wakeup_is_lost(bench: &mut Bench) -> Judgement {
     let session = bench.bring_to_temporary_end(State::PreCopy)?;
     let raced = bench.race_with_poller(&session, RACE_ROUNDS)?;
     match &raced {
-        Raced::AllSeen(rounds) if *rounds < RACE_ROUNDS => bench.note(format!("there was time for {rounds} rounds")),
+        Raced::AllSeen(rounds) if *rounds < RACE_ROUNDS => {
+            bench.note(format!("there was time for {rounds} of {RACE_ROUNDS} rounds; with --wear there is for all"));
+        }
         Raced::AllSeen(_) | Raced::Lost(_) => {}
         Raced::Unstreamed(_) => return Err(unstreamed()),
         Raced::Stopped(why) => return Err(Interruption::Blocked(format!("the user could not go on: {why}"))),

@@ -37,7 +37,7 @@ const LOOKS_FOR: Duration = Duration::from_micros(50);
 /// How long it sleeps then, at most.
 const DOZE: Duration = Duration::from_millis(1);
 
-/// How long a race may take, where the device is too slow for all of its rounds.
+/// How long a race may take where the device is too slow for all of its rounds, unless the user wants it worn out.
 const RACE_LIMIT: Duration = Duration::from_millis(500);
 
 /// How a thread waits for a session.
@@ -171,11 +171,16 @@ impl Bench {
         let (stream, mine) = (session.shared_stream(), Arc::clone(&poller));
         spawn(move || mine.run(stream.as_ref()))?;
         let what = format!("change device state {rounds} times, while another thread polls and reads it");
-        let (device, patience) = (self.device.as_ref(), self.host.patience);
+        let device = self.device.as_ref();
+        let bounds = RaceBounds {
+            rounds,
+            limit: self.host.wear.map_or(RACE_LIMIT, |_| Duration::MAX),
+            patience: self.host.patience,
+        };
         let raced = self.recorder.operation(
             what,
             || {
-                let raced = race(&poller, rounds, patience, || device.stimulate(Stimulus::Dirty(1)));
+                let raced = race(&poller, bounds, || device.stimulate(Stimulus::Dirty(1)));
                 // Looked at before the poller is woken, who takes what there is.
                 let has_data = session.stream().poll(Interest::Read, Duration::ZERO).is_ok_and(|ready| ready.readable);
                 let raced = raced.map(|raced| match raced {
@@ -394,22 +399,28 @@ impl RacingPoller {
     }
 }
 
-/// Each round changes the device the moment that the user was seen to read, and thus while it goes back to waiting.
-fn race<E>(
-    poller: &RacingPoller,
+/// How much of a race there is.
+#[derive(Debug, Clone, Copy)]
+struct RaceBounds {
+    /// So many rounds.
     rounds: usize,
+    /// Or as many as begin within this.
+    limit: Duration,
+    /// How long a change may go unseen.
     patience: Duration,
-    change: impl Fn() -> Result<(), E>,
-) -> Result<Raced, E> {
+}
+
+/// Each round changes the device the moment that the user was seen to read, and thus while it goes back to waiting.
+fn race<E>(poller: &RacingPoller, bounds: RaceBounds, change: impl Fn() -> Result<(), E>) -> Result<Raced, E> {
     poller.watcher.get_or_init(thread::current);
     let began = Instant::now();
-    for round in 0..rounds {
-        if began.elapsed() > RACE_LIMIT {
+    for round in 0..bounds.rounds {
+        if began.elapsed() > bounds.limit {
             return Ok(Raced::AllSeen(round));
         }
         let reads = poller.reads();
         change()?;
-        if poller.reads_more_than(reads, patience) {
+        if poller.reads_more_than(reads, bounds.patience) {
             continue;
         }
         return Ok(match poller.stopped.get() {
@@ -417,7 +428,7 @@ fn race<E>(
             None => Raced::Lost(round),
         });
     }
-    Ok(Raced::AllSeen(rounds))
+    Ok(Raced::AllSeen(bounds.rounds))
 }
 
 impl fmt::Display for Wait {

@@ -42,17 +42,21 @@ fn a_race_tells_a_lost_wakeup_from_a_change_that_brings_no_data() {
 #[test]
 fn a_race_has_as_many_rounds_as_there_is_time_for() {
     let poller = RacingPoller::default();
-    let race = |rounds, patience, change: &dyn Fn() -> Result<(), Errno>| race(&poller, rounds, patience, change);
+    let bounds = |rounds, patience| RaceBounds { rounds, limit: SHORT * 2, patience };
+    let race_within = |bounds, change: &dyn Fn() -> Result<(), Errno>| race(&poller, bounds, change);
+    let race = |rounds, patience, change| race_within(bounds(rounds, patience), change);
     let see = || {
         poller.reads.fetch_add(1, Ordering::Relaxed);
         Ok(())
     };
     assert_eq!(race(3, LONG, &see), Ok(Raced::AllSeen(3)));
     let see_slowly = || {
-        thread::sleep(RACE_LIMIT / 2 + SHORT);
+        thread::sleep(SHORT);
         see()
     };
-    assert!(matches!(race(9, LONG, &see_slowly), Ok(Raced::AllSeen(1..=2))));
+    assert!(matches!(race(9, LONG, &see_slowly), Ok(Raced::AllSeen(1..=3))));
+    let all_of_them = RaceBounds { limit: Duration::MAX, ..bounds(9, LONG) };
+    assert_eq!(race_within(all_of_them, &see_slowly), Ok(Raced::AllSeen(9)));
     assert_eq!(race(3, SHORT, &|| Ok(())), Ok(Raced::Lost(0)));
     assert_eq!(race(3, LONG, &|| Err(Errno::EIO)), Err(Errno::EIO));
     poller.stopped.set("the end".to_owned()).expect("not yet stopped");

@@ -171,10 +171,7 @@ impl Bench {
         let drained = self.drain(&session);
         match has_data_and_an_end(&drained) {
             true => Ok(()),
-            false => Err(Interruption::Blocked(format!(
-                "no session streams in {here}: a new one came to {}",
-                drained.to_string()
-            ))),
+            false => Err(Interruption::Blocked(format!("no session streams in {here}: a new one came to {}", drained))),
         }
     }
 

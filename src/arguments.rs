@@ -26,7 +26,8 @@ pub struct Handling {
     /// Also make calls that are known to wedge this host's kernel until a reboot
     #[arg(long)]
     pub may_hang: bool,
-    /// Sessions in each batch of the wear chapter, where thousands show small leaks; and races have all of their rounds [default: as many as fit in a moment]
+    /// Sessions in each batch of the wear chapter, where thousands show small leaks; and races have all of their rounds
+    /// [default: as many as fit in a moment]
     #[arg(long, value_name = "NUMBER", value_parser = wear)]
     pub wear: Option<usize>,
     /// Seconds that a check may take [default: what the profile says, else 10]

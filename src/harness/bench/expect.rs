@@ -171,7 +171,7 @@ impl Bench {
         let drained = self.drain(&session);
         match has_data_and_an_end(&drained) {
             true => Ok(()),
-            false => Err(Interruption::Blocked(format!("no session streams in {here}: a new one came to {}", drained))),
+            false => Err(Interruption::Blocked(format!("no session streams in {here}: a new one came to {drained}"))),
         }
     }
 

@@ -77,7 +77,8 @@ pub struct QemuOptions {
     /// Seconds that a check may take before it counts as hung
     #[arg(long, default_value_t = 5.0, value_parser = seconds)]
     pub deadline: f64,
-    /// Sessions in each batch of the wear chapter, where thousands show small leaks; and races have all of their rounds [default: as many as fit in a moment]
+    /// Sessions in each batch of the wear chapter, where thousands show small leaks; and races have all of their rounds
+    /// [default: as many as fit in a moment]
     #[arg(long, value_name = "NUMBER", value_parser = wear)]
     pub wear: Option<usize>,
     /// The capability set that the driver of the pci target offers: stop_copy, with +p2p, +pre_copy or both

@@ -29,9 +29,6 @@ pub struct Schedule {
     kernel: KernelVersion,
     over: HashMap<String, Done>,
     devices: Vec<Option<Flight>>,
-    /// What each device was told to run when it is done. A guest reports a check before it begins the next one, so that what
-    /// happens until then is none of this one's doing.
-    lines: Vec<Option<String>>,
     suspicions: Vec<Suspicion>,
 }
 
@@ -42,6 +39,9 @@ struct Flight {
     began: Instant,
     /// The others that ran meanwhile.
     company: HashSet<String>,
+    /// What the device was told to run when it is done. A guest reports a check before it begins the next one, so that what
+    /// happens until then is none of this one's doing.
+    next: Option<String>,
 }
 
 /// Something happened while several checks ran.
@@ -70,7 +70,6 @@ impl Schedule {
             kernel: KernelVersion::NEWEST,
             over: HashMap::new(),
             devices: vec![None; devices],
-            lines: vec![None; devices],
             suspicions: Vec::new(),
         }
     }
@@ -105,19 +104,23 @@ impl Schedule {
             self.take_off(device, check.clone());
             told.push((device, check));
         }
-        while let Some(device) = self.lines.iter().position(Option::is_none).filter(|_| self.next.len() > LAST) {
+        if self.next.len() <= LAST {
+            return told;
+        }
+        for device in 0..self.devices.len() {
             let Some(check) = self.choose(wanted) else {
                 return told;
             };
-            self.lines[device] = Some(check.clone());
-            told.push((device, check));
+            if let Some(flight) = self.devices[device].as_mut().filter(|flight| flight.next.is_none()) {
+                flight.next = Some(check.clone());
+                told.push((device, check));
+            }
         }
         told
     }
 
     fn choose(&self, wanted: &str) -> Option<String> {
-        let is_in_line = |check: &str| self.lines.iter().flatten().any(|line| line == check);
-        let is_free = |check: &str| !self.over.contains_key(check) && !self.flies(check) && !is_in_line(check);
+        let is_free = |check: &str| !self.over.contains_key(check) && !self.flies(check) && !self.is_next(check);
         let nothing_flies = self.devices.iter().all(Option::is_none);
         let is_wanted_now = is_free(wanted);
         if self.runs_alone(wanted) {
@@ -148,6 +151,10 @@ impl Schedule {
         self.flights().any(|flight| flight.check == check)
     }
 
+    fn is_next(&self, check: &str) -> bool {
+        self.flights().any(|flight| flight.next.as_deref() == Some(check))
+    }
+
     fn flights(&self) -> impl Iterator<Item = &Flight> {
         self.devices.iter().flatten()
     }
@@ -159,7 +166,7 @@ impl Schedule {
             company.insert(other.check.clone());
         }
         if let Some(place) = self.devices.get_mut(device) {
-            *place = Some(Flight { check, began: Instant::now(), company });
+            *place = Some(Flight { check, began: Instant::now(), company, next: None });
         }
     }
 
@@ -190,10 +197,10 @@ impl Schedule {
     /// That nothing ran there.
     pub fn land(&mut self, device: usize, done: Done) -> Result<Landing, String> {
         let flight = self.devices.get_mut(device).and_then(Option::take);
-        let flight = flight.ok_or_else(|| format!("the guest has a result of device {device}, which ran nothing"))?;
+        let mut flight =
+            flight.ok_or_else(|| format!("the guest has a result of device {device}, which ran nothing"))?;
         // A guest that is of no use any more is ended before the next one matters.
-        let next = self.lines.get_mut(device).and_then(Option::take).filter(|_| done.lost.is_none());
-        if let Some(check) = next {
+        if let Some(check) = flight.next.take().filter(|_| done.lost.is_none()) {
             self.take_off(device, check);
         }
         if is_trouble(&done) && !flight.company.is_empty() {
@@ -211,7 +218,6 @@ impl Schedule {
     /// The guest is gone with all that ran. The result is that of the check, if it ran alone.
     pub fn crash(&mut self, done: Done) -> Option<Done> {
         let flights: Vec<Flight> = self.devices.iter_mut().filter_map(Option::take).collect();
-        self.lines.fill(None);
         match &flights[..] {
             [] => Some(done),
             [only] if only.company.is_empty() => Some(self.clear(&only.check, done)),
@@ -236,7 +242,6 @@ impl Schedule {
             return Landing::Goes;
         };
         self.devices.fill(None);
-        self.lines.fill(None);
         Landing::Spent(why)
     }
 

@@ -42,6 +42,11 @@ pub fn deadline(check: &str, ordinary: Duration) -> Duration {
     }
 }
 
+/// Whether a check mostly waits for what must not happen.
+pub fn waits(check: &str) -> bool {
+    chapter_of(check) == "quiesce"
+}
+
 /// A state's name as a part of a check's name.
 fn lower(state: State) -> String {
     state.name().to_ascii_lowercase()

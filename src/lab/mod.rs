@@ -13,6 +13,7 @@ use crate::harness::bench::Fix;
 use crate::harness::check::Check;
 use crate::harness::journal::{LabReady, Stage};
 use crate::harness::wire::Done;
+use crate::suites;
 
 pub use progress::Progress;
 pub use surroundings::Surroundings;
@@ -51,11 +52,17 @@ pub struct Announced {
     pub name: String,
     /// The fix without which it wedges the kernel, and all that runs beside it.
     pub hangs_without: Option<&'static Fix>,
+    /// It mostly waits for what must not happen, so that something else can be done meanwhile.
+    pub waits: bool,
 }
 
 impl From<&Check> for Announced {
     fn from(check: &Check) -> Announced {
-        Announced { name: check.name().to_owned(), hangs_without: check.hangs_without() }
+        Announced {
+            name: check.name().to_owned(),
+            hangs_without: check.hangs_without(),
+            waits: suites::waits(check.name()),
+        }
     }
 }
 

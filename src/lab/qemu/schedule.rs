@@ -1,10 +1,13 @@
 //! Which check runs on which of the devices that stand side by side.
 //!
 //! The supervisor asks for one check after the other; while a device runs that one, the others run ahead with those that
-//! come next. Each device is told its next check while it runs one, so that it need not wait for its host. What the kernel reports, and a guest that is lost, cannot be laid at the door of one of the checks that ran
-//! just then, so each of them is done again with nothing beside it. If none of them does it again, the last one is told
-//! what was seen: a finding is never lost. A check that is known to wedge the kernel at hand runs alone from the first,
-//! which spares its company a guest that is lost.
+//! come next, one that mostly waits beside one that works. Each device is told its next check while it runs one, so that it
+//! need not wait for its host.
+//!
+//! What the kernel reports, and a guest that is lost, cannot be laid at the door of one of the checks that ran just then, so
+//! each of them is done again with nothing beside it. If none of them does it again, the last one is told what was seen: a
+//! finding is never lost. A check that is known to wedge the kernel at hand runs alone from the first, which spares its
+//! company a guest that is lost.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -15,8 +18,9 @@ use crate::harness::wire::Done;
 use crate::lab::Announced;
 use crate::requirement::health;
 
-/// How far the others may run ahead: far enough that a check of seconds holds up nobody.
-const AHEAD: usize = 40;
+/// How far the others may run ahead: far enough that a check of seconds holds up nobody, and that beside a chapter of waiting
+/// there is work to be found.
+const AHEAD: usize = 100;
 /// The last ones are given to whoever is idle first: what waits behind a long one then holds up the whole run.
 const LAST: usize = 12;
 
@@ -98,7 +102,7 @@ impl Schedule {
     pub fn dispatch(&mut self, wanted: &str) -> Vec<(usize, String)> {
         let mut told = Vec::new();
         while let Some(device) = self.devices.iter().position(Option::is_none) {
-            let Some(check) = self.choose(wanted) else {
+            let Some(check) = self.choose(wanted, device) else {
                 return told;
             };
             self.take_off(device, check.clone());
@@ -108,7 +112,7 @@ impl Schedule {
             return told;
         }
         for device in 0..self.devices.len() {
-            let Some(check) = self.choose(wanted) else {
+            let Some(check) = self.choose(wanted, device) else {
                 return told;
             };
             if let Some(flight) = self.devices[device].as_mut().filter(|flight| flight.next.is_none()) {
@@ -119,7 +123,7 @@ impl Schedule {
         told
     }
 
-    fn choose(&self, wanted: &str) -> Option<String> {
+    fn choose(&self, wanted: &str, device: usize) -> Option<String> {
         let is_free = |check: &str| !self.over.contains_key(check) && !self.flies(check) && !self.is_next(check);
         let nothing_flies = self.devices.iter().all(Option::is_none);
         let is_wanted_now = is_free(wanted);
@@ -129,8 +133,21 @@ impl Schedule {
         if is_wanted_now {
             return Some(wanted.to_owned());
         }
-        let mut ahead = self.next.iter().take(AHEAD).map(|check| &check.name);
-        ahead.find(|check| is_free(check) && !self.runs_alone(check)).cloned()
+        let can_begin = |check: &&Announced| is_free(&check.name) && !self.runs_alone(&check.name);
+        let mut ahead = self.next.iter().take(AHEAD).filter(can_begin).peekable();
+        let first = ahead.peek().copied();
+        let fits_best = match self.company_waits(device) {
+            Some(waits) => ahead.find(|check| check.waits != waits),
+            None => None,
+        };
+        fits_best.or(first).map(|check| check.name.clone())
+    }
+
+    /// Whether one of those waits that run beside what this device is to do, if any do.
+    fn company_waits(&self, device: usize) -> Option<bool> {
+        let others = self.devices.iter().enumerate().filter(|(at, _)| *at != device);
+        let waits = |flight: &Flight| self.next.iter().any(|next| next.name == flight.check && next.waits);
+        others.filter_map(|(_, flight)| flight.as_ref()).map(waits).reduce(|one, other| one || other)
     }
 
     fn runs_alone(&self, check: &str) -> bool {
@@ -300,7 +317,7 @@ mod tests {
     }
 
     fn announced(check: &str) -> Announced {
-        Announced { name: check.to_owned(), hangs_without: None }
+        Announced { name: check.to_owned(), hangs_without: None, waits: false }
     }
 
     fn begun(schedule: &mut Schedule, wanted: &str) -> Vec<String> {
@@ -315,6 +332,40 @@ mod tests {
         assert_eq!(schedule.land(1, pass()), Ok(Landing::Goes));
         assert_eq!(begun(&mut schedule, "a"), ["1 c"]);
         assert_eq!((schedule.take("a"), schedule.take("b")), (None, Some(pass())));
+    }
+
+    #[test]
+    fn what_waits_runs_beside_what_works() {
+        let mut schedule = Schedule::new(2);
+        let waiting = |check| Announced { waits: true, ..announced(check) };
+        schedule.announce(vec![
+            announced("a"),
+            announced("b"),
+            waiting("c"),
+            waiting("d"),
+            announced("e"),
+            waiting("f"),
+        ]);
+        assert_eq!(begun(&mut schedule, "a"), ["0 a", "1 c"]);
+        assert_eq!(schedule.land(1, pass()), Ok(Landing::Goes));
+        assert_eq!(begun(&mut schedule, "a"), ["1 d"]);
+        assert_eq!(schedule.land(0, pass()), Ok(Landing::Goes));
+        assert_eq!(schedule.take("a"), Some(pass()));
+        assert_eq!(begun(&mut schedule, "b"), ["0 b"]);
+        assert_eq!(schedule.land(0, pass()), Ok(Landing::Goes));
+        assert_eq!((schedule.take("b"), schedule.take("c")), (Some(pass()), Some(pass())));
+        assert_eq!(begun(&mut schedule, "d"), ["0 e"]);
+        assert_eq!(schedule.land(0, pass()), Ok(Landing::Goes));
+        assert_eq!(begun(&mut schedule, "d"), ["0 f"], "there is no work left");
+    }
+
+    #[test]
+    fn a_device_without_company_keeps_the_order() {
+        let mut schedule = Schedule::new(1);
+        let mut checks: Vec<_> = (0..2 * LAST).map(|number| announced(&number.to_string())).collect();
+        checks[3].waits = true;
+        schedule.announce(checks);
+        assert_eq!(begun(&mut schedule, "0"), ["0 0", "0 1"]);
     }
 
     #[test]

@@ -3,10 +3,9 @@
 //! It knows nothing of deadlines, journals or other checks. Whoever started it ends it, or sees it die.
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
 use std::io::{stdin, stdout};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::sys::prctl;
@@ -15,15 +14,14 @@ use nix::sys::signal::Signal;
 use crate::device::{self, DeviceName, Via};
 use crate::stimulus::profile::Profile;
 use crate::suites;
-use crate::uapi::memory::DmaMemory;
 
 use super::bench::{Bench, Host, KernelVersion, Migration, Ran};
 use super::check::Check;
 use super::journal::LabReady;
 use super::kernel_log;
-use super::mirror::Mirror;
 use super::outcome::Outcome;
 use super::record::Recorder;
+use super::slot::Slot;
 use super::trace::Tracer;
 use super::verdict::Verdict;
 use super::wire::{Done, Receiver, Reply, Request, WireError, send};
@@ -49,15 +47,12 @@ pub struct ExecutorArguments {
     /// How to stimulate the device.
     #[arg(long)]
     pub profile: Option<PathBuf>,
-    /// Memory that outlives this machine, for the same, and which slot of it is ours.
-    #[arg(long, requires = "slot")]
-    pub mirror: Option<PathBuf>,
-    /// That slot.
+    /// Memory that outlives us, for the record of operations.
     #[arg(long)]
-    pub slot: Option<usize>,
-    /// A file that outlives us, for the record of operations.
+    pub record: PathBuf,
+    /// Which slot of it is ours.
     #[arg(long)]
-    pub record: Option<PathBuf>,
+    pub slot: usize,
 }
 
 // Nobody waits for the next request but us, and whoever sends it may take all the time it likes.
@@ -93,8 +88,8 @@ pub fn serve(arguments: &ExecutorArguments) -> Result<(), WireError> {
 }
 
 fn open(arguments: &ExecutorArguments) -> Result<Bench, String> {
-    let record = arguments.record.as_ref().map(open_record);
-    let record = record.transpose().map_err(|error| format!("failed to open the record of operations: {error}"))?;
+    let slot = Slot::open(&arguments.record, arguments.slot);
+    let slot = slot.map_err(|error| format!("failed to open the record of operations: {error}"))?;
     let profile = arguments.profile.as_deref().map(Profile::read).transpose().map_err(|error| error.to_string())?;
     let device = device::open(&arguments.device, arguments.via, profile).map_err(|error| error.to_string())?;
     let (kernel, tracer) = match &arguments.device {
@@ -105,19 +100,7 @@ fn open(arguments: &ExecutorArguments) -> Result<Bench, String> {
         }
     };
     let host = Host { kernel, may_hang: arguments.may_hang, wear: arguments.wear, patience: Host::PATIENCE };
-    let mirror = arguments.mirror.as_deref().zip(arguments.slot).map(|(path, slot)| open_mirror(path, slot));
-    let mirror = mirror.transpose().map_err(|error| format!("failed to open the mirror of the record: {error}"))?;
-    Ok(Bench::new(device, host, tracer, Recorder::new(record).mirrored(mirror)))
-}
-
-fn open_mirror(path: &Path, slot: usize) -> std::io::Result<Mirror> {
-    let file = OpenOptions::new().read(true).write(true).open(path)?;
-    let bytes = usize::try_from(file.metadata()?.len()).unwrap_or_default();
-    Ok(Mirror::new(DmaMemory::shared(&file, bytes)?, slot))
-}
-
-fn open_record(path: &PathBuf) -> std::io::Result<File> {
-    OpenOptions::new().append(true).open(path)
+    Ok(Bench::new(device, host, tracer, Recorder::new(Some(slot))))
 }
 
 fn ready(bench: &Bench) -> LabReady {

@@ -4,7 +4,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -19,7 +19,7 @@ use super::executor::SUBCOMMAND;
 use super::journal::LabReady;
 use super::kernel_log::{KernelLog, MARK, Said, Told, taint_letters};
 use super::outcome::{Operation, Outcome};
-use super::record;
+use super::slot::{SLOT_BYTES, Slot};
 use super::trace;
 use super::verdict::Verdict;
 use super::wire::{Done, Receiver, Reply, Request, WireError, send};
@@ -54,13 +54,37 @@ pub struct ExecutorSpec {
 pub struct Keeper {
     program: PathBuf,
     spec: ExecutorSpec,
-    record: File,
+    record: Record,
     log: KernelLog,
-    /// Memory that outlives this machine, and the slot of it that the executor writes to.
-    mirror: Option<(PathBuf, usize)>,
     /// Where to write what the kernel says during checks.
     console: Option<File>,
     executor: Option<Executor>,
+}
+
+/// Where executors write down what they do.
+#[derive(Debug)]
+struct Record {
+    memory: PathBuf,
+    number: usize,
+    slot: Slot,
+    /// Keeps the memory, if it is this process's own.
+    _file: Option<File>,
+}
+
+impl Record {
+    /// In memory of this process, which outlives them.
+    fn own() -> std::io::Result<Record> {
+        let file = File::from(memfd_create("vfio-conform-record", MFdFlags::MFD_CLOEXEC)?);
+        file.set_len(SLOT_BYTES as u64)?;
+        let memory = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd()).into();
+        Ok(Record { _file: Some(file), ..Record::open(memory, 0)? })
+    }
+
+    /// In the slot of that number, of memory that is there.
+    fn open(memory: PathBuf, number: usize) -> std::io::Result<Record> {
+        let slot = Slot::open(&memory, number)?;
+        Ok(Record { memory, number, slot, _file: None })
+    }
 }
 
 #[derive(Debug)]
@@ -84,22 +108,16 @@ impl Keeper {
     /// # Errors
     /// What making the record answered.
     pub fn new(program: PathBuf, spec: ExecutorSpec, console: Option<File>) -> std::io::Result<Keeper> {
-        let record = memfd_create("vfio-conform-record", MFdFlags::MFD_CLOEXEC)?;
-        Ok(Keeper {
-            program,
-            spec,
-            record: File::from(record),
-            log: KernelLog::open(),
-            mirror: None,
-            console,
-            executor: None,
-        })
+        Ok(Keeper { program, spec, record: Record::own()?, log: KernelLog::open(), console, executor: None })
     }
 
     /// The same, whose executors write down what they do where it outlives this machine, in the slot of that number.
-    pub fn mirrored(mut self, memory: PathBuf, slot: usize) -> Keeper {
-        self.mirror = Some((memory, slot));
-        self
+    ///
+    /// # Errors
+    /// Why that memory cannot be had.
+    pub fn recording_in(mut self, memory: PathBuf, slot: usize) -> std::io::Result<Keeper> {
+        self.record = Record::open(memory, slot)?;
+        Ok(self)
     }
 
     /// The same, beside others on the same kernel: what one of them has told of its log before a check begins is none of
@@ -126,6 +144,7 @@ impl Keeper {
     fn spawn(&self) -> Result<(Executor, LabReady), String> {
         let mut words: Vec<OsString> = vec![SUBCOMMAND.into(), "--device".into(), self.spec.device.clone().into()];
         words.extend(["--record".into(), self.record_path().into()]);
+        words.extend(["--slot".into(), self.record.number.to_string().into()]);
         if let Some(via) = self.spec.via {
             words.extend(["--via".into(), via.to_string().into()]);
         }
@@ -134,9 +153,6 @@ impl Keeper {
         }
         if self.spec.may_hang {
             words.push("--may-hang".into());
-        }
-        if let Some((memory, slot)) = &self.mirror {
-            words.extend(["--mirror".into(), memory.clone().into(), "--slot".into(), slot.to_string().into()]);
         }
         if let Some(wear) = self.spec.wear {
             words.extend(["--wear".into(), wear.to_string().into()]);
@@ -168,9 +184,9 @@ impl Keeper {
         })
     }
 
-    /// Where executors write down what they do: a file of this process, which outlives them.
+    /// The memory in which executors write down what they do.
     pub fn record_path(&self) -> PathBuf {
-        format!("/proc/{}/fd/{}", std::process::id(), self.record.as_raw_fd()).into()
+        self.record.memory.clone()
     }
 
     /// Has an executor again where the last one is gone. It goes away with the thread that starts it, so whoever runs
@@ -197,9 +213,8 @@ impl Keeper {
             Ok(executor) => executor,
             Err(why) => return Done::lost(Verdict::Blocked, format!("the device could not be opened again: {why}")),
         };
-        // What an earlier check did is nobody's evidence if the executor dies before this one begins. A record that
-        // cannot be emptied only shows operations too many.
-        let _ = self.record.set_len(0);
+        // What an earlier check did is nobody's evidence if the executor dies before this one begins.
+        self.record.slot.clear();
         self.log.forget_what_was_told();
         let request = Request::Run(check.to_owned());
         let deadline = suites::deadline(check, self.spec.deadline);
@@ -238,7 +253,7 @@ impl Keeper {
     fn post_mortem(&mut self, mut executor: Executor, error: &WireError, deadline: Duration) -> Done {
         let process = executor.child.id();
         let end = executor.kill();
-        let operations = self.read_record();
+        let operations = self.record.slot.operations();
         let (verdict, message, lost) = match (error, end) {
             (_, End::Stuck) => {
                 let what = tell_late(&operations, deadline);
@@ -267,15 +282,6 @@ impl Keeper {
         let mut outcome = Outcome::without_judgement(verdict, message);
         outcome.evidence.operations = operations;
         Done { outcome, lost }
-    }
-
-    fn read_record(&mut self) -> Vec<Operation> {
-        let mut text = Vec::new();
-        let read = self.record.seek(SeekFrom::Start(0)).and_then(|_| self.record.read_to_end(&mut text));
-        match read {
-            Ok(_) => record::read_back(&String::from_utf8_lossy(&text)),
-            Err(_) => Vec::new(),
-        }
     }
 
     /// Ends the executor, so that the device is closed.

@@ -1,46 +1,37 @@
-//! The record of what was done to the device: kept in memory, in a file that outlives the executor, and in a guest where its
-//! host finds it too.
+//! The record of what was done to the device: kept here, and in a slot of memory that outlives the executor.
 //!
-//! The file is written before and after each operation and read only when something went wrong, so an operation
-//! costs two small writes to memory that nobody waits for.
+//! The slot is written before and after each operation and read only when something went wrong, so an operation costs two
+//! small writes to memory that nobody waits for.
 
 use std::fmt::Display;
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::Write;
 use std::time::Instant;
 
-use super::mirror::Mirror;
 use super::outcome::Operation;
+use super::slot::Slot;
 
 /// Writes down operations as they happen.
 #[derive(Debug)]
 pub struct Recorder {
     began: Instant,
     operations: Vec<Operation>,
-    file: Option<File>,
-    mirror: Option<Mirror>,
+    slot: Option<Slot>,
     /// Room for a line, so that none has to be made for each.
     line: String,
 }
 
 impl Recorder {
-    /// A recorder; with a file, what it knows survives this process.
-    pub fn new(file: Option<File>) -> Recorder {
-        Recorder { began: Instant::now(), operations: Vec::new(), file, mirror: None, line: String::new() }
+    /// A recorder; with a slot, what it knows survives this process.
+    pub fn new(slot: Option<Slot>) -> Recorder {
+        Recorder { began: Instant::now(), operations: Vec::new(), slot, line: String::new() }
     }
 
-    /// The same, and what it knows survives this machine.
-    pub fn mirrored(self, mirror: Option<Mirror>) -> Recorder {
-        Recorder { mirror, ..self }
-    }
-
-    /// Forgets everything: a new check begins. The file is emptied by the keeper, whose it is.
+    /// Forgets everything: a new check begins.
     pub fn clear(&mut self) {
         self.began = Instant::now();
         self.operations.clear();
-        if let Some(mirror) = &mut self.mirror {
-            mirror.clear();
+        if let Some(slot) = &mut self.slot {
+            slot.clear();
         }
     }
 
@@ -54,7 +45,7 @@ impl Recorder {
         self.operations.len()
     }
 
-    /// Forgets those beyond so many, which were the same as some before them. The file has them all.
+    /// Forgets those beyond so many, which were the same as some before them. The slot has them all.
     pub fn forget_since(&mut self, recorded: usize) {
         self.operations.truncate(recorded);
     }
@@ -86,7 +77,7 @@ impl Recorder {
     /// Writes down that something begins, for whoever finds this process dead: as little as will do, since it is done
     /// a hundred thousand times a second. Nothing is kept in memory, and no time.
     pub fn begun(&mut self, what: &impl Display) {
-        if self.file.is_none() && self.mirror.is_none() {
+        if self.slot.is_none() {
             return;
         }
         let mut line = std::mem::take(&mut self.line);
@@ -98,17 +89,13 @@ impl Recorder {
     }
 
     fn append(&mut self, line: &str) {
-        if let Some(file) = &mut self.file {
-            // The record is evidence, not a result: without room for it the check still counts.
-            let _ = file.write_all(line.as_bytes());
-        }
-        if let Some(mirror) = &mut self.mirror {
-            mirror.append(line);
+        if let Some(slot) = &mut self.slot {
+            slot.append(line);
         }
     }
 }
 
-/// Reads the file of a recorder whose process is gone. What cannot be understood ends the record.
+/// Reads what a recorder has written whose process is gone. What cannot be understood ends the record.
 pub fn read_back(text: &str) -> Vec<Operation> {
     let mut operations: Vec<Operation> = Vec::new();
     for line in text.lines() {
@@ -130,20 +117,16 @@ pub fn read_back(text: &str) -> Vec<Operation> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::harness::slot::SLOT_BYTES;
 
     #[test]
     fn what_was_going_on_when_the_process_died_is_read_back() -> std::io::Result<()> {
         let file = tempfile::NamedTempFile::new()?;
-        let mut recorder = Recorder::new(Some(file.reopen()?));
+        file.as_file().set_len(SLOT_BYTES as u64)?;
+        let mut recorder = Recorder::new(Some(Slot::open(file.path(), 0)?));
         recorder.operation("GET".into(), || 7, |n| format!("ok {n}"));
-        let told = std::cell::RefCell::new(Vec::new());
-        recorder.operation(
-            "SET STOP".into(),
-            || told.borrow_mut().extend(std::fs::read(file.path()).unwrap_or_default()),
-            |_| "never".into(),
-        );
-        let text = String::from_utf8(told.into_inner()).unwrap();
-        let operations = read_back(&text);
+        let ours = Slot::open(file.path(), 0)?;
+        let operations = recorder.operation("SET STOP".into(), || ours.operations(), |_| "never".into());
         assert_eq!(operations.len(), 2);
         assert_eq!(operations[0].result.as_deref(), Some("ok 7"));
         assert_eq!(operations[1].what, "SET STOP");

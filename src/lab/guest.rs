@@ -95,7 +95,7 @@ fn check(target: Target, modules: &[String], executors: Vec<ExecutorSpec>) -> Li
         let make = |slot, spec| {
             let keeper = Keeper::new("/init".into(), spec, None)?;
             Ok(match &mirror {
-                Some(memory) => keeper.mirrored(memory.clone(), slot),
+                Some(memory) => keeper.recording_in(memory.clone(), slot)?,
                 None => keeper,
             })
         };

@@ -9,8 +9,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::harness::kernel_log::{MARK, is_mark};
-use crate::harness::mirror::{self, SLOT_BYTES};
 use crate::harness::outcome::Operation;
+use crate::harness::slot::{self, SLOT_BYTES};
 use crate::harness::verdict::Verdict;
 use crate::harness::wire::{Channel, Done, GuestRequest, Receiver, Reply, WireError, send};
 use crate::lab::LabError;
@@ -311,7 +311,7 @@ impl Vm {
 
     /// What the executor of a device has done in its last check, as far as it came.
     pub fn operations(&self, device: usize) -> Vec<Operation> {
-        fs::read(&self.mirror).map(|memory| mirror::read_back(&memory, device)).unwrap_or_default()
+        fs::read(&self.mirror).map(|memory| slot::read_back(&memory, device)).unwrap_or_default()
     }
 
     /// Finds out why the guest went away in the middle of a check.

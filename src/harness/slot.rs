@@ -1,12 +1,15 @@
-//! A copy of the record of operations that outlives the machine: memory that a guest shares with its host. A write to it
-//! is no more than a write to memory, so it costs next to nothing; whatever the guest's kernel dies of, the host reads what
-//! was being done.
+//! Where an executor writes its record of operations: memory that it shares with its keeper, or that a guest shares with its
+//! host. To write there costs next to nothing, and whatever the executor or the guest's kernel dies of, somebody is left
+//! who reads what was being done.
+
+use std::fs::OpenOptions;
+use std::path::Path;
 
 use super::outcome::Operation;
 use super::record;
 use crate::uapi::memory::DmaMemory;
 
-/// What one executor writes to: the last so many bytes of its record.
+/// The size of a slot: the last so many bytes of a record are kept.
 pub const SLOT_BYTES: usize = 128 << 10;
 /// How much was written in all stands before the rest.
 const HEADER_BYTES: usize = size_of::<u64>();
@@ -14,16 +17,31 @@ const ROOM: usize = SLOT_BYTES - HEADER_BYTES;
 
 /// The slot of an executor.
 #[derive(Debug)]
-pub struct Mirror {
+pub struct Slot {
     memory: DmaMemory,
     at: usize,
     written: u64,
 }
 
-impl Mirror {
+impl Slot {
     /// The slot of that number, in memory that holds it.
-    pub fn new(memory: DmaMemory, slot: usize) -> Mirror {
-        Mirror { memory, at: slot * SLOT_BYTES, written: 0 }
+    pub fn new(memory: DmaMemory, slot: usize) -> Slot {
+        Slot { memory, at: slot * SLOT_BYTES, written: 0 }
+    }
+
+    /// The slot of that number, in a file or the window of a device that holds it.
+    ///
+    /// # Errors
+    /// Why it cannot be mapped.
+    pub fn open(path: &Path, slot: usize) -> std::io::Result<Slot> {
+        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        let bytes = usize::try_from(file.metadata()?.len()).unwrap_or_default();
+        Ok(Slot::new(DmaMemory::shared(&file, bytes)?, slot))
+    }
+
+    /// What was done by whoever wrote to it and is gone.
+    pub(super) fn operations(&self) -> Vec<Operation> {
+        read_back(&self.memory.read(self.at, SLOT_BYTES), 0)
     }
 
     /// Nothing was written.
@@ -82,7 +100,7 @@ mod tests {
     #[test]
     fn what_was_done_last_is_read_from_the_slot_that_it_was_written_to() {
         let memory = DmaMemory::new(2 * SLOT_BYTES).expect("memory");
-        let (mut first, mut second) = (Mirror::new(memory.clone(), 0), Mirror::new(memory.clone(), 1));
+        let (mut first, mut second) = (Slot::new(memory.clone(), 0), Slot::new(memory.clone(), 1));
         first.append(">0\tRESET\n<1\t0\n>0.5\tSET STOP\n");
         second.append(">0\tGET\n");
         assert_eq!((read(&memory, 0), read(&memory, 1)), (vec!["RESET".into(), "SET STOP".into()], vec!["GET".into()]));
@@ -93,9 +111,9 @@ mod tests {
     #[test]
     fn of_more_than_there_is_room_for_the_last_is_kept() {
         let memory = DmaMemory::new(SLOT_BYTES).expect("memory");
-        let mut mirror = Mirror::new(memory.clone(), 0);
+        let mut slot = Slot::new(memory.clone(), 0);
         for number in 0..20_000 {
-            mirror.append(&format!(">0\tread {number}\n"));
+            slot.append(&format!(">0\tread {number}\n"));
         }
         let seen = read(&memory, 0);
         assert_eq!(seen.last().map(String::as_str), Some("read 19999"));

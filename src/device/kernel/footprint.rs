@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -25,13 +26,12 @@ const COLLECTED_FOR: Duration = Duration::from_secs(6);
 static HOLDS_BACK: LazyLock<bool> =
     LazyLock::new(|| File::open("/proc/kallsyms").is_ok_and(|symbols| has_quarantine(BufReader::new(symbols))));
 
+/// What the kernel knows of each kind of objects.
+const KINDS: &str = "/sys/kernel/slab";
+
 /// Looks at everything now.
 pub(super) fn footprint(found: &Found) -> Footprint {
-    Footprint {
-        module_references: module_references(found),
-        kernel_bytes: bytes_in_use(),
-        objects: fs::read_to_string("/proc/slabinfo").map(|text| objects(&text)).unwrap_or_default(),
-    }
+    Footprint { module_references: module_references(found), kernel_bytes: bytes_in_use(), objects: objects_in_use() }
 }
 
 /// How long the kernel may hold back what was freed. To find out takes longer than to look at what is in use, so it is asked
@@ -40,7 +40,18 @@ pub(super) fn freed_within() -> Option<Duration> {
     (!*HOLDS_BACK).then_some(COLLECTED_FOR)
 }
 
-/// How many objects there are of each kind: the name, and behind it how many are in use.
+/// How many objects there are of each kind. Each processor keeps some prepared, up to a hundred of the small ones, and they
+/// count as used until the kernel is asked to put them back, which is root's to ask and costs nobody anything that counts.
+fn objects_in_use() -> BTreeMap<String, u64> {
+    let read = || fs::read_to_string("/proc/slabinfo").map(|text| objects(&text)).unwrap_or_default();
+    for kind in read().keys() {
+        // Where that is not possible, what little is left shows only after many sessions.
+        let _ = fs::write(Path::new(KINDS).join(kind).join("shrink"), "1");
+    }
+    read()
+}
+
+/// The name, and behind it how many are in use.
 fn objects(slabinfo: &str) -> BTreeMap<String, u64> {
     let of_line = |line: &str| {
         let mut words = line.split_whitespace();

@@ -20,6 +20,9 @@ const SESSIONS: usize = 8;
 const SLOW_SESSIONS: usize = 3;
 /// Where the user wants many sessions, one of so many is of this kind.
 const SLOW_ONE_OF: usize = 10;
+/// Small objects that seem to be left are looked for again after so many: what each processor keeps prepared of them may
+/// grow by a hundred for a while, and that of every session for ever.
+const MANY_SESSIONS: usize = 300;
 /// How often the driver of a batch gives the device up and takes it again.
 const REBINDS: usize = 2;
 /// Less than this for each session, or each time, is lost in what else goes on.
@@ -86,7 +89,7 @@ fn wears_nothing(bench: &mut Bench, what: &str, pace: Pace, round: impl Fn(&mut 
     // What is needed once is not wear.
     round(bench)?;
     let descriptors = bench.open_descriptors()?;
-    let worn = wear(bench, |bench| pace.batch(bench, &round))?;
+    let worn = wear(bench, |bench| pace.batch(bench, &round), |bench| bench.wear_out_times(MANY_SESSIONS, &round))?;
     let asked = format!("{} {what}", worn.times);
     no_descriptor_is_left(bench, &asked, descriptors)?;
     no_reference_is_left(bench, &asked, &worn)?;
@@ -103,14 +106,20 @@ struct Worn {
     footprints: Vec<Footprint>,
     /// What was in use before and after nothing was done for as long.
     idle: Option<[Footprint; 2]>,
+    /// What was in use before and after it was done many times, where small objects seemed to be left.
+    many: Option<[Footprint; 2]>,
     /// What is in use once all that was freed is given back, where that is worth waiting for and can be said.
     settled: Option<Footprint>,
 }
 
-/// Does a batch again and again, as long as something grows.
-fn wear(bench: &mut Bench, batch: impl Fn(&mut Bench) -> Judgement<Batch>) -> Judgement<Worn> {
+/// Does a batch again and again, as long as something grows, and many where small objects seem to be left.
+fn wear(
+    bench: &mut Bench,
+    batch: impl Fn(&mut Bench) -> Judgement<Batch>,
+    many: impl Fn(&mut Bench) -> Judgement<Batch>,
+) -> Judgement<Worn> {
     let footprints = vec![bench.footprint()];
-    let mut worn = Worn { times: usize::MAX, took: Duration::ZERO, footprints, idle: None, settled: None };
+    let mut worn = Worn { times: usize::MAX, took: Duration::ZERO, footprints, idle: None, many: None, settled: None };
     for _ in 0..BATCHES {
         let Batch { times, took } = batch(bench)?;
         worn.times = worn.times.min(times);
@@ -124,6 +133,11 @@ fn wear(bench: &mut Bench, batch: impl Fn(&mut Bench) -> Judgement<Batch>) -> Ju
         let before = bench.footprint();
         bench.watch(worn.took.min(LONGEST_IDLE));
         worn.idle = Some([before, bench.footprint()]);
+    }
+    if !worn.objects().is_empty() {
+        let before = bench.footprint();
+        many(bench)?;
+        worn.many = Some([before, bench.footprint()]);
     }
     if worn.memory_grows() {
         worn.settled = bench.settled_footprint(|footprint| worn.is_more_than_before(footprint));
@@ -171,9 +185,25 @@ impl Worn {
         let kinds = self.footprints[0].objects.keys().map(String::as_str);
         let growth = |kind: &str| self.growth(|footprint| footprint.objects.get(kind).copied());
         let is_left = |kind: &str, growth: &[i64]| {
-            is_steady(growth, least) && !self.is_others(growth, |footprint| footprint.objects.get(kind).copied())
+            let of = |footprint: &Footprint| footprint.objects.get(kind).copied();
+            is_steady(growth, least) && !self.is_others(growth, of) && self.has_come_many_times(of)
         };
         kinds.filter_map(|kind| Some((kind, growth(kind)?))).filter(|(kind, growth)| is_left(kind, growth)).collect()
+    }
+
+    /// Whether it came on top each time when it was done many times, if it was.
+    fn has_come_many_times(&self, of: impl Fn(&Footprint) -> Option<u64>) -> bool {
+        self.many.as_ref().is_none_or(|[before, after]| {
+            of(before)
+                .zip(of(after))
+                .is_some_and(|(before, after)| after.cast_signed() - before.cast_signed() >= self.least_of_many())
+        })
+    }
+
+    /// How many objects come on top of one kind when it is done many times, if one of every session is left; some of them
+    /// were prepared before.
+    fn least_of_many(&self) -> i64 {
+        self.many.as_ref().map_or(0, |_| (MANY_SESSIONS * 3 / 4) as i64)
     }
 
     fn noticeable_bytes(&self) -> i64 {
@@ -193,11 +223,11 @@ impl Worn {
     fn is_more_than_before(&self, now: &Footprint) -> bool {
         let first = &self.footprints[0];
         let batches = BATCHES as i64;
-        let more = |now: Option<u64>, before: Option<u64>, each: i64| {
-            now.zip(before).is_some_and(|(now, before)| (now.cast_signed() - before.cast_signed()) >= each * batches)
+        let more = |now: Option<u64>, before: Option<u64>, least: i64| {
+            now.zip(before).is_some_and(|(now, before)| now.cast_signed() - before.cast_signed() >= least)
         };
-        let bytes = self.bytes_grow() && more(now.kernel_bytes, first.kernel_bytes, self.noticeable_bytes());
-        let least = (self.times as i64 / 2).max(1);
+        let bytes = self.bytes_grow() && more(now.kernel_bytes, first.kernel_bytes, self.noticeable_bytes() * batches);
+        let least = (self.times as i64 / 2).max(1) * batches + self.least_of_many();
         let count = |footprint: &Footprint, kind: &str| footprint.objects.get(kind).copied();
         bytes || self.objects().keys().any(|kind| more(count(now, kind), count(first, kind), least))
     }
@@ -278,12 +308,13 @@ fn bound_again(bench: &mut Bench) -> Judgement {
     // What is needed once is not wear.
     rebind(bench)?;
     let descriptors = bench.open_descriptors()?;
-    let worn = wear(bench, |bench| {
+    let batch = |bench: &mut Bench| {
         bench.wear_out_times(REBINDS, |bench| {
             rebind(bench)?;
             bench.expect_state(&REBIND, asked, State::Running)
         })
-    })?;
+    };
+    let worn = wear(bench, batch, batch)?;
     begin_to_save(bench)?;
     bench.judge(&REBIND, true, asked, "a device that can be saved", "")?;
     let asked = format!("{REBINDS} times {asked}");
@@ -378,7 +409,14 @@ mod tests {
         let first = footprint(1 << 30, 1 << 30);
         let after = sums(bytes).zip(sums(objects)).map(|(bytes, objects)| footprint(bytes, objects));
         let footprints = std::iter::once(first).chain(after).collect();
-        Worn { times: TIMES as usize, took: Duration::from_millis(100), footprints, idle: None, settled: None }
+        Worn {
+            times: TIMES as usize,
+            took: Duration::from_millis(100),
+            footprints,
+            idle: None,
+            many: None,
+            settled: None,
+        }
     }
 
     #[test]
@@ -393,6 +431,18 @@ mod tests {
         ] {
             assert!(!worn(bytes, objects).grows(), "{bytes:?}, {objects:?}");
         }
+    }
+
+    #[test]
+    fn what_processors_keep_prepared_does_not_grow_with_many_sessions() {
+        let left = |objects: u64| {
+            let mut worn = worn([0; BATCHES], [TIMES; BATCHES]);
+            worn.many = Some([footprint(0, 1000), footprint(0, 1000 + objects)]);
+            let settled = |more| worn.is_more_than_before(&footprint(1 << 30, (1 << 30) + more));
+            (!worn.objects().is_empty(), settled(3 * TIMES / 2 + 225), settled(3 * TIMES / 2 + 224))
+        };
+        assert_eq!(left(225), (true, true, false));
+        assert_eq!(left(224), (false, false, false));
     }
 
     #[test]
@@ -430,7 +480,7 @@ mod tests {
     #[test]
     fn where_nothing_is_known_nothing_grows() {
         let unknown = vec![Footprint::default(); BATCHES + 1];
-        let worn = Worn { times: 8, took: Duration::ZERO, footprints: unknown, idle: None, settled: None };
+        let worn = Worn { times: 8, took: Duration::ZERO, footprints: unknown, idle: None, many: None, settled: None };
         assert!(!worn.grows() && worn.references().is_none() && worn.bytes().is_none() && worn.objects().is_empty());
     }
 }

@@ -24,8 +24,9 @@ pub static MEMORY: Requirement = Requirement {
         "Other things on the machine take and give memory too. So only a steady growth is judged, in each of three \
          batches, that is still there when all that was freed is given back, and that is not there while nothing is done: by 64 KiB or more for each session, or by \
          an object of one of the kinds that drivers allocate (kmalloc, open files) for every other session or more. \
-         So that they can be counted, root asks the kernel to put back those that it has prepared; for other users small ones show once \
-         there are many: `--wear` says how many sessions a batch has.",
+         Small objects that seem to be left are looked for once more after 300 sessions, since each processor keeps some prepared. \
+         Root asks the kernel to put those back, so that they can be counted; for other users `--wear N` shows more, which makes \
+         batches of N sessions.",
     ),
 };
 

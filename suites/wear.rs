@@ -21,8 +21,8 @@ const SLOW_SESSIONS: usize = 3;
 /// Where the user wants many sessions, one of so many is of this kind.
 const SLOW_ONE_OF: usize = 10;
 /// Small objects that seem to be left are looked for again after so many: what each processor keeps prepared of them may
-/// grow by a hundred for a while, and that of every session for ever.
-const MANY_SESSIONS: usize = 300;
+/// grow by a hundred for a while, and that of every other session for ever.
+const MANY_SESSIONS: usize = 600;
 /// How often the driver of a batch gives the device up and takes it again.
 const REBINDS: usize = 2;
 /// Less than this for each session, or each time, is lost in what else goes on.
@@ -148,18 +148,15 @@ fn wear(
 impl Worn {
     /// What came on top in each batch, as far as it is known.
     fn growth(&self, of: impl Fn(&Footprint) -> Option<u64>) -> Option<Vec<i64>> {
-        let known: Vec<i64> =
-            self.footprints.iter().map(|footprint| of(footprint).map(u64::cast_signed)).collect::<Option<_>>()?;
-        Some(known.windows(2).map(|pair| pair[1] - pair[0]).collect())
+        self.footprints.windows(2).map(|pair| grown(&pair[0], &pair[1], &of)).collect()
     }
 
     /// Whether about as much comes on top while nothing is done, which is the doing of others then.
     fn is_others(&self, growth: &[i64], of: impl Fn(&Footprint) -> Option<u64>) -> bool {
-        let grown =
-            self.idle.as_ref().and_then(|[before, after]| Some(of(after)?.cast_signed() - of(before)?.cast_signed()));
+        let idle = self.idle.as_ref().and_then(|[before, after]| grown(before, after, of));
         let longer = self.took.as_secs_f64() / self.took.min(LONGEST_IDLE).as_secs_f64().max(f64::MIN_POSITIVE);
         let in_all: i64 = growth.iter().sum();
-        grown.is_some_and(|grown| grown as f64 * longer * (4 * BATCHES) as f64 > in_all as f64)
+        idle.is_some_and(|idle| idle as f64 * longer * (4 * BATCHES) as f64 > in_all as f64)
     }
 
     fn bytes_grow(&self) -> bool {
@@ -175,35 +172,28 @@ impl Worn {
         self.growth(|footprint| footprint.kernel_bytes)
     }
 
-    /// What came on top of each kind of objects of which there were more after each batch: one for every other time or
-    /// more, since the kernel counts some that are only prepared. A few of them are anybody's.
+    /// What came on top of each kind of objects of which there were more after each batch, as if one was left every other
+    /// time. A few of them are anybody's.
     fn objects(&self) -> BTreeMap<&str, Vec<i64>> {
         if self.times < SESSIONS {
             return BTreeMap::new();
         }
-        let least = (self.times as i64 / 2).max(1);
         let kinds = self.footprints[0].objects.keys().map(String::as_str);
-        let growth = |kind: &str| self.growth(|footprint| footprint.objects.get(kind).copied());
         let is_left = |kind: &str, growth: &[i64]| {
-            let of = |footprint: &Footprint| footprint.objects.get(kind).copied();
-            is_steady(growth, least) && !self.is_others(growth, of) && self.has_come_many_times(of)
+            let of = count_of(kind);
+            is_steady(growth, every_other(self.times)) && !self.is_others(growth, &of) && self.has_come_many_times(of)
         };
-        kinds.filter_map(|kind| Some((kind, growth(kind)?))).filter(|(kind, growth)| is_left(kind, growth)).collect()
+        kinds
+            .filter_map(|kind| Some((kind, self.growth(count_of(kind))?)))
+            .filter(|(kind, growth)| is_left(kind, growth))
+            .collect()
     }
 
-    /// Whether it came on top each time when it was done many times, if it was.
+    /// Whether it came on top every other time when it was done many times, if it was.
     fn has_come_many_times(&self, of: impl Fn(&Footprint) -> Option<u64>) -> bool {
         self.many.as_ref().is_none_or(|[before, after]| {
-            of(before)
-                .zip(of(after))
-                .is_some_and(|(before, after)| after.cast_signed() - before.cast_signed() >= self.least_of_many())
+            grown(before, after, of).is_some_and(|grown| grown >= every_other(MANY_SESSIONS))
         })
-    }
-
-    /// How many objects come on top of one kind when it is done many times, if one of every session is left; some of them
-    /// were prepared before.
-    fn least_of_many(&self) -> i64 {
-        self.many.as_ref().map_or(0, |_| (MANY_SESSIONS * 3 / 4) as i64)
     }
 
     fn noticeable_bytes(&self) -> i64 {
@@ -223,14 +213,31 @@ impl Worn {
     fn is_more_than_before(&self, now: &Footprint) -> bool {
         let first = &self.footprints[0];
         let batches = BATCHES as i64;
-        let more = |now: Option<u64>, before: Option<u64>, least: i64| {
-            now.zip(before).is_some_and(|(now, before)| now.cast_signed() - before.cast_signed() >= least)
+        let has_kept = |of: &dyn Fn(&Footprint) -> Option<u64>, least: i64| {
+            grown(first, now, of).is_some_and(|grown| grown >= least)
         };
-        let bytes = self.bytes_grow() && more(now.kernel_bytes, first.kernel_bytes, self.noticeable_bytes() * batches);
-        let least = (self.times as i64 / 2).max(1) * batches + self.least_of_many();
-        let count = |footprint: &Footprint, kind: &str| footprint.objects.get(kind).copied();
-        bytes || self.objects().keys().any(|kind| more(count(now, kind), count(first, kind), least))
+        let bytes =
+            self.bytes_grow() && has_kept(&|footprint| footprint.kernel_bytes, self.noticeable_bytes() * batches);
+        let of_many = self.many.as_ref().map_or(0, |_| every_other(MANY_SESSIONS));
+        let least = every_other(self.times) * batches + of_many;
+        bytes || self.objects().keys().any(|kind| has_kept(&count_of(kind), least))
     }
+}
+
+/// What came on top between two looks, as far as it is known.
+fn grown(before: &Footprint, after: &Footprint, of: impl Fn(&Footprint) -> Option<u64>) -> Option<i64> {
+    Some(of(after)?.cast_signed() - of(before)?.cast_signed())
+}
+
+/// How many objects of a kind there are.
+fn count_of(kind: &str) -> impl Fn(&Footprint) -> Option<u64> {
+    move |footprint| footprint.objects.get(kind).copied()
+}
+
+/// How many objects have come on top, at least, after so many sessions of which every other one leaves an object: some of
+/// them were there before, only prepared.
+fn every_other(sessions: usize) -> i64 {
+    (sessions as i64 / 3).max(1)
 }
 
 /// Whether each batch has brought so much.
@@ -423,10 +430,10 @@ mod tests {
     fn only_what_grows_with_each_batch_is_suspicious() {
         let enough = NOTICEABLE_BYTES * TIMES;
         assert!(worn([enough; BATCHES], [0; BATCHES]).grows());
-        assert!(worn([0; BATCHES], [TIMES / 2; BATCHES]).grows());
+        assert!(worn([0; BATCHES], [TIMES / 3; BATCHES]).grows());
         for (bytes, objects) in [
             ([enough, enough, enough - 1], [0; BATCHES]),
-            ([0; BATCHES], [TIMES, TIMES, TIMES / 2 - 1]),
+            ([0; BATCHES], [TIMES, TIMES, TIMES / 3 - 1]),
             ([0, 10 * enough, enough], [100 * TIMES, 0, 100 * TIMES]),
         ] {
             assert!(!worn(bytes, objects).grows(), "{bytes:?}, {objects:?}");
@@ -439,18 +446,18 @@ mod tests {
             let mut worn = worn([0; BATCHES], [TIMES; BATCHES]);
             worn.many = Some([footprint(0, 1000), footprint(0, 1000 + objects)]);
             let settled = |more| worn.is_more_than_before(&footprint(1 << 30, (1 << 30) + more));
-            (!worn.objects().is_empty(), settled(3 * TIMES / 2 + 225), settled(3 * TIMES / 2 + 224))
+            (!worn.objects().is_empty(), settled(3 * (TIMES / 3) + 200), settled(3 * (TIMES / 3) + 199))
         };
-        assert_eq!(left(225), (true, true, false));
-        assert_eq!(left(224), (false, false, false));
+        assert_eq!(left(200), (true, true, false));
+        assert_eq!(left(199), (false, false, false));
     }
 
     #[test]
     fn what_is_given_back_late_is_not_left() {
         let small = worn([0; BATCHES], [TIMES; BATCHES]);
         let left = |objects| small.is_more_than_before(&footprint(1 << 30, (1 << 30) + objects));
-        assert!(left(3 * TIMES) && left(3 * TIMES / 2));
-        assert!(!left(3 * TIMES / 2 - 1) && !left(0));
+        assert!(left(3 * TIMES) && left(3 * (TIMES / 3)));
+        assert!(!left(3 * (TIMES / 3) - 1) && !left(0));
         let large = worn([NOTICEABLE_BYTES * TIMES; BATCHES], [0; BATCHES]);
         let left = |bytes| large.is_more_than_before(&footprint((1 << 30) + bytes, (1 << 30) + 1000));
         assert!(left(3 * NOTICEABLE_BYTES * TIMES) && !left(3 * NOTICEABLE_BYTES * TIMES - 1));

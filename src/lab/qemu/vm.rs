@@ -445,8 +445,10 @@ impl Machine {
         };
         let mut command = Command::new(program);
         command.args(words).args(["-nodefaults", "-no-user-config", "-display", "none"]);
-        // What a device's reset moves in the memory map costs more the more there is in it.
-        command.args(["-machine", "q35,memory-backend=memory,sata=off,smbus=off,i8042=off", "-cpu", cpu]);
+        // What a device's reset moves in the memory map costs more the more there is in it, and once more for each other view
+        // of the map, as system management has one for each processor.
+        let machine = "q35,memory-backend=memory,sata=off,smbus=off,i8042=off,smm=off,hpet=off,vmport=off";
+        command.args(["-machine", machine, "-cpu", cpu]);
         let backend = match &self.pci {
             // The devices reach the guest's memory through a descriptor.
             Some(_) => "memory-backend-memfd,share=on",

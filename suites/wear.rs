@@ -35,7 +35,11 @@ const LONGEST_IDLE: Duration = Duration::from_secs(1);
 pub const WAITS: Duration = Duration::from_secs(8);
 
 pub(super) fn checks() -> Vec<Check> {
-    let mut checks = Vec::new();
+    // The longest ones first, so that none of them is left over where devices share the work.
+    let mut checks = vec![
+        Check::new("wear::bound_again", &[&REBIND, &DESCRIPTORS, &MEMORY, &MODULE], bound_again),
+        Check::new("wear::opened_again", &[&DESCRIPTORS, &MEMORY, &MODULE], opened_again),
+    ];
     for state in [State::PreCopy, State::StopCopy, State::Resuming] {
         let name = format!("wear::sessions_of_{}", lower(state));
         checks.push(Check::new(name, &[&DESCRIPTORS, &MEMORY, &MODULE], move |bench| sessions(bench, state)));
@@ -48,14 +52,12 @@ pub(super) fn checks() -> Vec<Check> {
         checks.push(Check::new(name, &[&DESCRIPTORS, &MEMORY, &MODULE], move |bench| lost_data_fds(bench, state)));
     }
     checks.extend([
-        Check::new("wear::opened_again", &[&DESCRIPTORS, &MEMORY, &MODULE], opened_again),
         Check::new("wear::closed_in_a_session", &[&DESCRIPTORS, &MEMORY, &MODULE], |bench| {
             ended_from_outside(bench, "closing the device", reopen)
         }),
         Check::new("wear::reset_in_a_session", &[&DESCRIPTORS, &MEMORY, &MODULE], |bench| {
             ended_from_outside(bench, "a reset", reset)
         }),
-        Check::new("wear::bound_again", &[&REBIND, &DESCRIPTORS, &MEMORY, &MODULE], bound_again),
     ]);
     checks
 }

@@ -142,33 +142,33 @@ fn a_function_is_found_bound_tested_and_put_back() -> Outcome<()> {
             "no driver",
             "override (null)",
             "no state",
-            "device    0000:01:00.0 (",
+            "device    0000:00:10.0 (",
             "obstacle  ",
             "sudo modprobe -a vfio_iommu_type1 vfio-pci",
             "obstacle  ",
-            "sudo vfio-conform bind 0000:01:00.0    # to vfio_conform_pci",
+            "sudo vfio-conform bind 0000:00:10.0    # to vfio_conform_pci",
             "not ready",
             "exit code 2",
         ],
     );
     said.expect(
         "with VFIO",
-        &["obstacle  ", "sudo vfio-conform bind 0000:01:00.0    # to vfio_conform_pci", "exit code 2"],
+        &["obstacle  ", "sudo vfio-conform bind 0000:00:10.0    # to vfio_conform_pci", "exit code 2"],
     );
     said.expect_not("with VFIO", "modprobe");
     said.expect(
         "bind",
         &[
-            "0000:01:00.0 is bound to vfio_conform_pci",
+            "0000:00:10.0 is bound to vfio_conform_pci",
             "exit code 0",
             "driver ",
             "override vfio_conform_pci",
             "state kept",
-            "0000:01:00.0 is bound to vfio_conform_pci already",
+            "0000:00:10.0 is bound to vfio_conform_pci already",
             "exit code 0",
         ],
     );
-    said.expect("ready", &["note      vfio-conform bound 0000:01:00.0; it had no driver", "ready: ", "exit code 0"]);
+    said.expect("ready", &["note      vfio-conform bound 0000:00:10.0; it had no driver", "ready: ", "exit code 0"]);
     said.expect_not("ready", "obstacle");
     said.expect("run", &["test reset::", "verdict      conforms", "exit code 0"]);
     said.expect("cut off", &["killed: exit code 137"]);
@@ -179,7 +179,7 @@ fn a_function_is_found_bound_tested_and_put_back() -> Outcome<()> {
     said.expect("resume again", &["verdict      conforms", "exit code 0"]);
     said.expect(
         "unbind",
-        &["0000:01:00.0 has no driver again", "exit code 0", "no driver", "override (null)", "no state", "exit code 0"],
+        &["0000:00:10.0 has no driver again", "exit code 0", "no driver", "override (null)", "no state", "exit code 0"],
     );
     said.expect(
         "bound to vfio-pci",
@@ -190,7 +190,7 @@ fn a_function_is_found_bound_tested_and_put_back() -> Outcome<()> {
         &[
             "exit code 0",
             "override vfio_conform_pci",
-            "0000:01:00.0 has the driver vfio-pci again",
+            "0000:00:10.0 has the driver vfio-pci again",
             "exit code 0",
             "driver ../../../../bus/pci/drivers/vfio-pci",
             "override vfio-pci",
@@ -199,7 +199,7 @@ fn a_function_is_found_bound_tested_and_put_back() -> Outcome<()> {
     );
     said.expect(
         "bind dies",
-        &["killed: exit code ", "state kept", "note      vfio-conform bound 0000:01:00.0; it had the driver vfio-pci"],
+        &["killed: exit code ", "state kept", "note      vfio-conform bound 0000:00:10.0; it had the driver vfio-pci"],
     );
     said.expect(
         "put back",
@@ -207,7 +207,7 @@ fn a_function_is_found_bound_tested_and_put_back() -> Outcome<()> {
     );
     said.expect(
         "in use",
-        &["exit code 2", "0000:01:00.0 has the driver vfio-pci again", "exit code 0", "override vfio-pci", "no state"],
+        &["exit code 2", "0000:00:10.0 has the driver vfio-pci again", "exit code 0", "override vfio-pci", "no state"],
     );
     Ok(())
 }

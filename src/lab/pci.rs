@@ -14,7 +14,7 @@ use super::{LabError, local};
 pub const SUBCOMMAND: &str = "pci-target";
 /// The driver that the function is bound to.
 pub const DRIVER: &str = "vfio_conform_pci";
-/// As many as anyone has asked for; each is a process and a root port.
+/// As many as anyone has asked for; each is a process and a slot.
 pub const MOST_DEVICES: u8 = 8;
 
 /// The driver's source is part of the program, as the environment's recipe is.
@@ -36,9 +36,17 @@ const FAULTS: &str = include_str!("../../fixtures/faults/driver.patch");
 /// The device listens as soon as it runs.
 const LISTEN_BOUND: Duration = Duration::from_secs(10);
 
-/// Where a function is: the only one behind its root port, of which the first has bus 1 behind it.
+/// Beyond the slots of what else the guest has.
+const FIRST_SLOT: u8 = 0x10;
+
+/// Where a function is on the guest's first bus.
+pub fn slot(index: u8) -> u8 {
+    FIRST_SLOT + index
+}
+
+/// What the guest calls a function.
 pub fn address(index: u8) -> String {
-    format!("0000:{:02x}:00.0", index + 1)
+    format!("0000:00:{:02x}.0", slot(index))
 }
 
 /// Writes the driver's source to a folder that kbuild can build.

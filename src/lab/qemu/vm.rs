@@ -15,7 +15,7 @@ use crate::harness::verdict::Verdict;
 use crate::harness::wire::{Channel, Done, GuestRequest, Receiver, Reply, WireError, send};
 use crate::lab::LabError;
 use crate::lab::guest::PORT_NAME;
-use crate::lab::pci::{MOST_DEVICES, PciTarget};
+use crate::lab::pci::{self, MOST_DEVICES, PciTarget};
 use crate::requirement::health;
 use crate::uapi::process::die_with_parent;
 use vfio_conform_pci_target::registers::layout;
@@ -478,12 +478,12 @@ impl Machine {
         if let Some(PciDevices { count, .. }) = &self.pci {
             command.args(["-device", "intel-iommu,intremap=on,caching-mode=on"]);
             for index in 0..*count {
-                let port = format!("port{index}");
-                command.arg("-device").arg(format!("pcie-root-port,id={port},chassis={}", index + 1));
                 let socket = serde_json::json!({ "type": "unix", "path": self.pci_socket(index) });
+                // Without a root port, of which each would be one more bridge to look through when a BAR moves.
+                let slot = format!("{:x}", pci::slot(index));
                 // A reset reads the ids time and again: QEMU answers for the device, which saves a message each.
                 let device = serde_json::json!({
-                    "driver": "vfio-user-pci", "bus": port, "socket": socket,
+                    "driver": "vfio-user-pci", "bus": "pcie.0", "addr": slot, "socket": socket,
                     "x-pci-vendor-id": layout::VENDOR_ID, "x-pci-device-id": layout::DEVICE_ID,
                     "x-pci-sub-vendor-id": layout::VENDOR_ID, "x-pci-sub-device-id": layout::DEVICE_ID,
                 });

@@ -38,7 +38,7 @@ const LOOKS_FOR: Duration = Duration::from_micros(50);
 const DOZE: Duration = Duration::from_millis(1);
 
 /// How long a race may take where the device is too slow for all of its rounds, unless the user wants it worn out.
-const RACE_LIMIT: Duration = Duration::from_millis(300);
+const RACE_LIMIT: Duration = Duration::from_secs(3);
 
 /// How a thread waits for a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

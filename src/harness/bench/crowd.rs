@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Bench;
 use super::tell::tell_size;
@@ -21,6 +21,9 @@ const PART_BYTES: usize = 4096;
 
 /// How long a poll of a crowd waits.
 const POLL: Duration = Duration::from_millis(1);
+
+/// How long who closes under a call waits for one, at most.
+const CALL_WITHIN: Duration = Duration::from_millis(50);
 
 /// One call. Those on a session go to the one that began last, whichever thread asked for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +48,7 @@ pub enum Act {
     PrecopyInfo,
     /// Close the session's data_fd, once nobody is in a call on it.
     Close,
-    /// Close it while others may be in a call on it.
+    /// Close it while others are in a call on it, as far as that can be had.
     CloseAtOnce,
 }
 
@@ -145,6 +148,7 @@ struct Crowd<'a> {
     device: &'a dyn Device,
     start: Barrier,
     led: AtomicBool,
+    polling: AtomicUsize,
     session: Mutex<Option<Arc<dyn Stream>>>,
     calls: AtomicUsize,
     data_fds: AtomicUsize,
@@ -157,6 +161,7 @@ impl Crowd<'_> {
             device,
             start: Barrier::new(threads),
             led: AtomicBool::new(false),
+            polling: AtomicUsize::new(0),
             session: Mutex::new(None),
             calls: AtomicUsize::new(0),
             data_fds: AtomicUsize::new(0),
@@ -195,13 +200,28 @@ impl Crowd<'_> {
             Act::Info => drop(self.device.info()),
             Act::Reset => drop(self.device.reset()),
             Act::Close => drop(self.change_session(None)),
-            Act::CloseAtOnce => self.with_session(|stream| stream.close_at_once()),
+            Act::CloseAtOnce => {
+                self.until_polled();
+                self.with_session(|stream| stream.close_at_once());
+            }
             Act::Read => self.with_session(|stream| stream.read(&mut [0; PART_BYTES])),
             Act::Write => self.with_session(|stream| stream.write(&[0; PART_BYTES])),
-            Act::Poll => self.with_session(|stream| stream.poll(Interest::Read, POLL)),
+            Act::Poll => self.with_session(|stream| {
+                self.polling.fetch_add(1, Ordering::AcqRel);
+                let _ = stream.poll(Interest::Read, POLL);
+                self.polling.fetch_sub(1, Ordering::AcqRel);
+            }),
             Act::PrecopyInfo => self.with_session(|stream| stream.precopy_info(&mut PrecopyInfoCall::default())),
         }
         self.calls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// On a busy machine nobody may be in a call for long.
+    fn until_polled(&self) {
+        let began = Instant::now();
+        while self.polling.load(Ordering::Acquire) == 0 && began.elapsed() < CALL_WITHIN {
+            thread::yield_now();
+        }
     }
 
     fn set(&self, state: State) {

@@ -201,10 +201,7 @@ fn a_function_is_found_bound_tested_and_put_back() -> Outcome<()> {
         "bind dies",
         &["killed: exit code ", "state kept", "note      vfio-conform bound 0000:00:10.0; it had the driver vfio-pci"],
     );
-    said.expect(
-        "put back",
-        &["exit code 0", "driver vfio-pci", "override vfio-pci", "no state"],
-    );
+    said.expect("put back", &["exit code 0", "driver vfio-pci", "override vfio-pci", "no state"]);
     said.expect(
         "in use",
         &["exit code 2", "0000:00:10.0 has the driver vfio-pci again", "exit code 0", "override vfio-pci", "no state"],

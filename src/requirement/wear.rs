@@ -24,8 +24,8 @@ pub static MEMORY: Requirement = Requirement {
         "Other things on the machine take and give memory too. So only a steady growth is judged, in each of three \
          batches, that is still there when all that was freed is given back, and that is not there while nothing is done: \
          by 64 KiB or more for each session, or by an object of one of the kinds that drivers allocate (kmalloc, open \
-         files) for every other session. Each processor keeps some of those prepared, so one for every third session is \
-         suspicious, and it is looked for once more after 600 sessions. \
+         files) for every third session or more. Each processor keeps some of those prepared, so what seems to be left is \
+         looked for once more, after 600 sessions or as many as fit into four seconds. \
          Root asks the kernel to put those back, so that they can be counted; for other users `--wear N` shows more, which makes \
          batches of N sessions.",
     ),

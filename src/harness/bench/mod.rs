@@ -208,17 +208,12 @@ impl Bench {
     /// # Errors
     /// The first interruption.
     pub fn wear_out(&mut self, least: usize, round: impl Fn(&mut Bench) -> Judgement) -> Judgement<Batch> {
-        let began = Instant::now();
-        let is_enough = |times: usize, wanted: Option<usize>| match wanted {
+        let wanted = self.host.wear;
+        let is_enough = |times: usize, took: Duration| match wanted {
             Some(wanted) => times >= wanted.max(least),
-            None => times >= least && (times >= MOST_WEAR || began.elapsed() > MOMENT),
+            None => times >= least && (times >= MOST_WEAR || took > MOMENT),
         };
-        let mut times = 0;
-        while !is_enough(times, self.host.wear) {
-            self.round_of_wear(times, &round)?;
-            times += 1;
-        }
-        Ok(Batch { times, took: began.elapsed() })
+        self.wear_out_until(is_enough, round)
     }
 
     /// The same so many times.
@@ -226,9 +221,32 @@ impl Bench {
     /// # Errors
     /// The first interruption.
     pub fn wear_out_times(&mut self, times: usize, round: impl Fn(&mut Bench) -> Judgement) -> Judgement<Batch> {
+        self.wear_out_until(|done, _| done >= times, round)
+    }
+
+    /// The same so many times, or as often as it fits into the time.
+    ///
+    /// # Errors
+    /// The first interruption.
+    pub fn wear_out_within(
+        &mut self,
+        times: usize,
+        limit: Duration,
+        round: impl Fn(&mut Bench) -> Judgement,
+    ) -> Judgement<Batch> {
+        self.wear_out_until(|done, took| done >= times || took > limit, round)
+    }
+
+    fn wear_out_until(
+        &mut self,
+        is_enough: impl Fn(usize, Duration) -> bool,
+        round: impl Fn(&mut Bench) -> Judgement,
+    ) -> Judgement<Batch> {
         let began = Instant::now();
-        for time in 0..times {
-            self.round_of_wear(time, &round)?;
+        let mut times = 0;
+        while !is_enough(times, began.elapsed()) {
+            self.round_of_wear(times, &round)?;
+            times += 1;
         }
         Ok(Batch { times, took: began.elapsed() })
     }

@@ -252,14 +252,22 @@ impl Waiter {
     fn until_it_waits(&mut self) -> Option<String> {
         let mut answer = None;
         until(|| {
-            match self.answers.try_recv() {
-                Ok(Said::Begins(thread)) => self.thread = Some(thread),
-                Ok(Said::Ended(ended)) => answer = Some(ended),
-                Err(_) => {}
-            }
+            answer = self.hear();
             answer.is_some() || self.waits()
         });
-        answer
+        // A thread that is gone seems to wait, and has said before what it was answered.
+        answer.or_else(|| self.hear())
+    }
+
+    /// What the thread has to say by now; what it was answered, if it does not wait any more.
+    fn hear(&mut self) -> Option<String> {
+        while let Ok(said) = self.answers.try_recv() {
+            match said {
+                Said::Begins(thread) => self.thread = Some(thread),
+                Said::Ended(answer) => return Some(answer),
+            }
+        }
+        None
     }
 
     fn waits(&self) -> bool {

@@ -83,7 +83,7 @@ fn closing_under_calls(bench: &mut Bench) -> Judgement {
         &[Act::Poll],
         &[Act::Poll, Act::PrecopyInfo],
     ];
-    survives(bench, &scripts, ROUNDS)
+    survives(bench, &scripts, ROUNDS_WITH_RESET)
 }
 
 fn resets_while_saving(bench: &mut Bench) -> Judgement {

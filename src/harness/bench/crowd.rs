@@ -48,7 +48,7 @@ pub enum Act {
     PrecopyInfo,
     /// Close the session's data_fd, once nobody is in a call on it.
     Close,
-    /// Close it while others are in a call on it, as far as that can be had.
+    /// Close it while others poll it or are about to, if anybody does.
     CloseAtOnce,
 }
 
@@ -200,10 +200,10 @@ impl Crowd<'_> {
             Act::Info => drop(self.device.info()),
             Act::Reset => drop(self.device.reset()),
             Act::Close => drop(self.change_session(None)),
-            Act::CloseAtOnce => {
+            Act::CloseAtOnce => self.with_session(|stream| {
                 self.until_polled();
-                self.with_session(|stream| stream.close_at_once());
-            }
+                stream.close_at_once()
+            }),
             Act::Read => self.with_session(|stream| stream.read(&mut [0; PART_BYTES])),
             Act::Write => self.with_session(|stream| stream.write(&[0; PART_BYTES])),
             Act::Poll => self.with_session(|stream| {

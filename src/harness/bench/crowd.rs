@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Bench;
 use super::tell::tell_size;
+use super::waiting::until;
 use crate::device::{Device, Stream};
 use crate::harness::check::{Interruption, Judgement};
 use crate::harness::session::Session;
@@ -201,7 +202,8 @@ impl Crowd<'_> {
             Act::Reset => drop(self.device.reset()),
             Act::Close => drop(self.change_session(None)),
             Act::CloseAtOnce => self.with_session(|stream| {
-                self.until_polled();
+                // On a busy machine nobody may be in a call for long.
+                until(CALL_WITHIN, || self.polling.load(Ordering::Acquire) > 0);
                 stream.close_at_once()
             }),
             Act::Read => self.with_session(|stream| stream.read(&mut [0; PART_BYTES])),
@@ -214,14 +216,6 @@ impl Crowd<'_> {
             Act::PrecopyInfo => self.with_session(|stream| stream.precopy_info(&mut PrecopyInfoCall::default())),
         }
         self.calls.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// On a busy machine nobody may be in a call for long.
-    fn until_polled(&self) {
-        let began = Instant::now();
-        while self.polling.load(Ordering::Acquire) == 0 && began.elapsed() < CALL_WITHIN {
-            thread::yield_now();
-        }
     }
 
     fn set(&self, state: State) {

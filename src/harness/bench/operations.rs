@@ -339,7 +339,12 @@ impl Bench {
         self.recorder.operation(what, || device.footprint(), tell_footprint)
     }
 
-    /// The same once it is not so large any more, or as soon as nothing that was freed can be held back any more. `None`
+    /// Whether anybody can say when all that was freed is given back, which may take a moment to find out.
+    pub fn can_settle(&self) -> bool {
+        self.device.freed_within().is_some()
+    }
+
+    /// The footprint once it is not so large any more, or as soon as nothing that was freed can be held back any more. `None`
     /// where nobody can say when that is.
     pub fn settled_footprint(&mut self, is_large: impl Fn(&Footprint) -> bool) -> Option<Footprint> {
         let device = self.device.as_ref();

@@ -251,7 +251,7 @@ impl Waiter {
     /// Returns once the thread waits; or what it answered, if it did not wait.
     fn until_it_waits(&mut self) -> Option<String> {
         let mut answer = None;
-        until(|| {
+        until(WAITS_WITHIN, || {
             answer = self.hear();
             answer.is_some() || self.waits()
         });
@@ -311,8 +311,8 @@ fn read_on(stream: &dyn Stream, calls: &AtomicU32, stop: &AtomicBool) -> String 
 }
 
 /// Lets the others run until something has come about, or until it is not to be expected any more.
-fn until(mut arrived: impl FnMut() -> bool) {
-    let end = Instant::now() + WAITS_WITHIN;
+pub(super) fn until(limit: Duration, mut arrived: impl FnMut() -> bool) {
+    let end = Instant::now() + limit;
     while !arrived() && Instant::now() < end {
         thread::yield_now();
     }
@@ -329,7 +329,7 @@ fn amid<R>(turns: usize, turn: impl Fn(usize) + Sync, action: impl FnOnce() -> R
     };
     thread::scope(|scope| {
         scope.spawn(take_turns);
-        until(|| begun.load(Ordering::Relaxed) > 1);
+        until(WAITS_WITHIN, || begun.load(Ordering::Relaxed) > 1);
         action()
     })
 }

@@ -101,13 +101,13 @@ fn reads_are_waited_for_as_long_as_there_is_hope() {
 #[test]
 fn what_is_waited_for_is_looked_at_until_it_has_come_and_no_longer() {
     let mut looks = 0;
-    until(|| {
+    until(WAITS_WITHIN, || {
         looks += 1;
         looks == 3
     });
     assert_eq!(looks, 3);
     let began = Instant::now();
-    until(|| false);
+    until(WAITS_WITHIN, || false);
     assert!(began.elapsed() >= WAITS_WITHIN);
 }
 
@@ -240,4 +240,12 @@ fn waits_and_races_are_told_in_words() {
         "stopped: EIO",
     ];
     assert_eq!(races.map(|raced| raced.to_string()), words);
+}
+
+#[test]
+fn who_has_come_back_at_once_does_not_wait() {
+    let (tell, answers) = sync_channel(2);
+    thread::spawn(move || say(&tell, || "POLLIN".to_owned())).join().unwrap();
+    let mut waiter = Waiter { wait: Wait::Poll, thread: None, calls: Arc::default(), stop: Arc::default(), answers };
+    assert_eq!(waiter.until_it_waits().as_deref(), Some("POLLIN"));
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier, Mutex, PoisonError};
+use std::sync::{Arc, Barrier, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use crate::harness::check::{Interruption, Judgement};
 use crate::harness::session::Session;
 use crate::requirement::Requirement;
 use crate::uapi::precopy::PrecopyInfoCall;
+use crate::uapi::process::Thread;
 use crate::uapi::state::{State, name_of};
 use crate::uapi::stream::Interest;
 
@@ -21,7 +22,7 @@ use crate::uapi::stream::Interest;
 const PART_BYTES: usize = 4096;
 
 /// How long a poll of a crowd waits.
-const POLL: Duration = Duration::from_millis(1);
+const POLL: Duration = Duration::from_millis(5);
 
 /// How long who closes under a call waits for one, at most.
 const CALL_WITHIN: Duration = Duration::from_millis(50);
@@ -49,7 +50,7 @@ pub enum Act {
     PrecopyInfo,
     /// Close the session's data_fd, once nobody is in a call on it.
     Close,
-    /// Close it while others poll it or are about to, if anybody does.
+    /// Close it while somebody waits for it, if there is nothing to read and anybody polls it.
     CloseAtOnce,
 }
 
@@ -149,7 +150,7 @@ struct Crowd<'a> {
     device: &'a dyn Device,
     start: Barrier,
     led: AtomicBool,
-    polling: AtomicUsize,
+    polling: Mutex<Vec<Thread>>,
     session: Mutex<Option<Arc<dyn Stream>>>,
     calls: AtomicUsize,
     data_fds: AtomicUsize,
@@ -162,7 +163,7 @@ impl Crowd<'_> {
             device,
             start: Barrier::new(threads),
             led: AtomicBool::new(false),
-            polling: AtomicUsize::new(0),
+            polling: Mutex::new(Vec::new()),
             session: Mutex::new(None),
             calls: AtomicUsize::new(0),
             data_fds: AtomicUsize::new(0),
@@ -202,20 +203,34 @@ impl Crowd<'_> {
             Act::Reset => drop(self.device.reset()),
             Act::Close => drop(self.change_session(None)),
             Act::CloseAtOnce => self.with_session(|stream| {
-                // On a busy machine nobody may be in a call for long.
-                until(CALL_WITHIN, || self.polling.load(Ordering::Acquire) > 0);
+                // Nobody waits for what has something to read.
+                if stream.poll(Interest::Read, Duration::ZERO).is_ok_and(|ready| !ready.readable) {
+                    until(CALL_WITHIN, || self.is_waited_for());
+                }
                 stream.close_at_once()
             }),
             Act::Read => self.with_session(|stream| stream.read(&mut [0; PART_BYTES])),
             Act::Write => self.with_session(|stream| stream.write(&[0; PART_BYTES])),
             Act::Poll => self.with_session(|stream| {
-                self.polling.fetch_add(1, Ordering::AcqRel);
+                let me = Thread::current();
+                self.polling().push(me);
                 let _ = stream.poll(Interest::Read, POLL);
-                self.polling.fetch_sub(1, Ordering::AcqRel);
+                self.polling().retain(|thread| *thread != me);
             }),
             Act::PrecopyInfo => self.with_session(|stream| stream.precopy_info(&mut PrecopyInfoCall::default())),
         }
         self.calls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn polling(&self) -> MutexGuard<'_, Vec<Thread>> {
+        self.polling.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether anybody who polls sleeps by now.
+    fn is_waited_for(&self) -> bool {
+        // A copy, since who waits to be put down or struck off would seem to wait for the session.
+        let polling = self.polling().clone();
+        polling.iter().any(|thread| thread.sleeps() == Some(true))
     }
 
     fn set(&self, state: State) {

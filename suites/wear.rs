@@ -94,8 +94,8 @@ fn wears_nothing(bench: &mut Bench, what: &str, pace: Pace, round: impl Fn(&mut 
     round(bench)?;
     let descriptors = bench.open_descriptors()?;
     let worn = wear(bench, |bench| pace.batch(bench, &round), &round)?;
+    no_descriptor_is_left(bench, &format!("{} {what}", worn.in_all), descriptors)?;
     let asked = format!("{} {what}", worn.times);
-    no_descriptor_is_left(bench, &asked, descriptors)?;
     no_reference_is_left(bench, &asked, &worn)?;
     memory_is_given_back(bench, &asked, &worn)
 }
@@ -118,6 +118,8 @@ impl Many {
 struct Worn {
     /// How often it was done in a batch, at least.
     times: usize,
+    /// How often it was done in all.
+    in_all: usize,
     /// How long one took, at most.
     took: Duration,
     /// What was in use before the first batch and after each of them.
@@ -137,10 +139,12 @@ fn wear(
     round: impl Fn(&mut Bench) -> Judgement,
 ) -> Judgement<Worn> {
     let footprints = vec![bench.footprint()];
-    let mut worn = Worn { times: usize::MAX, took: Duration::ZERO, footprints, idle: None, many: None, settled: None };
+    let mut worn =
+        Worn { times: usize::MAX, in_all: 0, took: Duration::ZERO, footprints, idle: None, many: None, settled: None };
     for _ in 0..BATCHES {
         let Batch { times, took } = batch(bench)?;
         worn.times = worn.times.min(times);
+        worn.in_all += times;
         worn.took = worn.took.max(took);
         worn.footprints.push(bench.footprint());
         if !worn.grows() {
@@ -156,6 +160,7 @@ fn wear(
     if !worn.objects().is_empty() && bench.can_settle() {
         let before = bench.footprint();
         let Batch { times, .. } = bench.wear_out_within(MANY_SESSIONS, TIME_FOR_MANY, round)?;
+        worn.in_all += times;
         worn.many = Some(Many { times, before, after: bench.footprint() });
     }
     if worn.memory_grows() {
@@ -338,8 +343,8 @@ fn bound_again(bench: &mut Bench) -> Judgement {
     let worn = wear(bench, |bench| bench.wear_out_times(REBINDS, round), round)?;
     begin_to_save(bench)?;
     bench.judge(&REBIND, true, asked, "a device that can be saved", "")?;
+    no_descriptor_is_left(bench, &format!("{} times {asked}", worn.in_all), descriptors)?;
     let asked = format!("{REBINDS} times {asked}");
-    no_descriptor_is_left(bench, &asked, descriptors)?;
     no_reference_is_left(bench, &asked, &worn)?;
     memory_is_given_back(bench, &asked, &worn)
 }
@@ -432,6 +437,7 @@ mod tests {
         let footprints = std::iter::once(first).chain(after).collect();
         Worn {
             times: TIMES as usize,
+            in_all: TIMES as usize * BATCHES,
             took: Duration::from_millis(100),
             footprints,
             idle: None,
@@ -506,7 +512,7 @@ mod tests {
     #[test]
     fn where_nothing_is_known_nothing_grows() {
         let unknown = vec![Footprint::default(); BATCHES + 1];
-        let worn = Worn { times: 8, took: Duration::ZERO, footprints: unknown, idle: None, many: None, settled: None };
+        let worn = Worn { footprints: unknown, ..worn([0; BATCHES], [0; BATCHES]) };
         assert!(!worn.grows() && worn.references().is_none() && worn.bytes().is_none() && worn.objects().is_empty());
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -71,6 +72,20 @@ fn an_executor_that_dies_between_checks_leaves_no_evidence_of_the_check_before()
     assert_eq!(outcome.message, "the executor was killed by signal 9 while no operation was going on");
     assert_eq!(outcome.evidence.operations, []);
     assert_eq!(keeper.run(ORDINARY).outcome.verdict, Verdict::Pass);
+}
+
+#[test]
+fn an_executor_that_is_short_of_descriptors_makes_room_for_another() {
+    let mut keeper = keeper("model");
+    keeper.start().expect("a model");
+    for executor in executors_of(&keeper) {
+        let limited = Command::new("prlimit").args(["--nofile=5:", "--pid", &executor.to_string()]).status();
+        assert!(limited.expect("prlimit").success());
+    }
+    assert_eq!(keeper.run(ORDINARY).outcome.verdict, Verdict::Pass);
+    assert_eq!(executors_of(&keeper), []);
+    assert_eq!(keeper.run(ORDINARY).outcome.verdict, Verdict::Pass);
+    assert_eq!(executors_of(&keeper).len(), 1);
 }
 
 #[test]

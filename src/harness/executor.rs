@@ -14,6 +14,7 @@ use nix::sys::signal::Signal;
 use crate::device::{self, DeviceName, Via};
 use crate::stimulus::profile::Profile;
 use crate::suites;
+use crate::uapi::process::is_short_of_descriptors;
 
 use super::bench::{Bench, Host, KernelVersion, Migration, Ran};
 use super::check::Check;
@@ -82,8 +83,11 @@ pub fn serve(arguments: &ExecutorArguments) -> Result<(), WireError> {
         };
         let on_demand = suites::walk::on_demand(&name);
         let ran = run(&mut bench, checks.get(&name).or(on_demand.as_ref()));
-        let done = Done { outcome: ran.outcome, lost: ran.lost };
-        send(stdout(), &Reply::Done(Box::new(done)))?;
+        let done = Box::new(Done { outcome: ran.outcome, lost: ran.lost });
+        if is_short_of_descriptors() {
+            return Ok(send(stdout(), &Reply::Last(done))?);
+        }
+        send(stdout(), &Reply::Done(done))?;
     }
 }
 

@@ -226,6 +226,11 @@ impl Keeper {
                 self.executor = Some(executor);
                 *done
             }
+            Ok(Reply::Last(done)) => {
+                self.executor = Some(executor);
+                self.stop();
+                *done
+            }
             Ok(other) => {
                 executor.kill();
                 let why = format!("the executor said {other:?} instead of a result");

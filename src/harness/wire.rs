@@ -66,6 +66,8 @@ pub enum Reply {
     NotReady(String),
     /// A check is over.
     Done(Box<Done>),
+    /// A check is over, and the executor ends: what the check left in it would be in the way of the next one.
+    Last(Box<Done>),
     /// A check is over on one of a guest's devices.
     Ran {
         /// The device's number.

@@ -58,6 +58,16 @@ pub fn open_descriptors() -> Result<usize, Errno> {
     Ok(shown.max(usize::try_from(next.as_raw_fd()).unwrap_or_default()))
 }
 
+/// Whether more than half of the descriptors that this process may have are in use, or none is to be had any more.
+pub fn is_short_of_descriptors() -> bool {
+    let Ok((limit, _)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+        return false;
+    };
+    // The kernel gives the lowest number that is free.
+    let next = std::io::stdin().as_fd().try_clone_to_owned();
+    next.map_or(true, |next| u64::try_from(next.as_raw_fd()).is_ok_and(|number| number > limit / 2))
+}
+
 /// Does something while this process can open no descriptor: whatever asks for one gets EMFILE.
 ///
 /// # Errors

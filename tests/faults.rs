@@ -24,6 +24,9 @@ use vfio_conform::suites;
 
 /// A sleeper that nobody wakes is given up after this: the model wakes one within a millisecond.
 const PATIENCE: Duration = Duration::from_millis(400);
+/// A machine that is busy with other things may hide a race, so a fault that is missed is missed so often. Who is blamed
+/// without cause has no second chance.
+const TRIES: usize = 3;
 /// How many devices the checks of one fault share.
 const DEVICES: usize = 10;
 
@@ -54,8 +57,14 @@ fn trial_of(fault: Fault, checks: Arc<Vec<Check>>) -> Trial {
 fn is_found(fault: &Fault, checks: &[Check]) -> Result<(), Failed> {
     let known = model::Fault::from_name(&fault.name).ok_or("the model does not have it")?;
     let spec = ModelSpec { capabilities: fault.capabilities(), fault: Some(known) };
-    let outcomes = outcomes_on(spec, &fault.noticed_by(checks));
-    let finding = judge(fault, &outcomes);
+    let attempt = || judge(fault, &outcomes_on(spec, &fault.noticed_by(checks)));
+    let mut finding = attempt();
+    for _ in 1..TRIES {
+        if finding.missed.is_empty() || !finding.blamed.is_empty() {
+            break;
+        }
+        finding = attempt();
+    }
     require(finding.is_right(), || format!("missed {:?}, blamed without cause {:?}", finding.missed, finding.blamed))
 }
 

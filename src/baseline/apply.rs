@@ -3,6 +3,8 @@
 use serde::Serialize;
 
 use super::{Baseline, Entry, Version};
+use crate::harness::journal::LabReady;
+use crate::harness::outcome::Outcome;
 use crate::harness::verdict::{Exit, Verdict, judge_run};
 use crate::report::{CheckRun, Run};
 use crate::requirement::Level;
@@ -61,15 +63,24 @@ impl Baseline {
         run.baseline = Some(applied);
     }
 
+    /// Whether what a check came to there is expected, and accuses of nothing else.
+    pub fn explains(&self, there: &LabReady, check: &str, outcome: &Outcome) -> bool {
+        self.about(there).iter().any(|entry| entry.names(check) && entry.explains(outcome))
+    }
+
+    /// What is said of this driver and kernel.
+    fn about(&self, ready: &LabReady) -> Vec<&Entry> {
+        let version = Version::of_release(&ready.kernel);
+        self.entries.iter().filter(|entry| entry.is_about(&ready.identity.driver, version.as_ref())).collect()
+    }
+
     fn applied(&self, run: &Run) -> Applied {
         let mut applied = Applied::default();
         let Some(ready) = &run.ready else { return applied };
-        let version = Version::of_release(&ready.kernel);
-        let meant: Vec<&Entry> =
-            self.entries.iter().filter(|entry| entry.is_about(&ready.identity.driver, version.as_ref())).collect();
+        let meant = self.about(ready);
         for check in &run.checks {
-            let entries = meant.iter().filter(|entry| entry.checks.contains(&check.name));
-            match entries.clone().find(|entry| entry.explains(check)) {
+            let entries = meant.iter().filter(|entry| entry.names(&check.name));
+            match entries.clone().find(|entry| entry.explains(&check.outcome)) {
                 Some(entry) => applied.expected.push(Expected {
                     check: check.name.clone(),
                     reason: entry.reason.clone(),
@@ -105,11 +116,15 @@ impl Entry {
         is_driver && is_kernel
     }
 
+    fn names(&self, check: &str) -> bool {
+        self.checks.iter().any(|named| named == check)
+    }
+
     /// Whether what a check came to is what was expected, and accuses of nothing else.
-    fn explains(&self, check: &CheckRun) -> bool {
-        let mut broken = check.outcome.broken.iter().filter(|broken| broken.level != Level::Advice);
+    fn explains(&self, outcome: &Outcome) -> bool {
+        let mut broken = outcome.broken.iter().filter(|broken| broken.level != Level::Advice);
         let is_known = self.breaks.is_empty() || broken.all(|broken| self.breaks.contains(&broken.requirement));
-        check.outcome.verdict == self.verdict && is_known
+        outcome.verdict == self.verdict && is_known
     }
 
     /// Whether a check found all kept, though it was expected to accuse each time. Another finding than the

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use anstream::adapter::strip_str;
 
 use super::{Baseline, BaselineOptions};
+use crate::harness::journal::{Event, LabReady};
 use crate::harness::outcome::{Broken, Outcome};
 use crate::harness::verdict::{Exit, RunVerdict, Verdict};
 use crate::report::sample::{self, finish, journal, outcome, start};
@@ -48,16 +49,33 @@ fn judged(baseline: &str, reopened: Outcome, available: Outcome) -> Run {
         finish(AVAILABLE, available),
     ];
     fs::write(folder.path().join("journal.jsonl"), journal(events)).unwrap();
-    let path = folder.path().join("mtty.toml");
-    fs::write(&path, baseline).unwrap();
-    let baseline = Baseline::read(&[path]).unwrap();
-    let run = write_all(folder.path(), Some(&baseline)).unwrap();
+    let run = write_all(folder.path(), Some(&read(folder.path(), baseline))).unwrap();
     assert!(folder.path().join(JSON).exists() && folder.path().join(JUNIT).exists());
     run
 }
 
+/// A baseline of this text, in a file of this folder.
+fn read(folder: &Path, text: &str) -> Baseline {
+    let path = folder.join("mtty.toml");
+    fs::write(&path, text).unwrap();
+    Baseline::read(&[path]).unwrap()
+}
+
 fn pass() -> Outcome {
     outcome(Verdict::Pass, "")
+}
+
+#[test]
+fn what_is_known_of_a_kernel_is_told_from_what_else_is_found_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let baseline = read(folder.path(), MTTY);
+    let Event::LabReady(mtty) = sample::ready() else { panic!("a lab") };
+    assert!(baseline.explains(&mtty, REOPENED, &broken("fsm.open.running")));
+    assert!(!baseline.explains(&mtty, REOPENED, &broken("reset.available")));
+    assert!(!baseline.explains(&mtty, REOPENED, &pass()));
+    assert!(!baseline.explains(&mtty, AVAILABLE, &broken("fsm.open.running")));
+    let older = LabReady { kernel: "7.1.0".to_owned(), ..*mtty };
+    assert!(!baseline.explains(&older, REOPENED, &broken("fsm.open.running")));
 }
 
 #[test]
@@ -109,13 +127,11 @@ fn an_expected_finding_that_goes_away_is_told() {
 #[test]
 fn with_strict_a_baseline_that_rots_is_a_failure() {
     let mut events = vec![sample::began(&[REOPENED]), sample::ready(), start(REOPENED), finish(REOPENED, pass())];
-    if let crate::harness::journal::Event::RunStarted(began) = &mut events[0] {
+    if let Event::RunStarted(began) = &mut events[0] {
         began.strict = true;
     }
     let folder = sample::folder(&journal(events));
-    let path = folder.path().join("mtty.toml");
-    fs::write(&path, MTTY).unwrap();
-    let run = write_all(folder.path(), Some(&Baseline::read(&[path]).unwrap())).unwrap();
+    let run = write_all(folder.path(), Some(&read(folder.path(), MTTY))).unwrap();
     assert_eq!(run.exit, Exit::Findings);
 }
 

@@ -11,6 +11,7 @@ use super::catalogue::{Catalogue, Fault, Place};
 use super::lane::{GuestLane, Lane, ModelLane};
 use super::matrix::Matrix;
 use super::run::{self, Forecast, Tried};
+use crate::baseline::BaselineOptions;
 use crate::harness::check::Check;
 use crate::harness::verdict::Exit;
 use crate::lab::qemu::QemuOptions;
@@ -61,6 +62,8 @@ pub struct RunFaults {
     which: Which,
     #[command(flatten)]
     guest: QemuOptions,
+    #[command(flatten)]
+    baseline: BaselineOptions,
     /// Run all checks on each fault, not only those that should notice it
     #[arg(long)]
     full: bool,
@@ -121,7 +124,8 @@ impl RunFaults {
             LaneKind::Guest => {
                 make_folder(&self.out)?;
                 let options = QemuOptions { devices: Some(1), ..self.guest.clone() };
-                Box::new(GuestLane::new(options, self.out.join("console.log")))
+                let baseline = self.baseline.read()?.unwrap_or_default();
+                Box::new(GuestLane::new(options, self.out.join("console.log"), baseline))
             }
         })
     }

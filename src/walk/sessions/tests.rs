@@ -195,6 +195,80 @@ fn without_a_data_fd_or_in_the_other_direction_there_is_nothing_to_do() {
 }
 
 #[test]
+fn a_read_of_nothing_answers_0_or_before_stop_copy_that_there_is_nothing() {
+    use Errno::{EAGAIN, EIO, ENODEV, ENOMSG};
+    let (suspect, wrong) = (Some(session::FD_COMES.id), id(Rule::EmptyRead));
+    let (pre, stop) = (State::PreCopy, State::StopCopy);
+    for (state, answer, accuses) in [
+        (stop, Ok(0), None),
+        (stop, Ok(1), wrong),
+        (stop, Err(ENOMSG), wrong),
+        (stop, Err(EAGAIN), wrong),
+        (stop, Err(ENODEV), suspect),
+        (pre, Ok(0), None),
+        (pre, Err(ENOMSG), None),
+        (pre, Err(EAGAIN), None),
+        (pre, Err(EIO), wrong),
+        (pre, Err(ENODEV), suspect),
+    ] {
+        let mut live = live(&Scripted::default().reads([answer]), state);
+        assert_eq!(accused(live.read(&mut [], state)), accuses, "{state}: {answer:?}");
+        let blamed_next = if accuses.is_none() { wrong } else { suspect };
+        assert_eq!(Some(live.suspect.id), blamed_next, "{state}: {answer:?}");
+    }
+}
+
+#[test]
+fn a_write_of_nothing_answers_0_as_long_as_all_before_was_good() {
+    use Errno::{EBADF, EINVAL, ENODEV};
+    let (suspect, wrong) = (Some(session::FD_COMES.id), id(Rule::EmptyWrite));
+    for (spoiled, is_sure, answer, accuses) in [
+        (Spoiled::No, true, Ok(0), None),
+        (Spoiled::No, true, Ok(1), wrong),
+        (Spoiled::No, true, Err(EINVAL), wrong),
+        (Spoiled::No, true, Err(ENODEV), suspect),
+        (Spoiled::No, true, Err(EBADF), suspect),
+        (Spoiled::Taken, true, Err(EINVAL), None),
+        (Spoiled::No, false, Err(ENODEV), None),
+    ] {
+        let mut live = live(&Scripted::default().writes([answer]), State::Resuming);
+        live.is_sure = is_sure;
+        live.flow = Flow::Resuming(Resuming { spoiled, ..Resuming::default() });
+        let judged = live.write_by(Call::Plain, &GOOD, 0, State::Resuming);
+        assert_eq!(accused(judged), accuses, "{spoiled:?}, {is_sure}: {answer:?}");
+    }
+    let mut saving = live(&Scripted::default(), State::StopCopy);
+    assert_eq!(saving.write_by(Call::Plain, &GOOD, 0, State::StopCopy), Ok(Answer::Nothing));
+}
+
+#[test]
+fn a_read_into_several_buffers_is_judged_as_one() {
+    use Errno::{EAGAIN, EINVAL, ENODEV, ENOMSG};
+    for (answer, accuses) in [
+        (Ok(4), None),
+        (Err(ENOMSG), None),
+        (Err(EAGAIN), None),
+        (Err(ENODEV), Some(session::FD_COMES.id)),
+        (Err(EINVAL), id(Rule::AnyRead)),
+    ] {
+        let stream = Scripted::default().reads([answer]);
+        let judged = live(&stream, State::PreCopy).read_by(Call::Vector, &mut [0; 8], State::PreCopy);
+        assert_eq!(accused(judged), accuses, "{answer:?}");
+        assert_eq!(stream.asked(), ["readv [3, 3, 2]"]);
+    }
+}
+
+#[test]
+fn a_session_without_a_data_fd_is_out_of_reach() {
+    let mut sessions = Sessions::default();
+    assert!(!sessions.is_out_of_reach(), "there is none");
+    sessions.begin(boxed(&Scripted::default()), State::StopCopy);
+    assert!(!sessions.is_out_of_reach());
+    sessions.close();
+    assert!(sessions.is_out_of_reach());
+}
+
+#[test]
 fn a_stream_is_read_to_its_end_or_to_the_limit() {
     let read = |answers: &[Result<usize, Errno>], limit| {
         let stream = Scripted::default().reads(answers.iter().copied());

@@ -303,6 +303,24 @@ mod tests {
     use crate::uapi::state::Capabilities;
 
     #[test]
+    fn what_an_operation_needs_is_known_before_it_is_done() {
+        let needs = |text: &str| {
+            let operation: Operation = text.parse().expect("an operation");
+            (operation.needs_stream(), operation.needs_memory(), operation.needs_listener())
+        };
+        for text in ["write 3", "writev the rest", "write 3 corrupt"] {
+            assert_eq!(needs(text), (true, false, false), "{text}");
+        }
+        assert_eq!(needs("DMA write page 3"), (false, true, false));
+        assert_eq!(needs("interrupt"), (false, false, true));
+        assert_eq!(needs("read 3"), (false, false, false));
+        let everyday: Vec<bool> = ["read 3", "readv 3", "GET", "dup data_fd", "interrupt"]
+            .map(|text| text.parse().is_ok_and(Operation::is_everyday))
+            .into();
+        assert_eq!(everyday, [true, false, true, false, false]);
+    }
+
+    #[test]
     fn operations_read_back_what_they_print() {
         let planned = (0..20).flat_map(|segment| super::super::plan(Capabilities::FULL, 1, segment));
         for operation in planned.chain(PLAIN.map(|(operation, _)| operation)) {

@@ -250,3 +250,176 @@ impl Logged {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::model::{Fault, ModelDevice, ModelSpec};
+    use crate::device::scripted::Doctored;
+    use crate::uapi::feature::{Feature, FeatureCall};
+    use crate::uapi::memory::DmaMemory;
+
+    const RUNNING: State = State::Running;
+
+    fn log(written: Pages, reported: Pages, read: Pages) -> Logged {
+        Logged { written, reported, read, ..Logged::new(PAGE_BYTES) }
+    }
+
+    /// With a log in this state, on a device that has moved pages and logged before.
+    fn traffic(log: Log) -> Traffic {
+        Traffic { log, has_logged: true, has_moved: true, has_memory: true, interrupts: None }
+    }
+
+    fn on() -> Log {
+        Log::On(log(0, 0, 0))
+    }
+
+    /// The id of what is accused.
+    fn accused(judged: Judged) -> Option<&'static str> {
+        judged.err().map(|violation| violation.requirement.id)
+    }
+
+    fn model() -> ModelDevice {
+        ModelDevice::new(ModelSpec::default())
+    }
+
+    #[test]
+    fn a_report_has_what_was_written_and_nothing_else() {
+        let (exact, forgets) = (Some(dma_logging::EXACT.id), Some(dma_logging::FORGETS.id));
+        let (reads, ends) = (Some(dma_logging::READS.id), Some(dma_logging::STOP_ENDS.id));
+        for (logged, answer, bits, wrong) in [
+            (log(0b110, 0, 0), Ok(0), 0b110, None),
+            (log(0b110, 0, 0), Ok(0), 0b100, exact),
+            (log(0b110, 0, 0), Ok(0), 0b010, exact),
+            (log(0b110, 0, 0), Ok(0), 0b111, exact),
+            (log(0b110, 0, 0), Ok(1), 0b110, exact),
+            (log(0b110, 0, 0), Err(Errno::EIO), 0b110, exact),
+            (log(0b110, 0b001, 0), Ok(0), 0b111, forgets),
+            (log(0b110, 0b001, 0), Ok(0), 0b1111, exact),
+            (log(0b110, 0, 0b001), Ok(0), 0b111, reads),
+            (log(0b110, 0, 0b001), Ok(0), 0b1111, exact),
+            (log(0b110, 0b001, 0b001), Ok(0), 0b111, forgets),
+            (log(0, 0, 0), Ok(0), 0, None),
+            (log(0, 0, 0), Ok(0), 0b1, ends),
+            (log(0, 0b10, 0), Ok(0), 0b1, exact),
+            (Logged { granule: 2 * PAGE_BYTES, ..log(0b110, 0, 0) }, Ok(0), 0b1111, None),
+            (Logged { granule: 2 * PAGE_BYTES, ..log(0b110, 0, 0) }, Ok(0), 0b1011, exact),
+        ] {
+            let mut logged = logged;
+            let before = (logged.written, logged.reported);
+            let judged = logged.judge(answer, bits, String::new);
+            assert_eq!(accused(judged), wrong, "{before:?}: {answer:?}, {bits:#b}");
+        }
+    }
+
+    #[test]
+    fn what_was_reported_is_not_written_any_more() {
+        let mut logged = log(0b110, 0b001, 0);
+        assert_eq!(logged.judge(Ok(0), 0b110, String::new), Ok(Answer::Logged(0b110)));
+        assert_eq!((logged.written, logged.reported), (0, 0b111));
+        logged.moved(DmaDirection::ToMemory, 0b010);
+        logged.moved(DmaDirection::ToMemory, 0b100);
+        logged.moved(DmaDirection::FromMemory, 0b001);
+        logged.moved(DmaDirection::FromMemory, 0b100);
+        assert_eq!((logged.written, logged.read), (0b110, 0b101));
+    }
+
+    #[test]
+    fn what_is_missing_after_a_transition_is_the_doing_of_that() {
+        let suspect = |traffic: &Traffic| match &traffic.log {
+            Log::On(logged) => Some(logged.suspect.id),
+            Log::Off | Log::Unknown => None,
+        };
+        let mut traffic = traffic(on());
+        assert_eq!(suspect(&traffic), Some(dma_logging::EXACT.id));
+        traffic.moved();
+        assert_eq!(suspect(&traffic), Some(dma_logging::ANY_STATE.id));
+        traffic.reopened(&model());
+        assert!(matches!(traffic.log, Log::Unknown), "nobody knows whether it outlives that");
+    }
+
+    #[test]
+    fn a_log_may_go_on_unless_there_never_was_one_or_it_has_ended() {
+        assert!(traffic(on()).may_log() && traffic(Log::Unknown).may_log());
+        assert!(!traffic(Log::Off).may_log());
+        assert!(!Traffic { has_logged: false, ..traffic(Log::Unknown) }.may_log());
+    }
+
+    #[test]
+    fn a_device_that_moves_nothing_or_is_broken_is_not_judged() {
+        assert!(traffic(Log::Off).is_judged_in(State::Stop) && !traffic(Log::Off).is_judged_in(State::Error));
+        assert!(!Traffic { has_moved: false, ..traffic(Log::Off) }.is_judged_in(State::Stop));
+    }
+
+    #[test]
+    fn each_page_is_another_one_and_they_come_round_again() -> Result<(), Errno> {
+        let device = model();
+        device.map(IOVA, &DmaMemory::new(AREA_BYTES)?)?;
+        let mut traffic = Traffic::new(true, None);
+        assert_eq!(traffic.start_log(&device, RUNNING), Ok(Answer::Returned(Ok(0))));
+        for page in [0, 3, 15, 17] {
+            assert_eq!(traffic.dma(&device, DmaDirection::ToMemory, page), Ok(Answer::Done(true)), "{page}");
+        }
+        assert_eq!(traffic.report_log(&device, RUNNING), Ok(Answer::Logged(0b1000_0000_0000_1011)));
+        assert_eq!(Traffic::new(false, None).dma(&device, DmaDirection::ToMemory, 0), Ok(Answer::Nothing));
+        Ok(())
+    }
+
+    #[test]
+    fn one_log_begins_at_a_time_and_another_one_after_it() {
+        let (twice, ends) = (Some(dma_logging::START_TWICE.id), Some(dma_logging::STOP_ENDS.id));
+        // The model has no log, so that it begins one.
+        let begins = |mut traffic: Traffic, state| accused(traffic.start_log(&model(), state));
+        assert_eq!(begins(traffic(on()), RUNNING), twice);
+        assert_eq!(begins(traffic(on()), State::Error), None);
+        assert_eq!(begins(traffic(Log::Off), RUNNING), None);
+        assert_eq!(begins(traffic(Log::Unknown), RUNNING), None);
+        // The model has one, so that it begins no other.
+        let refuses = |mut traffic: Traffic, state| {
+            let device = model();
+            assert_eq!(traffic_of_before(&device), Ok(Answer::Returned(Ok(0))));
+            accused(traffic.start_log(&device, state))
+        };
+        assert_eq!(refuses(traffic(Log::Off), RUNNING), ends);
+        assert_eq!(refuses(traffic(Log::Off), State::Error), None);
+        assert_eq!(refuses(Traffic { has_logged: false, ..traffic(Log::Off) }, RUNNING), None);
+        assert_eq!(refuses(traffic(on()), RUNNING), None);
+        assert_eq!(refuses(traffic(Log::Unknown), RUNNING), None);
+    }
+
+    fn traffic_of_before(device: &ModelDevice) -> Judged {
+        Traffic::default().start_log(device, RUNNING)
+    }
+
+    #[test]
+    fn a_log_that_goes_on_can_be_ended() {
+        let fails = |_: &ModelDevice, call: &mut FeatureCall| {
+            (call.number() == Feature::DmaLoggingStop.number()).then_some(Err(Errno::EIO))
+        };
+        let device = Doctored::new(ModelSpec::default(), fails);
+        let ended = |mut traffic: Traffic, state| {
+            let judged = accused(traffic.stop_log(&device, state));
+            (judged, matches!(traffic.log, Log::Unknown))
+        };
+        assert_eq!(ended(traffic(on()), RUNNING), (Some(dma_logging::STOP_ENDS.id), false));
+        assert_eq!(ended(traffic(on()), State::Error), (None, true));
+        assert_eq!(ended(traffic(Log::Off), RUNNING), (None, true));
+        let mut works = traffic(on());
+        assert_eq!(accused(works.stop_log(&model(), RUNNING)), None);
+        assert!(matches!(works.log, Log::Off));
+    }
+
+    #[test]
+    fn without_a_log_there_is_nothing_to_report() {
+        let reports = |fault: Option<Fault>, log, state| {
+            let device = fault.map_or_else(model, |fault| ModelDevice::new(ModelSpec::faulty(fault)));
+            accused(traffic(log).report_log(&device, state))
+        };
+        let always = Some(Fault::LogReportWithoutStart);
+        assert_eq!(reports(None, Log::Off, RUNNING), None);
+        assert_eq!(reports(always, Log::Off, RUNNING), Some(dma_logging::REPORT_WITHOUT_START.id));
+        assert_eq!(reports(always, Log::Off, State::Error), None);
+        assert_eq!(reports(always, Log::Unknown, RUNNING), None);
+        assert_eq!(reports(None, on(), RUNNING), Some(dma_logging::EXACT.id));
+    }
+}

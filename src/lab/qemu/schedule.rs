@@ -360,6 +360,14 @@ mod tests {
     }
 
     #[test]
+    fn one_that_waits_is_company_enough() {
+        let mut schedule = Schedule::new(3);
+        let waiting = |check| Announced { waits: true, ..announced(check) };
+        schedule.announce(vec![announced("a"), waiting("b"), waiting("c"), announced("d")]);
+        assert_eq!(begun(&mut schedule, "a"), ["0 a", "1 b", "2 d"]);
+    }
+
+    #[test]
     fn a_device_without_company_keeps_the_order() {
         let mut schedule = Schedule::new(1);
         let mut checks: Vec<_> = (0..2 * LAST).map(|number| announced(&number.to_string())).collect();

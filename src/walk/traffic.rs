@@ -16,7 +16,7 @@ const PAGE_BYTES: u64 = 4096;
 /// How many pages the device can reach.
 pub(super) const PAGES: u64 = 16;
 /// Where they begin: not at 0, and far from what machines reserve.
-pub const IOVA: u64 = 32 << 20;
+pub const IOVA: u64 = 0x200_0000;
 /// How many bytes they have.
 pub const AREA_BYTES: usize = (PAGES * PAGE_BYTES) as usize;
 
@@ -302,6 +302,7 @@ mod tests {
             (log(0, 0, 0), Ok(0), 0, None),
             (log(0, 0, 0), Ok(0), 0b1, ends),
             (log(0, 0b10, 0), Ok(0), 0b1, exact),
+            (log(0b10, 0b10, 0), Ok(0), 0b11, exact),
             (Logged { granule: 2 * PAGE_BYTES, ..log(0b110, 0, 0) }, Ok(0), 0b1111, None),
             (Logged { granule: 2 * PAGE_BYTES, ..log(0b110, 0, 0) }, Ok(0), 0b1011, exact),
         ] {

@@ -252,9 +252,11 @@ fn a_read_into_several_buffers_is_judged_as_one() {
         (Err(EINVAL), id(Rule::AnyRead)),
     ] {
         let stream = Scripted::default().reads([answer]);
-        let judged = live(&stream, State::PreCopy).read_by(Call::Vector, &mut [0; 8], State::PreCopy);
+        let judged = live(&stream, State::PreCopy).read_by(Call::Vector, &mut [0; 10], State::PreCopy);
+        let asked = judged.as_ref().err().map(|violation| violation.asked.clone());
+        assert_eq!(asked, accuses.map(|_| "readv 10 in PRE_COPY".to_owned()));
         assert_eq!(accused(judged), accuses, "{answer:?}");
-        assert_eq!(stream.asked(), ["readv [3, 3, 2]"]);
+        assert_eq!(stream.asked(), ["readv [4, 4, 2]"]);
     }
 }
 

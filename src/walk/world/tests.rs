@@ -3,9 +3,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use crate::device::model::{Fault, ModelDevice, ModelSpec};
-use crate::device::scripted::Doctored;
+use crate::device::scripted::{Doctored, Scripted};
 use crate::requirement::precopy;
+use crate::uapi::memory::DmaMemory;
+use crate::uapi::stream::Readiness;
 use crate::walk::sessions::Live;
+use crate::walk::traffic::{self, Traffic};
+
+const READABLE: Readiness = Readiness { readable: true, writable: false, error: false, hang_up: false };
 
 /// The last of these steps on a device; those before it break nothing.
 fn last(world: &mut World<'_>, steps: &str) -> Step {
@@ -90,6 +95,11 @@ fn each_operation_is_done_where_there_is_something_to_do_it_to() {
         ("SET STOP_COPY; dup data_fd; use other data_fd; close other data_fd; read 1", Answer::Moved(Ok(1))),
         ("SET STOP_COPY; dup data_fd; close data_fd; close data_fd; read 1", Answer::Nothing),
         ("SET PRE_COPY; dup data_fd; SET STOP; use old data_fd", Answer::Moved(Err(Errno::ENODEV))),
+        ("SET STOP_COPY; dup data_fd; use other data_fd", Answer::Done(true)),
+        ("SET STOP_COPY; dup data_fd; close other data_fd", Answer::Done(true)),
+        ("SET STOP_COPY; poll", Answer::Ready(Ok(READABLE))),
+        ("SET PRE_COPY; PRECOPY_INFO argsz_small", Answer::Returned(Err(Errno::EINVAL))),
+        ("SET PRE_COPY; PRECOPY_INFO unwritable", Answer::Returned(Err(Errno::EFAULT))),
         ("reconfigure", Answer::Done(true)),
         ("SET STOP; reconfigure", Answer::Nothing),
         ("DMA write page 3", Answer::Nothing),
@@ -104,6 +114,131 @@ fn each_operation_is_done_where_there_is_something_to_do_it_to() {
         let step = last(&mut World::new(&mut device, Capabilities::FULL, true, &good), steps);
         assert_eq!((step.answer, step.violation), (answer, None), "{steps}");
     }
+}
+
+#[test]
+fn only_what_breaks_a_device_dooms_it() {
+    for (steps, is_doomed) in
+        [("dirty 1", false), ("reconfigure", false), ("enter_error", true), ("enter_error; dirty 1", true)]
+    {
+        let mut device = ModelDevice::new(ModelSpec::default());
+        let mut world = World::new(&mut device, Capabilities::FULL, true, &[]);
+        last(&mut world, steps);
+        assert_eq!(world.is_doomed, is_doomed, "{steps}");
+    }
+}
+
+#[test]
+fn nothing_is_promised_any_more_of_a_device_that_is_configured_anew() {
+    let missing = |steps: &str| {
+        let stream = Scripted::default().infos([(Ok(0), 0, 100, 0)]).reads([Err(Errno::ENOMSG)]);
+        let mut device = ModelDevice::new(ModelSpec::default());
+        let mut world = World::new(&mut device, Capabilities::FULL, true, &[]);
+        world.state = State::PreCopy;
+        world.sessions.begin(Some(Box::new(stream)), State::PreCopy);
+        last(&mut world, steps).violation.map(|violation| violation.requirement.id)
+    };
+    assert_eq!(missing("PRECOPY_INFO; read 1"), Some(Rule::PromiseKept.requirement().id));
+    assert_eq!(missing("PRECOPY_INFO; reconfigure; read 1"), None);
+}
+
+#[test]
+fn a_device_is_operational_where_it_runs_and_nothing_has_broken_it() {
+    let mut device = ModelDevice::new(ModelSpec::default());
+    let mut world = World::new(&mut device, Capabilities::FULL, true, &[]);
+    for state in State::ALL {
+        world.state = state;
+        world.is_doomed = false;
+        assert_eq!(world.is_operational(), matches!(state, State::Running | State::PreCopy), "{state}");
+        world.is_doomed = true;
+        assert!(!world.is_operational(), "{state}");
+    }
+}
+
+#[test]
+fn what_goes_on_beside_needs_its_surroundings_and_a_device_that_is_operational() -> Result<(), Errno> {
+    let after = |steps: &str| {
+        let mut device = ModelDevice::new(ModelSpec::default());
+        device.map(traffic::IOVA, &DmaMemory::new(traffic::AREA_BYTES)?)?;
+        let world = World::new(&mut device, Capabilities::FULL, true, &[]);
+        let mut world = world.with_traffic(Traffic::new(true, None));
+        let step = last(&mut world, steps);
+        assert_eq!(step.violation, None, "{steps}");
+        Ok((step.answer, world.may_log()))
+    };
+    assert_eq!(after("DMA write page 3")?, (Answer::Done(true), false));
+    assert_eq!(after("SET STOP; DMA write page 3")?, (Answer::Nothing, false));
+    assert_eq!(after("DMA_LOGGING_START; GET; DMA read page 3")?, (Answer::Done(true), true));
+    let (_, ended) = after("DMA_LOGGING_START; DMA_LOGGING_STOP; SET STOP")?;
+    let (_, broken) = after("DMA_LOGGING_START; DMA_LOGGING_STOP; enter_error; SET STOP")?;
+    assert_eq!((ended, broken), (false, true), "nobody knows what is left of it in ERROR");
+    Ok(())
+}
+
+#[test]
+fn a_session_is_in_doubt_once_its_last_data_fd_is_closed() {
+    for (steps, doubt) in [
+        ("SET STOP_COPY; dup data_fd; close data_fd", None),
+        ("SET STOP_COPY; dup data_fd; close data_fd; close data_fd", Some(&session::EARLY_CLOSE)),
+        ("SET STOP_COPY; close data_fd", Some(&session::EARLY_CLOSE)),
+    ] {
+        let mut device = ModelDevice::new(ModelSpec::default());
+        let mut world = World::new(&mut device, Capabilities::FULL, true, &[]);
+        last(&mut world, steps);
+        assert_eq!(world.doubtful, doubt, "{steps}");
+    }
+}
+
+#[test]
+fn who_only_looks_gets_nothing_but_the_state() {
+    let says = |returned: i32, data_fd: i32| {
+        let answer = move |_: &ModelDevice, call: &mut FeatureCall| {
+            let state = MigState { device_state: State::Running.number(), data_fd };
+            (call.number() == Feature::MigDeviceState.number() && !is_set(call)).then(|| {
+                call.payload = state.to_bytes();
+                Ok(returned)
+            })
+        };
+        broken(&mut Doctored::new(ModelSpec::default(), answer), "GET").map(|(id, _)| id)
+    };
+    assert_eq!(says(0, -1), None);
+    for (returned, data_fd) in [(0, 7), (0, 1), (1, -1), (1, 7)] {
+        assert_eq!(says(returned, data_fd), Some(fsm::GET_ONLY_LOOKS.id), "{returned}, {data_fd}");
+    }
+}
+
+#[test]
+fn a_transition_may_fail_where_a_load_is_not_whole_or_the_device_is_doomed() {
+    let good = good();
+    let may_fail = |steps: &str, is_sure: bool| {
+        let mut device = ModelDevice::new(ModelSpec::default());
+        let mut world = World::new(&mut device, Capabilities::FULL, true, &good);
+        last(&mut world, steps);
+        if !is_sure {
+            world.sessions.doubt();
+        }
+        world.may_fail()
+    };
+    assert!(!may_fail("SET RESUMING; write the rest", true));
+    assert!(may_fail("SET RESUMING; write the rest", false));
+    assert!(may_fail("SET RESUMING; write 3", true));
+    assert!(!may_fail("SET STOP", true) && may_fail("enter_error", true));
+}
+
+#[test]
+fn a_load_that_lacks_its_end_must_not_be_left() {
+    let truncated = Some(Rule::TruncatedRefused.requirement().id);
+    assert_eq!(broken_by(Fault::TruncatedStreamAccepted, "SET RESUMING; write 3; SET STOP"), truncated);
+    assert_eq!(broken_by(Fault::TruncatedStreamAccepted, "SET RESUMING; write the rest; SET STOP"), None);
+}
+
+#[test]
+fn nothing_is_said_of_estimates_in_error() {
+    let fails = |_: &ModelDevice, call: &mut FeatureCall| {
+        (call.number() == Feature::MigDataSize.number()).then_some(Err(Errno::EIO))
+    };
+    let mut device = Doctored::new(ModelSpec::default(), fails);
+    assert_eq!(broken(&mut device, "enter_error; SET STOP; MIG_DATA_SIZE"), None);
 }
 
 #[test]

@@ -378,7 +378,7 @@ mod tests {
         // The model has one, so that it begins no other.
         let refuses = |mut traffic: Traffic, state| {
             let device = model();
-            assert_eq!(traffic_of_before(&device), Ok(Answer::Returned(Ok(0))));
+            assert_eq!(Traffic::default().start_log(&device, RUNNING), Ok(Answer::Returned(Ok(0))));
             accused(traffic.start_log(&device, state))
         };
         assert_eq!(refuses(traffic(Log::Off), RUNNING), ends);
@@ -386,10 +386,6 @@ mod tests {
         assert_eq!(refuses(Traffic { has_logged: false, ..traffic(Log::Off) }, RUNNING), None);
         assert_eq!(refuses(traffic(on()), RUNNING), None);
         assert_eq!(refuses(traffic(Log::Unknown), RUNNING), None);
-    }
-
-    fn traffic_of_before(device: &ModelDevice) -> Judged {
-        Traffic::default().start_log(device, RUNNING)
     }
 
     #[test]

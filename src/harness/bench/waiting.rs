@@ -397,10 +397,10 @@ impl RacingPoller {
     fn reads_more_than(&self, reads: usize, patience: Duration) -> bool {
         let began = Instant::now();
         while self.reads() <= reads && self.stopped.get().is_none() && began.elapsed() < patience {
-            match began.elapsed() < LOOKS_FOR {
-                true => std::hint::spin_loop(),
+            match began.elapsed() >= LOOKS_FOR {
                 // Not for all of its patience: who cannot go on may have come between the look and the sleep.
-                false => thread::park_timeout(patience.saturating_sub(began.elapsed()).min(DOZE)),
+                true => thread::park_timeout(patience.saturating_sub(began.elapsed()).min(DOZE)),
+                false => std::hint::spin_loop(),
             }
         }
         self.reads() > reads

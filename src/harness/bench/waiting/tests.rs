@@ -81,6 +81,14 @@ fn the_user_in_a_race_reads_what_there_is_and_says_why_not_more() {
 }
 
 #[test]
+fn who_watches_the_user_in_a_race_is_woken() {
+    let poller = RacingPoller::default();
+    poller.watcher.set(thread::current()).expect("nobody else");
+    poller.tell();
+    assert_eq!(at_once(|| thread::park_timeout(LONG)), ((), true));
+}
+
+#[test]
 fn reads_are_waited_for_as_long_as_there_is_hope() {
     let poller = Arc::new(RacingPoller { reads: AtomicUsize::new(1), ..RacingPoller::default() });
     assert!(poller.reads_more_than(0, Duration::ZERO));

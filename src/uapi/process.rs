@@ -54,8 +54,13 @@ pub fn open_descriptors() -> Result<usize, Errno> {
     // The one that we are looking with is open for the moment.
     let shown = entries.count().saturating_sub(1);
     // A number that was taken for a file that never came is not shown, but nobody else gets it.
+    Ok(shown.max(next_descriptor()?))
+}
+
+/// The number that the next descriptor will have: the kernel gives the lowest one that is free.
+fn next_descriptor() -> Result<usize, Errno> {
     let next = std::io::stdin().as_fd().try_clone_to_owned().map_err(errno_of)?;
-    Ok(shown.max(usize::try_from(next.as_raw_fd()).unwrap_or_default()))
+    Ok(usize::try_from(next.as_raw_fd()).unwrap_or_default())
 }
 
 /// Whether more than half of the descriptors that this process may have are in use, or none is to be had any more.
@@ -63,9 +68,7 @@ pub fn is_short_of_descriptors() -> bool {
     let Ok((limit, _)) = getrlimit(Resource::RLIMIT_NOFILE) else {
         return false;
     };
-    // The kernel gives the lowest number that is free.
-    let next = std::io::stdin().as_fd().try_clone_to_owned();
-    next.map_or(true, |next| u64::try_from(next.as_raw_fd()).is_ok_and(|number| number > limit / 2))
+    next_descriptor().map_or(true, |next| next as u64 > limit / 2)
 }
 
 /// Does something while this process can open no descriptor: whatever asks for one gets EMFILE.

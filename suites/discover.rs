@@ -1,6 +1,6 @@
 //! What a device says about itself, and how the feature ioctl treats what it does not understand.
 
-use crate::harness::bench::{Bench, KernelVersion, Migration, names_of, tell_return, tell_state};
+use crate::harness::bench::{Bench, KernelVersion, Migration, names_of, placement_name, tell_return, tell_state};
 use crate::harness::check::{Check, Interruption, Judgement, Needs, Skip};
 use crate::requirement::Requirement;
 use crate::requirement::discover::*;
@@ -259,7 +259,7 @@ fn bad_memory(bench: &mut Bench, feature: Feature) -> Judgement {
         let shape = Shape { placement, ..Shape::default() };
         let answer = use_once(bench, feature, Use::Harmless, shape)?;
         let call = describe(feature, Use::Harmless, shape);
-        let asked = format!("{call} with its structure in bad memory ({placement:?})");
+        let asked = format!("{call} with its structure in {}", placement_name(placement));
         bench.expect_errno(&BAD_MEMORY, &asked, answer, &allowed)?;
     }
     match feature {
@@ -273,7 +273,7 @@ fn bad_memory(bench: &mut Bench, feature: Feature) -> Judgement {
 fn set_in_bad_memory(bench: &mut Bench) -> Judgement {
     for placement in [Placement::Unmapped, Placement::HeaderOnly] {
         let answer = bench.feature(&mut telling_use(Feature::MigDeviceState).placed(placement));
-        let asked = format!("SET STOP with its structure in bad memory ({placement:?})");
+        let asked = format!("SET STOP with its structure in {}", placement_name(placement));
         bench.expect_errno(&BAD_MEMORY, &asked, answer, &[Errno::EFAULT])?;
         bench.expect_state(&REFUSAL_CHANGES_NOTHING, &asked, State::Running)?;
     }

@@ -233,8 +233,9 @@ fn report_forgets(bench: &mut Bench) -> Judgement {
 fn report_exact(bench: &mut Bench, first: u64, bytes: u64) -> Judgement {
     let granule = log_area(bench)?;
     write(bench, DmaDirection::ToMemory, IOVA + first, bytes)?;
-    let asked = format!("write {bytes} bytes {first:#x} behind the beginning of a log of {AREA_PAGES} pages");
-    let written = IOVA + first..=IOVA + first + (bytes - 1);
+    let last = first + (bytes - 1);
+    let asked = format!("write bytes {first:#x} to {last:#x} of a log of {AREA_PAGES} pages");
+    let written = IOVA + first..=IOVA + last;
     reports(bench, &EXACT, &asked, &mut LoggingReport::new(AREA, PAGE), &[written], granule)
 }
 

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use vfio_bindings::bindings::vfio::{VFIO_DEVICE_FLAGS_PCI, VFIO_IRQ_INFO_EVENTFD, VFIO_PCI_CONFIG_REGION_INDEX};
 
-use crate::harness::bench::{Bench, DmaArea};
+use crate::harness::bench::{Bench, DmaArea, errno_name};
 use crate::harness::check::{Check, Interruption, Judgement, Skip};
 use crate::harness::session::Session;
 use crate::requirement::Requirement;
 use crate::requirement::quiesce::*;
 use crate::stimulus::{DmaDirection, Stimulus};
+use crate::uapi::Errno;
 use crate::uapi::state::State;
 
 use super::{lower, no_session};
@@ -462,24 +463,29 @@ fn look(bench: &mut Bench) -> Judgement<(Vec<u8>, Vec<u8>)> {
 /// What a VMM asks of a device that is stopped, with the answers.
 fn questions(bench: &mut Bench) -> Vec<(String, String)> {
     let info = bench.info();
-    let mut all = vec![("GET_INFO".to_owned(), format!("{info:?}"))];
+    let mut all = vec![("GET_INFO".to_owned(), answered(info))];
     let Ok(info) = info else {
         return all;
     };
     for index in 0..info.regions {
-        all.push((format!("GET_REGION_INFO {index}"), format!("{:?}", bench.region_info(index))));
+        all.push((format!("GET_REGION_INFO {index}"), answered(bench.region_info(index))));
     }
     for index in 0..info.irqs {
         let irq = bench.irq_info(index);
-        all.push((format!("GET_IRQ_INFO {index}"), format!("{irq:?}")));
+        all.push((format!("GET_IRQ_INFO {index}"), answered(irq)));
         if irq.is_ok_and(|irq| irq.count > 0 && irq.flags & VFIO_IRQ_INFO_EVENTFD != 0) {
-            all.push((format!("SET_IRQS {index}"), format!("{:?}", bench.try_irq(index))));
+            all.push((format!("SET_IRQS {index}"), answered(bench.try_irq(index))));
         }
     }
     if info.flags & VFIO_DEVICE_FLAGS_PCI != 0 {
         let mut ids = [0; 4];
         let read = bench.region_read(VFIO_PCI_CONFIG_REGION_INDEX, &mut ids);
-        all.push(("read the PCI ids".to_owned(), format!("{read:?} {ids:02x?}")));
+        let seen = read.map_or_else(errno_name, |bytes| format!("{bytes} bytes: {ids:02x?}"));
+        all.push(("read the PCI ids".to_owned(), seen));
     }
     all
+}
+
+fn answered<T: fmt::Debug>(answer: Result<T, Errno>) -> String {
+    answer.map_or_else(errno_name, |answer| format!("{answer:?}"))
 }

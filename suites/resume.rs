@@ -237,7 +237,7 @@ fn corrupt(bench: &mut Bench) -> Judgement {
     for Damage { at, bytes, change } in damages {
         let mut stream = saved.stream.clone();
         stream.iter_mut().skip(at).take(bytes).for_each(|byte| *byte = change.of(*byte));
-        let asked = format!("SET RESUMING, write a stream with {bytes} bytes changed at {at}");
+        let asked = format!("SET RESUMING, write a stream that is changed from byte {at} to byte {}", at + bytes - 1);
         any_outcome(bench, &FLIPS, &asked, &stream)?;
     }
     bench.expect_still_loads(&FLIPS, "load corrupt streams, RESET", &saved, Segmentation::Chunks)

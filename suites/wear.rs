@@ -382,7 +382,8 @@ fn no_reference_is_left(bench: &mut Bench, asked: &str, worn: &Worn) -> Judgemen
     };
     let is_kept = growth.len() < BATCHES || !is_steady(&growth, worn.times as i64);
     let expected = "no reference to the module more for each of them";
-    bench.judge(&MODULE, is_kept, in_batches(asked), expected, tell(&growth))
+    let seen = format!("{growth:?} more, one time after the other");
+    bench.judge(&MODULE, is_kept, in_batches(asked), expected, seen)
 }
 
 fn memory_is_given_back(bench: &mut Bench, asked: &str, worn: &Worn) -> Judgement {
@@ -401,16 +402,13 @@ fn memory_is_given_back(bench: &mut Bench, asked: &str, worn: &Worn) -> Judgemen
     };
     let noticeable = worn.noticeable_bytes();
     let expected = format!("less than {noticeable} bytes more, and no object more for every third of them");
-    let objects: String = worn.objects().iter().map(|(kind, growth)| format!("; of {kind} {}", tell(growth))).collect();
-    bench.judge(&MEMORY, !is_left, in_batches(asked), expected, format!("{} bytes{objects}", tell(&bytes)))
+    let objects: String = worn.objects().iter().map(|(kind, growth)| format!(", {growth:?} of {kind}")).collect();
+    let seen = format!("{bytes:?} bytes more{objects}, one time after the other");
+    bench.judge(&MEMORY, !is_left, in_batches(asked), expected, seen)
 }
 
 fn in_batches(asked: &str) -> String {
     format!("{asked}, {BATCHES} times")
-}
-
-fn tell(growth: &[i64]) -> String {
-    format!("{growth:?} more, one time after the other")
 }
 
 #[cfg(test)]

@@ -39,7 +39,9 @@ pub use kernel_version::{Fix, Host, KernelVersion};
 pub use operations::Drained;
 use stimuli::Stirred;
 pub use stimuli::{DmaArea, Interrupts};
-pub use tell::{errno_name, names_of, tell_readiness, tell_return, tell_size, tell_state, tell_transition};
+pub use tell::{
+    errno_name, names_of, placement_name, tell_readiness, tell_return, tell_size, tell_state, tell_transition,
+};
 pub use transfer::{Saved, Segmentation, tell_difference};
 pub use waiting::{Raced, Wait, WaitEnd, Waited};
 pub use walk::{Detail, Walked};

@@ -19,7 +19,8 @@ pub fn names_of(errnos: &[Errno]) -> String {
     names.join(" or ")
 }
 
-pub(super) fn placement_name(placement: Placement) -> &'static str {
+/// Where a call's structure lies, in words.
+pub fn placement_name(placement: Placement) -> &'static str {
     match placement {
         Placement::Ordinary => "ordinary memory",
         Placement::ReadOnly => "memory that cannot be written",

@@ -454,8 +454,8 @@ impl fmt::Display for Raced {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Raced::AllSeen(changes) => write!(f, "{changes} changes, each seen"),
-            Raced::Lost(changes) => write!(f, "{changes} changes that were seen, then one that woke nobody"),
-            Raced::Unstreamed(changes) => write!(f, "{changes} changes that were seen, then one that brought no data"),
+            Raced::Lost(changes) => write!(f, "change {} woke nobody", changes + 1),
+            Raced::Unstreamed(changes) => write!(f, "change {} brought no data", changes + 1),
             Raced::Stopped(why) => write!(f, "stopped: {why}"),
         }
     }

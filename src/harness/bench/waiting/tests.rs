@@ -241,12 +241,7 @@ fn waits_and_races_are_told_in_words() {
     let ends = [WaitEnd::AtOnce("POLLIN".to_owned()), WaitEnd::Woken("POLLIN".to_owned()), WaitEnd::Never];
     assert_eq!(ends.map(|end| end.to_string()), ["POLLIN, at once", "POLLIN", "no answer"]);
     let races = [Raced::AllSeen(3), Raced::Lost(2), Raced::Unstreamed(1), Raced::Stopped("EIO".to_owned())];
-    let words = [
-        "3 changes, each seen",
-        "2 changes that were seen, then one that woke nobody",
-        "1 changes that were seen, then one that brought no data",
-        "stopped: EIO",
-    ];
+    let words = ["3 changes, each seen", "change 3 woke nobody", "change 2 brought no data", "stopped: EIO"];
     assert_eq!(races.map(|raced| raced.to_string()), words);
 }
 

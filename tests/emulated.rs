@@ -221,19 +221,20 @@ fn the_kernels_own_path_is_evidence() -> Tested {
 #[test]
 #[ignore = "boots guests: ./ci/test runs it"]
 fn all_of_mtty_costs_at_most_twice_a_bare_boot() -> Tested {
-    let (mut floor, mut whole) = (f64::INFINITY, f64::INFINITY);
-    // Whatever else the machine does only adds to either, so a busy one gets more tries.
+    let mut least = f64::INFINITY;
+    // Whatever else the machine does weighs on both of a pair, but not always alike, so a busy one gets more tries.
     for _ in 0..6 {
-        floor = floor.min(bare_boot()?);
+        let floor = bare_boot()?;
         let run = run("7.3", &[], &[])?;
         assert_eq!(run.exit, Some(1), "{}", run.said);
-        whole = whole.min(run.report["timeline"]["power_on_to_verdict"].as_f64().ok_or("no time in the report")?);
-        if whole <= 2.0 * floor {
+        let whole = run.report["timeline"]["power_on_to_verdict"].as_f64().ok_or("no time in the report")?;
+        println!("power-on to verdict {whole:.2} s, bare boot {floor:.2} s: {:.2} times", whole / floor);
+        least = least.min(whole / floor);
+        if least <= 2.0 {
             break;
         }
     }
-    println!("power-on to verdict {whole:.2} s, bare boot {floor:.2} s: {:.2} times", whole / floor);
-    assert!(whole <= 2.0 * floor, "{whole} s, and {floor} s for a bare boot");
+    assert!(least <= 2.0, "{least:.2} times a bare boot");
     Ok(())
 }
 

@@ -141,6 +141,7 @@ pub(super) fn checks() -> Vec<Check> {
         check("v2_refused_opt_in", &[&REFUSAL_CHANGES_NOTHING], v2_refused_opt_in),
         check("reinit_without_opt_in", &[&REINIT_NEEDS_OPT_IN, &INITIAL_NEVER_GROWS], reinit_without_opt_in),
         check("reinit", &[&REINIT_SAID, &REINIT_RESTARTS], reinit),
+        check("reinit_after_a_lost_answer", &[&REINIT_SAID], reinit_after_a_lost_answer),
         check("reinit_is_streamed", &[&PROMISE, &INITIAL_REACHES_ZERO, &LEAVE], reinit_is_streamed),
     ]);
     checks
@@ -737,17 +738,38 @@ fn reinit(bench: &mut Bench) -> Judgement {
     bench.stimulate(Stimulus::Dirty(CHANGED_BYTES))?;
     let before = bench.estimates(&session)?;
     bench.stimulate(Stimulus::Reconfigure)?;
-    let mut call = PrecopyInfoCall::default();
-    let after = info(bench, &session, &mut call)?;
     let asked = "reconfigure the device in PRE_COPY, after the opt-in";
+    let after = expect_reinit(bench, &session, asked, before)?;
+    bench.judge(&REINIT_RESTARTS, after.dirty_bytes == 0, asked, "dirty_bytes 0", after.to_string())
+}
+
+/// What could not be handed over was not said, so it is still to be said.
+fn reinit_after_a_lost_answer(bench: &mut Bench) -> Judgement {
+    bring_to_opted_in(bench)?;
+    let session = bench.bring_to_temporary_end(State::PreCopy)?;
+    let before = bench.estimates(&session)?;
+    bench.stimulate(Stimulus::Reconfigure)?;
+    let mut lost = PrecopyInfoCall { placement: Placement::ReadOnly, ..PrecopyInfoCall::default() };
+    if bench.precopy_info(&session, &mut lost) == Ok(0) {
+        return Err(Interruption::Blocked("PRECOPY_INFO in memory that cannot be written did not fail".to_owned()));
+    }
+    let asked = "reconfigure the device in PRE_COPY, after the opt-in, PRECOPY_INFO in memory that cannot be written, then \
+                 PRECOPY_INFO";
+    expect_reinit(bench, &session, asked, before).map(drop)
+}
+
+/// The estimates once the device was reconfigured, which come with REINIT if they begin anew.
+fn expect_reinit(bench: &mut Bench, session: &Session, asked: &str, before: Estimates) -> Judgement<Estimates> {
+    let mut call = PrecopyInfoCall::default();
+    let after = info(bench, session, &mut call)?;
     let actual = format!("flags {:#x}, {after}", call.flags);
     if call.flags & PRECOPY_INFO_REINIT == 0 {
         let kept = after.initial_bytes <= before.initial_bytes;
         bench.judge(&REINIT_SAID, kept, asked, "initial_bytes not to grow without REINIT", actual)?;
         return Err(lacking("the device does not take it for a reason to begin anew"));
     }
-    bench.judge(&REINIT_SAID, after.initial_bytes > 0, asked, "REINIT with initial_bytes above 0", &actual)?;
-    bench.judge(&REINIT_RESTARTS, after.dirty_bytes == 0, asked, "dirty_bytes 0", actual)
+    bench.judge(&REINIT_SAID, after.initial_bytes > 0, asked, "REINIT with initial_bytes above 0", actual)?;
+    Ok(after)
 }
 
 /// What begins anew is read like what has begun, and all of it together restores.

@@ -157,9 +157,9 @@ fn faults_are_found_as_what_they_are_and_explained_in_a_few_steps() {
     assert!(wrong.is_empty(), "{wrong}");
 }
 
-/// Those that a walk finds only by waiting for what does not come, step by step.
+/// Those that a walk finds only by waiting for what does not come, or by steps that seldom come together.
 #[test]
-fn what_goes_on_beside_the_migration_is_judged_where_it_may_be() {
+fn what_is_seldom_met_is_judged_where_it_may_be() {
     for (fault, steps, broken) in [
         (None, "DMA write page 1; interrupt; reopen; interrupt; DMA read page 2; SET PRE_COPY; interrupt", None),
         (None, "DMA write page 1; DMA_LOGGING_START; RESET; DMA_LOGGING_START; DMA_LOGGING_STOP", None),
@@ -187,6 +187,11 @@ fn what_goes_on_beside_the_migration_is_judged_where_it_may_be() {
             Some(Fault::LogNeighbourReported),
             "DMA_LOGGING_START; DMA write page 0; DMA_LOGGING_REPORT",
             Some("dma_logging.report.exact"),
+        ),
+        (
+            Some(Fault::LostReinitForgotten),
+            "SET PRE_COPY; MIG_PRECOPY_INFOv2; PRECOPY_INFO; reconfigure; PRECOPY_INFO unwritable; PRECOPY_INFO",
+            Some("precopy.initial.never_grows"),
         ),
     ] {
         let spec = fault.map_or_else(ModelSpec::default, ModelSpec::faulty);

@@ -223,6 +223,8 @@ faults! {
     ReinitWithoutOptIn = "reinit-without-opt-in",
     /// New initial data is there, and REINIT is not said.
     ReinitUnsaid = "reinit-unsaid",
+    /// REINIT counts as said though the answer that said it could not be written.
+    LostReinitForgotten = "lost-reinit-forgotten",
     /// dirty_bytes goes on where it was when there is new initial data.
     ReinitKeepsDirty = "reinit-keeps-dirty",
     /// After REINIT initial_bytes stays above 0 when all initial data was read.

@@ -321,6 +321,9 @@ impl Machine {
             return Err(Errno::EINVAL);
         }
         if call.placement != Placement::Ordinary {
+            if spec.has(Fault::LostReinitForgotten) {
+                saving.tell_reinit();
+            }
             spec.refuse_unless(Fault::PrecopyInfoPositiveReturn, Errno::EFAULT)?;
             return Ok(PRECOPY_INFO_BYTES as i32);
         }

@@ -238,6 +238,14 @@ fn observe(fault: Fault, device: &mut ModelDevice) -> String {
             device.stimulate(Stimulus::Reconfigure).unwrap();
             show((drain(&*stream), estimate(&*stream)))
         }
+        Fault::LostReinitForgotten => {
+            feature(device, opt_in());
+            let stream = begin(device, PreCopy);
+            device.stimulate(Stimulus::Reconfigure).unwrap();
+            let lost = stream.precopy_info(&mut PrecopyInfoCall { placement: Placement::ReadOnly, ..info() });
+            let mut call = info();
+            show((lost, stream.precopy_info(&mut call), call.flags))
+        }
         Fault::ReinitUnsaid | Fault::ReinitKeepsDirty => {
             feature(device, opt_in());
             reconfigure(device)

@@ -200,7 +200,8 @@ pub(super) static ALL: &[Guide] = &[
         &REINIT_SAID,
         "A VMM that is not told stops the VM while a new configuration has still to be set up at the destination, \
          which is slow.",
-        "initial_bytes is raised, and the flag is forgotten.",
+        "initial_bytes is raised, and the flag is forgotten, or counts as said though the answer could not be written to the \
+         user's memory.",
     )
     .needing(&[Need::PreCopy, Need::Kernel(7, 1), Need::Stimulus("reconfigure")]),
     Guide::new(

@@ -54,7 +54,7 @@ const ONLY_IRQ: u32 = 0;
 const GAP: Duration = Duration::from_millis(2);
 
 /// How long a transition takes with [`Fault::ResetDuringTransitionDooms`].
-const SLOW_TRANSITION: Duration = Duration::from_millis(1);
+const SLOW_TRANSITION: Duration = Duration::from_millis(10);
 
 /// How often a model that does something by itself looks at the time.
 const CLOCK_PERIOD: Duration = Duration::from_millis(1);

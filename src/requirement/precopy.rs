@@ -324,7 +324,8 @@ pub static REINIT_SAID: Requirement = Requirement {
     source: INFO,
     ruling: Some(
         "Judged where device memory was reconfigured. A driver may take that for dirty data too, so what is broken is \
-         initial_bytes growing without REINIT, or REINIT without initial_bytes.",
+         initial_bytes growing without REINIT, or REINIT without initial_bytes. An answer that could not be written to \
+         the user's memory has said nothing.",
     ),
 };
 

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use crate::harness::bench::{
-    Bench, Drained, Estimates, KernelVersion, Raced, Segmentation, Wait, WaitEnd, errno_name, names_of, tell_readiness,
-    tell_return, tell_size,
+    Bench, Drained, Estimates, KernelVersion, Raced, Segmentation, Wait, WaitEnd, errno_name, names_of, placement_name,
+    tell_readiness, tell_return, tell_size,
 };
 use crate::harness::check::{Check, Interruption, Judgement};
 use crate::harness::measure::Sample;
@@ -209,13 +209,9 @@ fn info_argsz_large(bench: &mut Bench) -> Judgement {
 
 fn info_bad_memory(bench: &mut Bench) -> Judgement {
     let session = bench.bring_to_session(State::PreCopy)?;
-    for (placement, what) in [
-        (Placement::ReadOnly, "that cannot be written"),
-        (Placement::Unmapped, "that is not there"),
-        (Placement::HeaderOnly, "that ends behind flags"),
-    ] {
+    for placement in [Placement::ReadOnly, Placement::Unmapped, Placement::HeaderOnly] {
         let answer = bench.precopy_info(&session, &mut PrecopyInfoCall { placement, ..PrecopyInfoCall::default() });
-        let asked = format!("PRECOPY_INFO in memory {what}");
+        let asked = format!("PRECOPY_INFO in {}", placement_name(placement));
         bench.expect_errno(&INFO_EFAULT, &asked, answer, &[Errno::EFAULT])?;
     }
     Ok(())

@@ -33,8 +33,9 @@ const NOTICEABLE_BYTES: u64 = 64 << 10;
 /// Nobody watches for longer what others do.
 const LONGEST_IDLE: Duration = Duration::from_secs(1);
 
-/// So much longer may a check take, since what the kernel holds back is waited for before anybody is accused.
-pub const WAITS: Duration = Duration::from_secs(8);
+/// A check may take this much longer than others: what the kernel holds back is waited for before a finding, and a finding is
+/// measured twice.
+pub const WAITS: Duration = Duration::from_secs(20);
 
 pub(super) fn checks() -> Vec<Check> {
     // The longest ones first, so that none of them is left over where devices share the work.
@@ -93,7 +94,7 @@ fn wears_nothing(bench: &mut Bench, what: &str, pace: Pace, round: impl Fn(&mut 
     // What is needed once is not wear.
     round(bench)?;
     let descriptors = bench.open_descriptors()?;
-    let worn = wear(bench, |bench| pace.batch(bench, &round), &round)?;
+    let worn = measure(bench, |bench| pace.batch(bench, &round), &round)?;
     no_descriptor_is_left(bench, &format!("{} {what}", worn.in_all), descriptors)?;
     let asked = format!("{} {what}", worn.times);
     no_reference_is_left(bench, &asked, &worn)?;
@@ -130,6 +131,22 @@ struct Worn {
     many: Option<Many>,
     /// What is in use once all that was freed is given back, where that is worth waiting for and can be said.
     settled: Option<Footprint>,
+}
+
+/// Measures a second time where the first time shows something left. Memory and references are figures of the whole machine,
+/// so what happens only once may be another's doing: the second measurement counts, and a note has both.
+fn measure(
+    bench: &mut Bench,
+    batch: impl Fn(&mut Bench) -> Judgement<Batch>,
+    round: impl Fn(&mut Bench) -> Judgement,
+) -> Judgement<Worn> {
+    let first = wear(bench, &batch, &round)?;
+    if !first.keeps_references() && first.memory_left() != Some(true) {
+        return Ok(first);
+    }
+    let second = wear(bench, &batch, &round)?;
+    bench.note(format!("measured twice: first {}; then {}", first.figures(), second.figures()));
+    Ok(Worn { in_all: first.in_all + second.in_all, ..second })
 }
 
 /// Does a batch again and again, as long as something grows, and many where small objects seem to be left.
@@ -230,6 +247,27 @@ impl Worn {
     fn grows(&self) -> bool {
         let references = self.references().is_some_and(|growth| is_steady(&growth, self.times as i64));
         references || self.memory_grows()
+    }
+
+    /// Whether each of the batches has left a reference to the module for each time.
+    fn keeps_references(&self) -> bool {
+        self.references().is_some_and(|growth| growth.len() == BATCHES && is_steady(&growth, self.times as i64))
+    }
+
+    /// Whether memory is left; `None` where the kernel holds back what is freed, so that this cannot be known.
+    fn memory_left(&self) -> Option<bool> {
+        match self.footprints.len() > BATCHES && self.memory_grows() {
+            true => self.settled.as_ref().map(|settled| self.is_more_than_before(settled)),
+            false => Some(false),
+        }
+    }
+
+    /// What came on top in each batch, in words.
+    fn figures(&self) -> String {
+        let references = self.references().map(|growth| format!("{growth:?} references, ")).unwrap_or_default();
+        let bytes = self.bytes().map_or_else(|| "an unknown number of".to_owned(), |growth| format!("{growth:?}"));
+        let objects: String = self.objects().iter().map(|(kind, growth)| format!(", {growth:?} of {kind}")).collect();
+        format!("{references}{bytes} bytes{objects} more in {} batches", self.footprints.len() - 1)
     }
 
     /// Whether what has grown steadily is still there.
@@ -340,7 +378,7 @@ fn bound_again(bench: &mut Bench) -> Judgement {
         rebind(bench)?;
         bench.expect_state(&REBIND, asked, State::Running)
     };
-    let worn = wear(bench, |bench| bench.wear_out_times(REBINDS, round), round)?;
+    let worn = measure(bench, |bench| bench.wear_out_times(REBINDS, round), round)?;
     begin_to_save(bench)?;
     bench.judge(&REBIND, true, asked, "a device that can be saved", "")?;
     no_descriptor_is_left(bench, &format!("{} times {asked}", worn.in_all), descriptors)?;
@@ -380,7 +418,7 @@ fn no_reference_is_left(bench: &mut Bench, asked: &str, worn: &Worn) -> Judgemen
         bench.note("sysfs does not say how often the driver's module is referred to");
         return Ok(());
     };
-    let is_kept = growth.len() < BATCHES || !is_steady(&growth, worn.times as i64);
+    let is_kept = !worn.keeps_references();
     let expected = "no reference to the module more for each of them";
     let seen = format!("{growth:?} more, one time after the other");
     bench.judge(&MODULE, is_kept, in_batches(asked), expected, seen)
@@ -391,14 +429,9 @@ fn memory_is_given_back(bench: &mut Bench, asked: &str, worn: &Worn) -> Judgemen
         bench.note("the kernel does not say how much memory it uses");
         return Ok(());
     };
-    let seems_left = bytes.len() == BATCHES && worn.memory_grows();
-    let is_left = match (seems_left, &worn.settled) {
-        (true, None) => {
-            bench.note("KASAN holds back what is freed, so nobody can say what is left");
-            return Ok(());
-        }
-        (true, Some(settled)) => worn.is_more_than_before(settled),
-        (false, _) => false,
+    let Some(is_left) = worn.memory_left() else {
+        bench.note("KASAN holds back what is freed, so nobody can say what is left");
+        return Ok(());
     };
     let noticeable = worn.noticeable_bytes();
     let expected = format!("less than {noticeable} bytes more, and no object more for every third of them");

@@ -27,7 +27,8 @@ pub static MEMORY: Requirement = Requirement {
          files) for every third session or more. Each processor keeps some of those prepared, so what seems to be left is \
          looked for once more, after 600 sessions or as many as fit into four seconds. \
          Root asks the kernel to put those back, so that they can be counted; for other users `--wear N` shows more, which makes \
-         batches of N sessions.",
+         batches of N sessions. What is left then is measured a second time, with nothing beside it, and only the second \
+         figures count.",
     ),
 };
 
@@ -41,7 +42,7 @@ pub static MODULE: Requirement = Requirement {
     ruling: Some(
         "A module that is referred to for ever cannot be unloaded until the machine is rebooted. Other devices of the \
          driver come and go meanwhile, so what is judged is one reference or more for each session, in each of three \
-         batches.",
+         batches, and again when that is measured a second time with nothing beside it.",
     ),
 };
 

@@ -63,7 +63,19 @@ fn objects(slabinfo: &str) -> BTreeMap<String, u64> {
 }
 
 fn bytes_in_use() -> Option<u64> {
-    kernel_bytes(&fs::read_to_string("/proc/meminfo").ok()?)
+    let used = kernel_bytes(&fs::read_to_string("/proc/meminfo").ok()?)?;
+    let prepared = fs::read_to_string("/proc/zoneinfo").map(|text| prepared_pages(&text)).unwrap_or_default();
+    Some(used.saturating_sub(prepared * page_bytes()))
+}
+
+/// How many free pages processors keep for themselves, which /proc/meminfo counts as used.
+fn prepared_pages(zoneinfo: &str) -> u64 {
+    let count = |line: &str| line.trim().strip_prefix("count:")?.trim().parse::<u64>().ok();
+    zoneinfo.lines().filter_map(count).sum()
+}
+
+fn page_bytes() -> u64 {
+    nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok().flatten().map_or(4096, i64::cast_unsigned)
 }
 
 /// Whether a kernel with these symbols, each in a line with its address and kind, is built with generic KASAN.
@@ -95,6 +107,23 @@ mod tests {
         let meminfo = "MemTotal:  1000 kB\nMemFree: 600 kB\nCached: 100 kB\nSwapCached: 1 kB\nAnonPages: 99 kB\n";
         assert_eq!(kernel_bytes(meminfo), Some(200 << 10));
         assert_eq!(kernel_bytes("MemFree: 1 kB"), None);
+    }
+
+    #[test]
+    fn pages_on_the_lists_of_processors_are_free() {
+        let zoneinfo = "\
+Node 0, zone      DMA
+  pages free     3840
+  pagesets
+    cpu: 0
+              count:    12
+              high:     0
+    cpu: 1
+              count:    30
+              count_max: 7
+";
+        assert_eq!(prepared_pages(zoneinfo), 42);
+        assert_eq!(prepared_pages(""), 0);
     }
 
     #[test]

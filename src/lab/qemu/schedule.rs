@@ -16,7 +16,7 @@ use crate::harness::bench::KernelVersion;
 use crate::harness::verdict::Verdict;
 use crate::harness::wire::Done;
 use crate::lab::Announced;
-use crate::requirement::health;
+use crate::requirement::{health, wear};
 
 /// How far the others may run ahead: far enough that a check of seconds holds up nobody, and that beside a chapter of waiting
 /// there is work to be found.
@@ -34,6 +34,8 @@ pub struct Schedule {
     over: HashMap<String, Done>,
     devices: Vec<Option<Flight>>,
     suspicions: Vec<Suspicion>,
+    /// Checks that run again alone since they measure what belongs to the whole guest, each with its first result.
+    measured: HashMap<String, Done>,
 }
 
 /// A check that a device runs.
@@ -75,6 +77,7 @@ impl Schedule {
             over: HashMap::new(),
             devices: vec![None; devices],
             suspicions: Vec::new(),
+            measured: HashMap::new(),
         }
     }
 
@@ -161,7 +164,7 @@ impl Schedule {
     }
 
     fn is_suspect(&self, check: &str) -> bool {
-        self.suspicions.iter().any(|suspicion| suspicion.suspects.contains(check))
+        self.suspicions.iter().any(|suspicion| suspicion.suspects.contains(check)) || self.measured.contains_key(check)
     }
 
     fn flies(&self, check: &str) -> bool {
@@ -227,6 +230,10 @@ impl Schedule {
             // It ran when something happened, and will be done again.
             return Ok(Landing::Goes);
         }
+        if is_measured_of_all(&done) && !flight.company.is_empty() {
+            self.measured.insert(flight.check, done);
+            return Ok(Landing::Goes);
+        }
         let done = self.clear(&flight.check, done);
         self.over.insert(flight.check, done);
         Ok(Landing::Goes)
@@ -265,6 +272,9 @@ impl Schedule {
     /// A suspect was done again with nothing beside it. One that does it again is the culprit; if nobody is, the last one
     /// is told what was seen.
     fn clear(&mut self, check: &str, mut done: Done) -> Done {
+        if let Some(first) = self.measured.remove(check) {
+            done.outcome.evidence.notes.extend(notes_of_first(&first));
+        }
         let Some(at) = self.suspicions.iter().position(|suspicion| suspicion.suspects.contains(check)) else {
             return done;
         };
@@ -290,6 +300,23 @@ fn is_trouble(done: &Done) -> bool {
     done.lost.is_some()
         || matches!(done.outcome.verdict, Verdict::Hang | Verdict::Crash)
         || done.outcome.broken.iter().any(|broken| is_health(&broken.requirement))
+}
+
+/// Whether it accuses the device by a figure of the whole guest, which what ran beside it has a part in.
+fn is_measured_of_all(done: &Done) -> bool {
+    done.outcome.broken.iter().any(|broken| is_figure_of_all(&broken.requirement))
+}
+
+fn is_figure_of_all(id: &str) -> bool {
+    [wear::MEMORY.id, wear::MODULE.id].contains(&id)
+}
+
+/// What was measured while other checks ran, for the result that counts.
+fn notes_of_first(first: &Done) -> impl Iterator<Item = String> {
+    let figures = first.outcome.broken.iter().filter(|broken| is_figure_of_all(&broken.requirement));
+    figures.map(|broken| {
+        format!("run again alone, since {} was broken beside other checks: {}", broken.requirement, broken.actual)
+    })
 }
 
 #[cfg(test)]
@@ -499,6 +526,37 @@ mod tests {
         assert_eq!(schedule.land(0, pass()), Ok(Landing::Goes));
         assert_eq!(schedule.take("b"), Some(pass()), "it was the other");
         assert_eq!(begun(&mut schedule, "c"), ["0 c"]);
+    }
+
+    fn leak() -> Done {
+        let mut done = Done { outcome: Outcome::without_judgement(Verdict::Fail, "memory is left"), lost: None };
+        done.outcome.accuse(&wear::MEMORY, "[9, 9, 9] bytes more".to_owned());
+        done
+    }
+
+    #[test]
+    fn memory_left_beside_other_checks_is_measured_again_alone() {
+        for (second, verdict) in [(pass(), Verdict::Pass), (leak(), Verdict::Fail)] {
+            let mut schedule = schedule(2, &["a", "b", "c"]);
+            assert_eq!(begun(&mut schedule, "a"), ["0 a", "1 b"]);
+            assert_eq!(schedule.land(0, leak()), Ok(Landing::Goes));
+            assert_eq!(begun(&mut schedule, "a"), [""; 0], "b still runs");
+            assert_eq!(schedule.land(1, pass()), Ok(Landing::Goes));
+            assert_eq!(begun(&mut schedule, "a"), ["0 a"], "nothing beside it");
+            assert_eq!(schedule.land(0, second), Ok(Landing::Goes));
+            let outcome = schedule.take("a").expect("a result").outcome;
+            assert_eq!(outcome.verdict, verdict, "the second result counts");
+            assert!(outcome.evidence.notes[0].ends_with("[9, 9, 9] bytes more"), "{:?}", outcome.evidence.notes);
+            assert_eq!(schedule.take("b"), Some(pass()), "b has nothing to do with it");
+        }
+    }
+
+    #[test]
+    fn memory_left_by_a_check_that_ran_alone_is_its_own() {
+        let mut schedule = schedule(1, &["a"]);
+        assert_eq!(begun(&mut schedule, "a"), ["0 a"]);
+        assert_eq!(schedule.land(0, leak()), Ok(Landing::Goes));
+        assert_eq!(schedule.take("a"), Some(leak()));
     }
 
     #[test]

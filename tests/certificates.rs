@@ -12,6 +12,7 @@ use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use time::Duration;
 
 use bundle::{Device, Tampered, Tested, bundle, place, renumber};
 use vfio_conform::harness::verdict::Exit;
@@ -271,6 +272,45 @@ fn runs_that_do_not_belong_together() -> Tested {
         })?,
     ];
     insta::assert_snapshot!(cases.join("\n\n"));
+    Ok(())
+}
+
+/// NTP sets the clock back while the runs are made; time since boot goes on.
+#[test]
+fn a_wall_clock_that_was_set_back_is_no_reason_to_refuse() -> Tested {
+    for step in [-5, -3600, 5] {
+        let bundle = Tampered::copy(&WAIVED)?;
+        bundle.set_wall_clock("walk", Duration::seconds(step))?;
+        bundle.reseal()?;
+        assert_eq!(bundle.refusals()?, [""; 0], "set by {step} s");
+    }
+    Ok(())
+}
+
+/// The order of time since boot counts, whatever the wall clock shows.
+#[test]
+fn runs_without_the_order_of_time_since_boot_are_refused() -> Tested {
+    let with_clock = |change: &dyn Fn(&mut Value)| {
+        refused_all_the_same(&WAIVED, |bundle| {
+            bundle.events("walk", |events| change(&mut events[0]["clock"]))?;
+            bundle.remake("walk")
+        })
+    };
+    let before = with_clock(&|clock| clock["seconds"] = json!(clock["seconds"].as_f64().expect("seconds") - 3600.0))?;
+    assert_eq!(before, "the walk begins before run 1 is over, so they were not run one after the other");
+    let elsewhere = with_clock(&|clock| clock["boot"] = json!("another"))?;
+    assert_eq!(
+        elsewhere,
+        "the walk was made in another boot of the machine than run 1; certify makes all runs in one boot"
+    );
+    let removed = refused_all_the_same(&WAIVED, |bundle| {
+        bundle.events("walk", |events| drop(events[0].as_object_mut().expect("an object").remove("clock")))?;
+        bundle.remake("walk")
+    })?;
+    assert_eq!(
+        removed,
+        "the journal of the walk does not record its boot and the time since then, as that of run 1 does"
+    );
     Ok(())
 }
 

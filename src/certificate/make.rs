@@ -5,14 +5,14 @@ use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use time::OffsetDateTime;
+use time::{Date, OffsetDateTime};
 
 use super::document::{Certificate, Environment, FORMAT, SuiteVersion, Tool, WalkAsked};
 use super::files::{self, CERTIFICATE, CONFIGURATION, ENVIRONMENT, KERNEL_LOG, PACKED_CONFIGURATION, PROFILE};
 use super::files::{STATEMENT, SUMS, WAIVERS};
 use super::judge::{Part, PartName, judge};
 use super::statement::{Facts, statement};
-use super::verify::verify;
+use super::verify;
 use super::waiver::Waivers;
 use crate::harness::kernel_log;
 use crate::harness::supervisor::{RunError, RunFolder, RunOptions, Walk, walk_silently, whole};
@@ -60,7 +60,7 @@ pub enum CertifyError {
         "failed to make a certificate: the waiver of {0} expired on {1}\n    \
          take it out, or agree on another day and write it down"
     )]
-    Expired(String, time::Date),
+    Expired(String, Date),
     /// A run could not begin, or not be written down.
     #[error("{0}")]
     Run(#[from] RunError),
@@ -101,10 +101,8 @@ pub struct Made {
 /// # Errors
 /// Why there is no certificate. What was run so far stays in the folder.
 pub fn make(order: &Order, folder: &Path, labs: &mut dyn Labs) -> Result<Made, CertifyError> {
-    let today = OffsetDateTime::now_utc().date();
-    if let Some(waiver) = order.waivers.as_ref().and_then(|waivers| waivers.expired(today)) {
-        return Err(CertifyError::Expired(waiver.requirement().to_owned(), waiver.expires()));
-    }
+    let before = today();
+    refuse_expired(order, before)?;
     create(folder)?;
     let mut parts = Vec::new();
     let mut place: Option<Surroundings> = None;
@@ -117,11 +115,25 @@ pub fn make(order: &Order, folder: &Path, labs: &mut dyn Labs) -> Result<Made, C
     }
     parts.push(run_walk(order, folder, labs)?);
     let place = place.ok_or(CertifyError::NoSurroundings)?;
+    // Runs may take days, and the wall clock may be set either way meanwhile: the latest day that any of them saw counts.
+    let day = parts.iter().filter_map(|part| verify::day(&part.run)).fold(before.max(today()), Date::max);
+    refuse_expired(order, day)?;
     let made = seal(order, folder, &parts, place)?;
-    let verification = verify(folder, today).map_err(|error| CertifyError::Defective(vec![error.to_string()]))?;
+    let verification = verify::verify(folder, day).map_err(|error| CertifyError::Defective(vec![error.to_string()]))?;
     match verification.refusals.is_empty() {
         true => Ok(made),
         false => Err(CertifyError::Defective(verification.refusals.iter().map(ToString::to_string).collect())),
+    }
+}
+
+fn today() -> Date {
+    OffsetDateTime::now_utc().date()
+}
+
+fn refuse_expired(order: &Order, day: Date) -> Result<(), CertifyError> {
+    match order.waivers.as_ref().and_then(|waivers| waivers.expired(day)) {
+        Some(waiver) => Err(CertifyError::Expired(waiver.requirement().to_owned(), waiver.expires())),
+        None => Ok(()),
     }
 }
 

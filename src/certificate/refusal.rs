@@ -86,6 +86,12 @@ pub enum Refusal {
     /// A run does not follow the one before it.
     #[error("{0} begins before {1} is over, so they were not run one after the other")]
     Overlap(PartName, PartName),
+    /// A run does not say when it began in which boot, while another one does.
+    #[error("the journal of {0} does not record its boot and the time since then, as that of {1} does")]
+    NoClock(PartName, PartName),
+    /// Two runs belong to two boots.
+    #[error("{0} was made in another boot of the machine than {1}; certify makes all runs in one boot")]
+    OtherBoot(PartName, PartName),
     /// A run is of the future.
     #[error("{0} began on {1}, a day that has not come yet")]
     Future(PartName, Date),

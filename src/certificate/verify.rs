@@ -28,7 +28,7 @@ use crate::report::{self, HTML, JOURNAL, JSON, JUNIT, MARKDOWN, Run};
 use crate::requirement::walk::ALLOWED;
 use crate::suites;
 
-/// Clocks of a machine may be set while it runs, by so much at most.
+/// How far the wall clock may be set back between two runs of a version that recorded no other clock.
 const CLOCK_STEP: Duration = Duration::seconds(2);
 
 /// Why there is nothing to verify.
@@ -246,22 +246,18 @@ impl Verifier<'_> {
         }
     }
 
-    /// That the runs came one after the other, and none twice.
+    /// That no run is a copy of another, and that each begins after the one before it has ended.
     fn follow(&mut self, parts: &[Part]) {
         for (index, part) in parts.iter().enumerate() {
             if let Some(earlier) = parts[..index].iter().find(|earlier| is_copy(&earlier.run, &part.run)) {
                 self.refuse(Refusal::Copied(part.name, earlier.name));
                 continue;
             }
-            let Some(began) = began(&part.run) else { continue };
-            if began.date() > self.day.saturating_add(Duration::DAY) {
-                self.refuse(Refusal::Future(part.name, began.date()));
+            if let Some(day) = day(&part.run).filter(|day| *day > self.day.saturating_add(Duration::DAY)) {
+                self.refuse(Refusal::Future(part.name, day));
             }
-            let Some(before) = index.checked_sub(1).and_then(|before| parts.get(before)) else { continue };
-            let lasted = Duration::seconds_f64(before.run.timeline.last_event.clamp(0.0, 1e9));
-            if self::began(&before.run).is_some_and(|before| before + lasted > began + CLOCK_STEP) {
-                self.refuse(Refusal::Overlap(part.name, before.name));
-            }
+            let before = index.checked_sub(1).and_then(|before| parts.get(before));
+            self.refusals.extend(before.and_then(|before| disorder(before, part)));
         }
     }
 
@@ -320,7 +316,7 @@ impl Verifier<'_> {
         if let Some(waiver) = waivers.expired(self.day) {
             self.refuse(Refusal::Expired(waiver.requirement().to_owned(), waiver.expires()));
         }
-        let dated = parts.iter().filter_map(|part| Some((part.name, began(&part.run)?.date())));
+        let dated = parts.iter().filter_map(|part| Some((part.name, day(&part.run)?)));
         let then = dated.filter_map(|(name, day)| Some((name, waivers.expired(day)?))).next();
         if let Some((name, waiver)) = then {
             self.refuse(Refusal::ExpiredThen(waiver.requirement().to_owned(), waiver.expires(), name));
@@ -398,13 +394,41 @@ fn against_walk(run: &Run, certificate: &Certificate) -> Option<Refusal> {
     (!is_whole).then(|| Refusal::Walk { asked: certificate.walk.to_string(), found: note })
 }
 
+/// The day on which a run began, by the wall clock; validity of waivers is in days.
+pub fn day(run: &Run) -> Option<Date> {
+    began(run).map(OffsetDateTime::date)
+}
+
 fn began(run: &Run) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(&run.began.started, &Rfc3339).ok()
 }
 
-/// Whether two runs were one: no two take the same times to the nanosecond.
+/// Why a run does not begin after the end of the one before it, in the same boot. The wall clock may be set between them,
+/// so it counts only where neither journal has another.
+fn disorder(before: &Part, part: &Part) -> Option<Refusal> {
+    let lasted = before.run.timeline.last_event.clamp(0.0, 1e9);
+    let follows = match (&before.run.began.clock, &part.run.began.clock) {
+        (Some(first), Some(then)) => match then.since(first) {
+            Some(seconds) => seconds >= lasted,
+            None => return Some(Refusal::OtherBoot(part.name, before.name)),
+        },
+        (Some(_), None) => return Some(Refusal::NoClock(part.name, before.name)),
+        (None, Some(_)) => return Some(Refusal::NoClock(before.name, part.name)),
+        (None, None) => {
+            let (first, then) = (began(&before.run)?, began(&part.run)?);
+            first + Duration::seconds_f64(lasted) <= then + CLOCK_STEP
+        }
+    };
+    (!follows).then_some(Refusal::Overlap(part.name, before.name))
+}
+
+/// Whether two runs were one: no two begin at the same moment, or take the same times to the nanosecond.
 fn is_copy(one: &Run, other: &Run) -> bool {
-    one.began.started == other.began.started
+    let began_together = match (&one.began.clock, &other.began.clock) {
+        (Some(one), Some(other)) => one == other,
+        _ => one.began.started == other.began.started,
+    };
+    began_together
         || (one.checks.len() == other.checks.len() && one.timeline == other.timeline && one.checks == other.checks)
 }
 
@@ -414,6 +438,7 @@ mod tests {
 
     use super::super::document::{CertifiedVerdict, WalkAsked};
     use super::*;
+    use crate::harness::clock::BootMoment;
     use crate::harness::outcome::Outcome;
     use crate::harness::verdict::Exit;
     use crate::report::sample::{self, finish, journal, ready, start};
@@ -463,6 +488,32 @@ mod tests {
         assert_eq!(said(then, 8), nothing);
         assert_eq!(said(date!(2026 - 11 - 21), 10), [future(PartName::Suite(1)), future(PartName::Walk)]);
         assert_eq!(said(then, 7), [overlap]);
+    }
+
+    #[test]
+    fn a_run_after_the_wall_clock_was_set_back_still_follows() {
+        let at = |boot: &str, seconds: f64| Some(BootMoment { boot: boot.to_owned(), seconds });
+        let said = |first: Option<BootMoment>, then: Option<BootMoment>, wall: u32| {
+            let mut parts = [part(PartName::Suite(1), 30, 10.0), part(PartName::Walk, wall, 1.0)];
+            (parts[0].run.began.clock, parts[1].run.began.clock) = (first, then);
+            let mut verifier = verifier(Path::new(""), date!(2026 - 11 - 23));
+            verifier.follow(&parts);
+            verifier.refusals.iter().map(Refusal::to_string).collect::<Vec<_>>()
+        };
+        let refused = |refusal: Refusal| vec![refusal.to_string()];
+        let (one, walk) = (PartName::Suite(1), PartName::Walk);
+        // Five seconds back, and far more; the same time of day twice; and no step at all.
+        for wall in [35, 0, 30, 40] {
+            assert_eq!(said(at("x", 1000.0), at("x", 1010.0), wall), [""; 0], "wall clock {wall}");
+        }
+        for wall in [35, 40, 59] {
+            assert_eq!(said(at("x", 1000.0), at("x", 1009.9), wall), refused(Refusal::Overlap(walk, one)));
+            assert_eq!(said(at("x", 1000.0), at("x", 900.0), wall), refused(Refusal::Overlap(walk, one)));
+        }
+        assert_eq!(said(at("x", 1000.0), at("y", 2000.0), 40), refused(Refusal::OtherBoot(walk, one)));
+        assert_eq!(said(at("x", 1000.0), None, 40), refused(Refusal::NoClock(walk, one)));
+        assert_eq!(said(None, at("x", 1000.0), 40), refused(Refusal::NoClock(one, walk)));
+        assert_eq!(said(at("x", 1000.0), at("x", 1000.0), 40), refused(Refusal::Copied(walk, one)));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+use super::clock::BootMoment;
 use super::outcome::Outcome;
 use super::verdict::{Exit, RunVerdict};
 use crate::device::Identity;
@@ -64,8 +65,11 @@ pub enum Event {
     RunResumed {
         /// Version of vfio-conform, which is that of the beginning.
         tool: String,
-        /// When, as RFC 3339 in UTC.
+        /// When by the wall clock, as RFC 3339 in UTC. Information only: that clock may have been set.
         resumed: String,
+        /// When by the clock of the controlling machine's boot; older journals do not have it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        clock: Option<BootMoment>,
     },
     /// The last line of a journal that was not cut off.
     RunFinished {
@@ -85,8 +89,11 @@ pub struct RunStarted {
     pub run: String,
     /// Version of vfio-conform.
     pub tool: String,
-    /// When, as RFC 3339 in UTC.
+    /// When by the wall clock, as RFC 3339 in UTC. Information only: that clock may be set during the run.
     pub started: String,
+    /// When by the clock of the controlling machine's boot, which orders runs; older journals do not have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<BootMoment>,
     /// The device as it was named.
     pub device: String,
     /// `local`, `qemu`.

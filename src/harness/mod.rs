@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod beside;
 pub mod check;
+pub mod clock;
 pub mod executor;
 pub mod journal;
 pub mod keeper;

@@ -22,6 +22,7 @@ use crate::report;
 use crate::suites;
 
 use super::check::Check;
+use super::clock::BootMoment;
 use super::journal::{Event, FORMAT, Journal, LabReady, PlannedCheck, RunStarted, Stage};
 use super::outcome::Outcome;
 use super::verdict::{Exit, Extent, Verdict, judge_run};
@@ -276,12 +277,15 @@ fn plan(check: &Check) -> PlannedCheck {
 
 fn begin(options: &RunOptions, folder: &RunFolder, planned: &[PlannedCheck]) -> Result<Journal, RunError> {
     let failed = |why| RunError::Folder { path: folder.journal(), why };
+    // Taken before the journal's own time begins: this moment plus the last line's `t` is never later than the run's end.
+    let clock = BootMoment::now();
     let mut journal = Journal::create(&folder.journal(), options.durable).map_err(failed)?;
     let started = RunStarted {
         format: FORMAT,
         run: folder.name(),
         tool: env!("CARGO_PKG_VERSION").to_owned(),
         started: OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default(),
+        clock,
         device: options.device.clone(),
         lab: options.lab.to_owned(),
         target: options.target.clone(),

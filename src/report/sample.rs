@@ -15,6 +15,7 @@ pub fn began(planned: &[&str]) -> Event {
         run: "20261123-052400-mtty".to_owned(),
         tool: "0.0.1".to_owned(),
         started: "2026-11-23T05:24:00Z".to_owned(),
+        clock: None,
         device: "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001".to_owned(),
         lab: "qemu".to_owned(),
         target: Some("mtty".to_owned()),

@@ -7,8 +7,9 @@ use std::sync::LazyLock;
 
 use serde_json::Value;
 use tempfile::TempDir;
+use time::format_description::well_known::Rfc3339;
 use time::macros::date;
-use time::{Date, OffsetDateTime};
+use time::{Date, Duration, OffsetDateTime};
 
 use vfio_conform::certificate::files::{self, SUMS};
 use vfio_conform::certificate::{CertifyError, Labs, Made, Order, PartName, Waivers, make, verify};
@@ -212,6 +213,27 @@ impl Tampered {
         self.write(&file, &lines.concat())
     }
 
+    /// Sets the wall clock of a run, as NTP may do, and makes everything that shows its time again.
+    pub fn set_wall_clock(&self, run: &str, step: Duration) -> Tested {
+        let mut begun = (String::new(), String::new());
+        self.events(run, |events| {
+            let started = events[0]["started"].as_str().expect("a time");
+            let old = OffsetDateTime::parse(started, &Rfc3339).expect("RFC 3339");
+            begun = (shown(old), shown(old + step));
+            events[0]["started"] = (old + step).format(&Rfc3339).expect("RFC 3339").into();
+        })?;
+        self.remake(run)?;
+        let name = if run == "walk" { "the walk".to_owned() } else { run.replace("runs/", "run ") };
+        let text = self.text("STATEMENT.txt")?;
+        let with_step = |line: &str| match line.trim_start().starts_with(&name) {
+            true => line.replace(&format!("begun {}", begun.0), &format!("begun {}", begun.1)),
+            false => line.to_owned(),
+        };
+        let lines: Vec<String> = text.lines().map(|line| with_step(line) + "\n").collect();
+        assert_ne!(lines.concat(), text, "the statement shows no time of {name}");
+        self.write("STATEMENT.txt", &lines.concat())
+    }
+
     /// Makes the reports of a run again, as somebody does who has vfio-conform.
     pub fn remake(&self, run: &str) -> Tested {
         report::write_all(&self.path(run), None)?;
@@ -230,6 +252,11 @@ impl Tampered {
         let verification = verify(&self.path, TODAY.min(OffsetDateTime::now_utc().date()))?;
         Ok(verification.refusals.iter().map(ToString::to_string).collect())
     }
+}
+
+/// As the statement shows a time.
+fn shown(time: OffsetDateTime) -> String {
+    time.format(&Rfc3339).expect("RFC 3339").chars().take(19).collect()
 }
 
 fn copy(from: &Path, to: &Path) -> std::io::Result<()> {

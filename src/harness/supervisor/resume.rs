@@ -14,6 +14,7 @@ use time::format_description::well_known::Rfc3339;
 use super::{RunError, RunFolder, Supervisor, conclude, say, summarize, try_all};
 use crate::baseline::Baseline;
 use crate::device::DeviceName;
+use crate::harness::clock::BootMoment;
 use crate::harness::journal::{Continuation, Event, Journal, LabReady, PlannedCheck};
 use crate::harness::verdict::{Exit, Extent, Verdict};
 use crate::lab::Lab;
@@ -118,13 +119,19 @@ impl Unfinished {
         others.map(|check| check.outcome.verdict).collect()
     }
 
-    /// Where the journal is gone on with. The clock of the wall may have been set back meanwhile.
-    fn continuation(&self) -> Continuation {
-        let began = OffsetDateTime::parse(&self.run.began.started, &Rfc3339);
-        let since = began.map_or(0.0, |began| (OffsetDateTime::now_utc() - began).as_seconds_f64());
-        let seconds = since.max(self.run.timeline.last_event);
+    /// Where the journal continues.
+    fn continuation(&self, clock: Option<&BootMoment>, wall: OffsetDateTime) -> Continuation {
+        let seconds = seconds_since_begin(&self.run, clock, wall);
         Continuation { lines: self.left.lines, bytes: self.left.bytes, seconds }
     }
+}
+
+/// Seconds since the run began, never less than its journal already has. No clock but the wall's spans two boots.
+fn seconds_since_begin(run: &Run, clock: Option<&BootMoment>, wall: OffsetDateTime) -> f64 {
+    let in_this_boot = clock.zip(run.began.clock.as_ref()).and_then(|(now, began)| now.since(began));
+    let by_the_wall =
+        || OffsetDateTime::parse(&run.began.started, &Rfc3339).map_or(0.0, |began| (wall - began).as_seconds_f64());
+    in_this_boot.unwrap_or_else(by_the_wall).max(run.timeline.last_event)
 }
 
 /// Goes on with a run, and makes its reports. With `retry` also the checks are run that were running when it was cut off.
@@ -151,12 +158,13 @@ pub fn resume(
     let strict = unfinished.run.began.strict;
     let leaves_some = !retry && !unfinished.left.interrupted.is_empty();
     let failed = |why| RunError::Folder { path: folder.journal(), why };
-    let from = unfinished.continuation();
+    let (clock, wall) = (BootMoment::now(), OffsetDateTime::now_utc());
+    let from = unfinished.continuation(clock.as_ref(), wall);
     let durable = !unfinished.device().parse().is_ok_and(|device: DeviceName| device.is_model());
     let Unfinished { journal, run, .. } = unfinished;
     let mut journal = Journal::go_on(journal, durable, &from).map_err(failed)?;
-    let resumed = OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default();
-    journal.write(Event::RunResumed { tool: THIS_TOOL.to_owned(), resumed }).map_err(failed)?;
+    let resumed = wall.format(&Rfc3339).unwrap_or_default();
+    journal.write(Event::RunResumed { tool: THIS_TOOL.to_owned(), resumed, clock }).map_err(failed)?;
 
     let mut supervisor = Supervisor::new(lab, journal);
     if leaves_some {
@@ -188,4 +196,31 @@ fn difference(before: &LabReady, now: &LabReady) -> Option<String> {
         .or_else(|| told("device", &before.identity.name, &now.identity.name))
         .or_else(|| told("driver", &before.identity.driver, &now.identity.driver))
         .or_else(|| told("driver's version", &version(before), &version(now)))
+}
+
+#[cfg(test)]
+mod tests {
+    use time::Duration;
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::report::sample;
+
+    #[test]
+    fn resume_in_the_same_boot_ignores_a_wall_clock_that_was_set() {
+        let began = datetime!(2026-11-23 05:24:00 UTC);
+        let mut run = Run::of(&sample::journal(vec![sample::began(&[])])).expect("a good journal");
+        run.timeline.last_event = 10.0;
+        let moment = |boot: &str, seconds: f64| BootMoment { boot: boot.to_owned(), seconds };
+        run.began.clock = Some(moment("one", 100.0));
+        let seconds = |clock: Option<BootMoment>, wall: i64| {
+            seconds_since_begin(&run, clock.as_ref(), began + Duration::seconds(wall))
+        };
+        for wall in [-86_400, -5, 30, 86_400] {
+            assert_eq!(seconds(Some(moment("one", 130.0)), wall), 30.0, "wall clock {wall} s after the beginning");
+        }
+        assert_eq!(seconds(Some(moment("two", 5.0)), 60), 60.0);
+        assert_eq!(seconds(None, 60), 60.0);
+        assert_eq!(seconds(Some(moment("two", 5.0)), -5), 10.0, "never before the last line");
+    }
 }

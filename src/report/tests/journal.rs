@@ -213,7 +213,8 @@ fn a_lab_that_is_another_after_a_restart_is_told() {
 
 #[test]
 fn a_run_that_is_resumed_takes_back_its_end_and_no_verdict() {
-    let resumed = || Event::RunResumed { tool: "0.0.1".to_owned(), resumed: "2026-11-23T06:00:00Z".to_owned() };
+    let resumed =
+        || Event::RunResumed { tool: "0.0.1".to_owned(), resumed: "2026-11-23T06:00:00Z".to_owned(), clock: None };
     let lost = || finish(B, outcome(Verdict::Blocked, "the device is lost"));
     let end = || finished(RunVerdict::Incomplete, Exit::Unfinished);
     let before = || vec![ready(), start(A), finish(A, sample::hung()), lost(), end(), resumed()];

@@ -9,7 +9,7 @@ use crate::uapi::dma_logging::{IovaRange, LoggingReport, LoggingStart};
 use crate::uapi::feature::{Feature, FeatureCall, HEADER_BYTES, MigState, Placement, Shape, Verb};
 use crate::uapi::state::State;
 
-use super::no_log;
+use super::{does_not_apply, no_log};
 
 /// A number that no kernel has used for a feature, in the 16 bits that are there for it.
 const UNKNOWN: u32 = 0xffe0;
@@ -60,7 +60,7 @@ type Body = fn(&mut Bench, Feature) -> Judgement;
 fn capability_set(bench: &mut Bench) -> Judgement {
     let (kept, actual) = match bench.migration() {
         Migration::Has(set) => (true, set.to_string()),
-        Migration::Absent => return skip("the device has no migration"),
+        Migration::Absent => return Err(does_not_apply("the device has no migration")),
         Migration::Nonsense(Ok(flags)) => (false, format!("flags {flags:#x}")),
         Migration::Nonsense(Err(errno)) => (false, format!("{errno:?}")),
     };
@@ -452,11 +452,9 @@ fn needs(bench: &mut Bench, feature: Feature) -> Judgement {
     let used = bench.feature(&mut harmless_use(feature));
     let (name, told) = (feature.name(), tell_return(&used));
     Err(match is_one_of(used, absent) {
-        true => Interruption::Skip(Skip::CorrectlyAbsent(format!("{name} is not there, and using it answers {told}"))),
+        true => Interruption::Skip(Skip::CorrectlyAbsent {
+            what: format!("{name} is not there, and using it answers {told}"),
+        }),
         false => Interruption::Blocked(format!("PROBE does not find {name}, yet using it answers {told}")),
     })
-}
-
-fn skip(why: &str) -> Judgement {
-    Err(Interruption::Skip(Skip::Lacking(why.to_owned())))
 }

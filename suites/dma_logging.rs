@@ -15,7 +15,7 @@ use crate::uapi::dma_logging::{IovaRange, LoggingReport, LoggingStart};
 use crate::uapi::feature::{Feature, FeatureCall, Verb};
 use crate::uapi::state::State;
 
-use super::{lacking, lower, no_log};
+use super::{lower, no_log, no_method};
 
 const PAGE: u64 = 4096;
 const MIB: u64 = 1 << 20;
@@ -244,7 +244,7 @@ fn report_sub_range(bench: &mut Bench) -> Judgement {
     let granule = log_area(bench)?;
     if granule != PAGE {
         let why = format!("the device logs in pages of {granule:#x}, too coarse for parts of so small a log");
-        return Err(lacking(&why));
+        return Err(no_method(&why));
     }
     write_pages(bench, 2, 8)?;
     let asked = "write pages 2 to 9, then ask for pages 3 to 7";
@@ -576,9 +576,9 @@ fn needs_logging(bench: &mut Bench) -> Judgement {
     }
     let used = bench.dma_logging_start(&mut LoggingStart::new(PAGE, vec![AREA]));
     Err(match used {
-        Err(Errno::ENOTTY) => Interruption::Skip(Skip::CorrectlyAbsent(
-            "DMA_LOGGING_START is not there, and using it answers ENOTTY".to_owned(),
-        )),
+        Err(Errno::ENOTTY) => Interruption::Skip(Skip::CorrectlyAbsent {
+            what: "DMA_LOGGING_START is not there, and using it answers ENOTTY".to_owned(),
+        }),
         used => Interruption::Blocked(format!(
             "PROBE does not find DMA_LOGGING_START, yet it answers {}",
             tell_return(&used)

@@ -17,7 +17,7 @@ mod wear;
 use std::time::Duration;
 
 use crate::harness::bench::{Bench, Drained};
-use crate::harness::check::{Check, Interruption, Judgement, Skip, chapter_of};
+use crate::harness::check::{Check, Interruption, Judgement, Lack, Skip, chapter_of};
 use crate::harness::stream::StreamEnd;
 use crate::stimulus::Stimulus;
 use crate::uapi::Errno;
@@ -98,9 +98,14 @@ fn require_permanent_end(drained: &Drained) -> Judgement {
     }
 }
 
-/// The check does not apply, since the device, the profile or the kernel does not have this.
-fn lacking(what: &str) -> Interruption {
-    Interruption::Skip(Skip::Lacking(what.to_owned()))
+/// The uAPI leaves the matter to the driver, and this one does not do what the check is about.
+fn does_not_apply(why: &str) -> Interruption {
+    Interruption::Skip(Skip::DoesNotApply { why: why.to_owned() })
+}
+
+/// The suite cannot judge it on this device, whatever profile, kernel or options it is given.
+fn no_method(why: &str) -> Interruption {
+    Interruption::Skip(Skip::Lacks { what: Lack::Method { why: why.to_owned() } })
 }
 
 /// What stands in the way of a check that needs a log of DMA, and could not start one.

@@ -6,7 +6,7 @@ use crate::harness::bench::{
     Bench, Drained, Estimates, KernelVersion, Raced, Segmentation, Wait, WaitEnd, errno_name, names_of, placement_name,
     tell_readiness, tell_return, tell_size,
 };
-use crate::harness::check::{Check, Interruption, Judgement};
+use crate::harness::check::{Check, Interruption, Judgement, Lack, Skip};
 use crate::harness::measure::Sample;
 use crate::harness::session::Session;
 use crate::harness::stream::StreamEnd;
@@ -19,7 +19,7 @@ use crate::uapi::feature::{Feature, FeatureCall, Placement, Verb};
 use crate::uapi::precopy::{PRECOPY_INFO_BYTES, PRECOPY_INFO_REINIT, PrecopyInfoCall};
 use crate::uapi::state::State;
 
-use super::{lacking, lower, require_permanent_end, start_to_work};
+use super::{does_not_apply, lower, require_permanent_end, start_to_work};
 
 const PRE_COPY_STATES: [State; 2] = [State::PreCopy, State::PreCopyP2p];
 
@@ -634,7 +634,7 @@ fn cancelled(bench: &mut Bench) -> Judgement {
 
 fn v2_without_pre_copy(bench: &mut Bench) -> Judgement {
     if bench.capabilities().pre_copy {
-        return Err(lacking("the device has PRE_COPY"));
+        return Err(does_not_apply("the device has PRE_COPY"));
     }
     let answer = opt_in(bench);
     let kept = answer.is_err();
@@ -762,7 +762,7 @@ fn expect_reinit(bench: &mut Bench, session: &Session, asked: &str, before: Esti
     if call.flags & PRECOPY_INFO_REINIT == 0 {
         let kept = after.initial_bytes <= before.initial_bytes;
         bench.judge(&REINIT_SAID, kept, asked, "initial_bytes not to grow without REINIT", actual)?;
-        return Err(lacking("the device does not take it for a reason to begin anew"));
+        return Err(does_not_apply("the device does not take it for a reason to begin anew"));
     }
     bench.judge(&REINIT_SAID, after.initial_bytes > 0, asked, "REINIT with initial_bytes above 0", actual)?;
     Ok(after)
@@ -778,7 +778,7 @@ fn reinit_is_streamed(bench: &mut Bench) -> Judgement {
     let mut call = PrecopyInfoCall::default();
     let begun = info(bench, &session, &mut call)?;
     if call.flags & PRECOPY_INFO_REINIT == 0 {
-        return Err(lacking("the device does not take it for a reason to begin anew"));
+        return Err(does_not_apply("the device does not take it for a reason to begin anew"));
     }
     let drained = bench.drain(&session);
     require_temporary_end(&drained)?;
@@ -860,7 +860,7 @@ fn change(bench: &mut Bench, session: &Session) -> Judgement<Estimates> {
     bench.stimulate(Stimulus::Dirty(CHANGED_BYTES))?;
     let estimates = bench.estimates(session)?;
     match estimates.dirty_bytes {
-        0 => Err(lacking("the device leaves changes to STOP_COPY")),
+        0 => Err(does_not_apply("the device leaves changes to STOP_COPY")),
         _ => Ok(estimates),
     }
 }
@@ -874,7 +874,7 @@ fn require_data(bench: &mut Bench, session: &Session) -> Judgement {
 }
 
 fn unstreamed() -> Interruption {
-    lacking("the device leaves changes to STOP_COPY, so there is nothing to wake for")
+    does_not_apply("the device leaves changes to STOP_COPY, so there is nothing to wake for")
 }
 
 fn opt_in(bench: &mut Bench) -> Result<i32, Errno> {
@@ -883,7 +883,8 @@ fn opt_in(bench: &mut Bench) -> Result<i32, Errno> {
 
 fn require_v2(bench: &mut Bench) -> Judgement {
     if bench.kernel() < HAS_V2 {
-        return Err(lacking(&format!("needs a kernel that has MIG_PRECOPY_INFOv2: {HAS_V2} or later")));
+        let what = Lack::Kernel { feature: "MIG_PRECOPY_INFOv2".to_owned(), since: HAS_V2.to_string() };
+        return Err(Interruption::Skip(Skip::Lacks { what }));
     }
     if bench.capabilities().pre_copy {
         return Ok(());

@@ -6,7 +6,7 @@ use std::time::Duration;
 use vfio_bindings::bindings::vfio::{VFIO_DEVICE_FLAGS_PCI, VFIO_IRQ_INFO_EVENTFD, VFIO_PCI_CONFIG_REGION_INDEX};
 
 use crate::harness::bench::{Bench, DmaArea, errno_name};
-use crate::harness::check::{Check, Interruption, Judgement, Skip};
+use crate::harness::check::{Check, Interruption, Judgement};
 use crate::harness::session::Session;
 use crate::requirement::Requirement;
 use crate::requirement::quiesce::*;
@@ -14,7 +14,7 @@ use crate::stimulus::{DmaDirection, Stimulus};
 use crate::uapi::Errno;
 use crate::uapi::state::State;
 
-use super::{lower, no_session};
+use super::{lower, no_method, no_session};
 
 /// The states in which a device is stopped.
 const STOPPED: [State; 3] = [State::Stop, State::StopCopy, State::Resuming];
@@ -354,8 +354,8 @@ fn answers(bench: &mut Bench, state: State) -> Judgement {
 fn touched(bench: &mut Bench, state: State) -> Judgement {
     let session = bench.bring_to(state)?;
     // What the access answers is the device's matter; only a device that has no such access is none to judge.
-    if let Err(error @ crate::stimulus::StimulusError::Lacking(_)) = bench.try_stimulus(Stimulus::Dirty(4096)) {
-        return Err(Interruption::Skip(Skip::Lacking(error.to_string())));
+    if let Err(skip @ Interruption::Skip(_)) = bench.stimulate(Stimulus::Dirty(4096)) {
+        return Err(skip);
     }
     let _ = bench.device_state();
     drop(session);
@@ -433,9 +433,7 @@ fn requirement_in(
     }
     match bench.nature().distinguishes_p2p {
         false => Ok(p2p),
-        true => Err(Interruption::Skip(Skip::Lacking(
-            "the device tells peer-to-peer from other DMA, and no stimulus makes the former".to_owned(),
-        ))),
+        true => Err(no_method("the device tells peer-to-peer from other DMA, and no stimulus makes the former")),
     }
 }
 

@@ -7,12 +7,14 @@ use rand::rngs::ChaCha8Rng;
 use rand::{Rng, SeedableRng};
 
 use crate::harness::bench::{Bench, Saved, Segmentation, tell_size};
-use crate::harness::check::{Check, Interruption, Judgement, Skip};
+use crate::harness::check::{Check, Interruption, Judgement};
 use crate::harness::session::Session;
 use crate::requirement::Requirement;
 use crate::requirement::resume::*;
 use crate::stimulus::nature::Corruption;
 use crate::uapi::state::State;
+
+use super::does_not_apply;
 
 /// In how many parts of a stream a bit is flipped, each of which needs a reset.
 const FLIPPED_PARTS: usize = 4;
@@ -178,7 +180,7 @@ fn good_after_bad(bench: &mut Bench) -> Judgement {
     let session = bench.bring_to_session(State::Resuming)?;
     if bench.write_all(&session, &stream).is_ok() {
         let why = "no write was refused: this device judges a stream when RESUMING is left";
-        return Err(Interruption::Skip(Skip::Lacking(why.to_owned())));
+        return Err(does_not_apply(why));
     }
     // Whether it takes what follows does not matter.
     let _ = bench.write_all(&session, &saved.stream);

@@ -238,9 +238,9 @@ fn size_estimate(bench: &mut Bench) -> Judgement {
 /// What MIG_DATA_SIZE answers; a device without it makes the check skip.
 fn size(bench: &mut Bench) -> Judgement<Result<u64, Errno>> {
     match bench.data_size() {
-        Err(Errno::ENOTTY) => {
-            Err(Interruption::Skip(Skip::CorrectlyAbsent("MIG_DATA_SIZE is not there, and answers ENOTTY".to_owned())))
-        }
+        Err(Errno::ENOTTY) => Err(Interruption::Skip(Skip::CorrectlyAbsent {
+            what: "MIG_DATA_SIZE is not there, and answers ENOTTY".to_owned(),
+        })),
         answer => Ok(answer),
     }
 }

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use crate::device::{Footprint, RebindError};
 use crate::harness::bench::{Batch, Bench, errno_name};
-use crate::harness::check::{Check, Interruption, Judgement};
+use crate::harness::check::{Check, Interruption, Judgement, Lack, Skip};
 use crate::harness::session::{Direction, Session};
 use crate::requirement::wear::*;
 use crate::uapi::state::State;
 
-use super::{lacking, lower, set_unanswerable, stream_for};
+use super::{lower, no_method, set_unanswerable, stream_for};
 
 /// Others on the machine take and give too, so growth counts only if it is there in so many batches in a row.
 const BATCHES: usize = 3;
@@ -397,9 +397,10 @@ fn rebind(bench: &mut Bench) -> Judgement {
     begin_to_save(bench)?;
     match bench.rebind() {
         Ok(()) => Ok(()),
-        Err(RebindError::NotByHand) => Err(lacking("needs a PCI function")),
+        Err(RebindError::NotByHand) => Err(no_method("only a PCI function can be unbound from its driver")),
         Err(RebindError::NotAllowed(path)) => {
-            Err(lacking(&format!("needs a user who may write to {}", path.display())))
+            let what = Lack::Permission { path: path.display().to_string() };
+            Err(Interruption::Skip(Skip::Lacks { what }))
         }
         Err(error) => {
             let asked = "unbind the device from its driver, bind it, and open it";

@@ -7,10 +7,9 @@ use serde::Serialize;
 use super::catalogue::{Fault, Need};
 use super::judge::{Finding, judge};
 use super::lane::Lane;
-use crate::harness::check::{CORRECTLY_ABSENT, Check};
+use crate::harness::check::{Check, Skip};
 use crate::harness::journal::Stage;
 use crate::harness::outcome::Outcome;
-use crate::harness::verdict::Verdict;
 use crate::lab::{Progress, Watch};
 
 /// One fault that was tried.
@@ -100,8 +99,7 @@ fn lacks(need: Need, fault: &Fault, outcomes: &[(&Check, Outcome)]) -> Option<St
     let is_about = |check: &Check| check.requirements().iter().any(|r| fault.breaks.iter().any(|id| id == r.id));
     let mut about = outcomes.iter().filter(|(check, _)| is_about(check)).map(|(_, outcome)| outcome).peekable();
     about.peek()?;
-    let is_absent =
-        |outcome: &Outcome| outcome.verdict == Verdict::Skip && outcome.message.starts_with(CORRECTLY_ABSENT);
+    let is_absent = |outcome: &Outcome| matches!(outcome.skip, Some(Skip::CorrectlyAbsent { .. }));
     about.all(is_absent).then(|| format!("this kernel has no {need}; give --kernel debug-7.3"))
 }
 
@@ -172,12 +170,14 @@ impl Forecast {
 mod tests {
     use super::*;
     use crate::fault::catalogue::{Catalogue, Place};
+    use crate::harness::verdict::Verdict;
     use crate::harness::wire::Done;
     use crate::lab::LabError;
+    use crate::stimulus::ProfileKey;
     use crate::suites;
 
     /// A kernel on which every check comes to the same, and which counts them.
-    struct Everywhere(Verdict, &'static str, usize);
+    struct Everywhere(Verdict, Option<Skip>, usize);
 
     impl Lane for Everywhere {
         fn enter(&mut self, _fault: &Fault, _watch: &mut dyn Watch) -> Result<(), LabError> {
@@ -186,7 +186,9 @@ mod tests {
 
         fn run(&mut self, _check: &str) -> Done {
             self.2 += 1;
-            Done { lost: None, ..Done::lost(self.0, self.1) }
+            let mut done = Done { lost: None, ..Done::lost(self.0, "") };
+            done.outcome.skip = self.1.clone();
+            done
         }
 
         fn recover(&mut self, _watch: &mut dyn Watch) -> Result<(), LabError> {
@@ -201,12 +203,14 @@ mod tests {
         let ends_log = |fault: &&Fault| ["log-ends-with-reset", "log-gives-twice"].contains(&fault.name.as_str());
         let faults: Vec<&Fault> = catalogue.faults.iter().filter(ends_log).collect();
         let tried = |lane: &mut Everywhere| run(lane, &faults, &checks, false, &mut Forecast::new(2));
-        let mut absent = Everywhere(Verdict::Skip, "correctly absent: it is not there", 0);
+        let correctly_absent = Skip::CorrectlyAbsent { what: "it is not there".to_owned() };
+        let mut absent = Everywhere(Verdict::Skip, Some(correctly_absent), 0);
         let results = tried(&mut absent);
         assert!(results.iter().all(|tried| matches!(&tried.result, TriedResult::LeftOut(why) if why.contains("DMA"))));
         assert_eq!(absent.2, 1, "the second fault needs no look");
-        for (verdict, message) in [(Verdict::Skip, "needs a stimulus"), (Verdict::Pass, ""), (Verdict::Blocked, "")] {
-            let results = tried(&mut Everywhere(verdict, message, 0));
+        let lacks = Some(Skip::without_key(ProfileKey::Dirty));
+        for (verdict, skip) in [(Verdict::Skip, lacks), (Verdict::Pass, None), (Verdict::Blocked, None)] {
+            let results = tried(&mut Everywhere(verdict, skip, 0));
             assert!(results.iter().all(|tried| matches!(tried.result, TriedResult::Judged(_)) && !tried.is_right()));
         }
         Ok(())

@@ -3,6 +3,7 @@
 use crate::requirement::Requirement;
 
 use super::bench::{Bench, Fix};
+pub use super::skip::{Lack, Skip};
 
 /// How a check ends: judged to its end, or stopped on the way.
 pub type Judgement<T = ()> = Result<T, Interruption>;
@@ -17,20 +18,6 @@ pub enum Interruption {
     /// The device could not be brought to where the check begins. What stands in the way is for another check to
     /// judge, so this one accuses nobody.
     Blocked(String),
-}
-
-/// What the reason begins with where a device rightly lacks something.
-pub const CORRECTLY_ABSENT: &str = "correctly absent";
-
-/// Why a check does not apply.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Skip {
-    /// The device does not claim the capability, and using it was seen to be refused.
-    #[error("{CORRECTLY_ABSENT}: {0}")]
-    CorrectlyAbsent(String),
-    /// The check needs what this device, profile or lab does not have.
-    #[error("{0}")]
-    Lacking(String),
 }
 
 /// What a check asks of a device before it makes sense at all.

@@ -12,6 +12,7 @@ pub mod measure;
 pub mod outcome;
 pub mod record;
 pub mod session;
+pub mod skip;
 pub mod slot;
 pub mod stream;
 pub mod supervisor;

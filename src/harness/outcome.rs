@@ -1,10 +1,14 @@
 //! What a check leaves behind: a verdict with all that led to it.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::measure::Sample;
+use super::skip::Skip;
 use super::verdict::Verdict;
 use crate::requirement::{Level, Requirement};
+use crate::stimulus::ProfileKey;
 use crate::uapi::state::State;
 
 /// The whole result of one check on one device.
@@ -25,6 +29,15 @@ pub struct Outcome {
     /// What was measured on the way.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub samples: Vec<Sample>,
+    /// Why the check was skipped; `None` if it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skip: Option<Skip>,
+    /// Keys of the profile that the check asked for and played.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub played: BTreeSet<ProfileKey>,
+    /// Keys of the profile that the check asked for and the profile lacks, whether it was skipped for that or judged less.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub lacked: BTreeSet<ProfileKey>,
 }
 
 /// A requirement that a device broke, in words for someone who does not know the code.
@@ -90,7 +103,15 @@ impl Outcome {
             broken: Vec::new(),
             evidence: Evidence::default(),
             samples: Vec::new(),
+            skip: None,
+            played: BTreeSet::new(),
+            lacked: BTreeSet::new(),
         }
+    }
+
+    /// An outcome of a check that was skipped.
+    pub fn skipped(skip: Skip) -> Outcome {
+        Outcome { skip: Some(skip.clone()), ..Outcome::without_judgement(Verdict::Skip, skip.to_string()) }
     }
 
     /// Writes down that the kernel itself reported something. What that makes of the verdict is the caller's matter.

@@ -169,11 +169,11 @@ impl Device for Recorded {
     }
 
     fn stimulate(&self, stimulus: Stimulus) -> Result<(), StimulusError> {
-        self.player().ok_or_else(|| StimulusError::Lacking(stimulus.to_string()))?.stimulate(stimulus)
+        self.player().ok_or_else(|| StimulusError::Lacking(stimulus.into()))?.stimulate(stimulus)
     }
 
     fn observe(&self, observation: Observation) -> Result<Vec<u8>, StimulusError> {
-        self.player().ok_or_else(|| StimulusError::Lacking(observation.to_string()))?.observe(observation)
+        self.player().ok_or_else(|| StimulusError::Lacking(observation.into()))?.observe(observation)
     }
 
     fn nature(&self) -> Nature {

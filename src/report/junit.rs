@@ -9,7 +9,7 @@
 //! | fail | `<failure type="fail">` |
 //! | hang, crash, blocked | `<error type="hang">`, `"crash"`, `"blocked"` |
 //! | one that a baseline expects | `<skipped type="expected">` |
-//! | skip | `<skipped type="skip: correctly absent">`, `"skip: needs"` or `"skip"` |
+//! | skip | `<skipped type="skip: correctly absent">`, `"skip: does not apply"` or `"skip: not judged"` |
 
 use junit_report::{Duration, OffsetDateTime, Report, TestCase, TestResult, TestSuite};
 use time::format_description::well_known::Rfc3339;
@@ -18,7 +18,7 @@ use super::finding::finding_text_of;
 use super::run::{CheckRun, Run};
 use super::text::{clean, one_line};
 use super::{console, evidence};
-use crate::harness::check::CORRECTLY_ABSENT;
+use crate::harness::check::Skip;
 use crate::harness::outcome::Outcome;
 use crate::harness::verdict::Verdict;
 
@@ -71,17 +71,18 @@ fn result(run: &Run, check: &CheckRun) -> TestResult {
         Verdict::Warn | Verdict::Fail => TestResult::Failure { type_, message, cause: cause() },
         Verdict::Hang | Verdict::Crash | Verdict::Blocked => TestResult::Error { type_, message, cause: cause() },
         Verdict::Skip => {
-            TestResult::SkippedWithCause { type_: skip_type(&outcome.message).to_owned(), message, cause: None }
+            TestResult::SkippedWithCause { type_: skip_type(outcome.skip.as_ref()).to_owned(), message, cause: None }
         }
     }
 }
 
 /// A skip because the device rightly lacks something differs from a skip because the run does.
-fn skip_type(message: &str) -> &'static str {
-    match message {
-        _ if message.starts_with(CORRECTLY_ABSENT) => "skip: correctly absent",
-        _ if message.starts_with("needs") => "skip: needs",
-        _ => "skip",
+fn skip_type(skip: Option<&Skip>) -> &'static str {
+    match skip {
+        Some(Skip::CorrectlyAbsent { .. }) => "skip: correctly absent",
+        Some(Skip::DoesNotApply { .. }) => "skip: does not apply",
+        Some(Skip::Lacks { .. }) => "skip: not judged",
+        None => "skip",
     }
 }
 

@@ -4,6 +4,7 @@ use crate::device::Identity;
 use crate::harness::journal::{Entry, Event, FORMAT, LabReady, PlannedCheck, RunStarted, Stage};
 use crate::harness::measure::Sample;
 use crate::harness::outcome::{Broken, Evidence, ObservedPath, Operation, Outcome};
+use crate::harness::skip::{Lack, Skip};
 use crate::harness::verdict::{Exit, RunVerdict, Verdict};
 use crate::requirement::Level;
 use crate::uapi::state::{Capabilities, State};
@@ -187,6 +188,9 @@ pub fn mtty() -> Vec<Event> {
         samples: Vec::new(),
         ..pass.clone()
     };
+    let feature = "MIG_PRECOPY_INFOv2".to_owned();
+    let without_v2 = Skip::Lacks { what: Lack::Kernel { feature, since: "7.1".to_owned() } };
+    let no_logging = Skip::CorrectlyAbsent { what: "DMA_LOGGING is not offered and START is refused".to_owned() };
     vec![
         began(&MTTY),
         Event::Stage { stage: Stage::EnvironmentReady },
@@ -216,9 +220,9 @@ pub fn mtty() -> Vec<Event> {
         start(cloexec),
         finish(cloexec, warned()),
         start(reinit),
-        finish(reinit, outcome(Verdict::Skip, "needs kernel 7.1 or later for MIG_PRECOPY_INFOv2")),
+        finish(reinit, Outcome::skipped(without_v2)),
         start(logging),
-        finish(logging, outcome(Verdict::Skip, "correctly absent: DMA_LOGGING is not offered and START is refused")),
+        finish(logging, Outcome::skipped(no_logging)),
         finish(states, outcome(Verdict::Blocked, "the time for the whole run was used up")),
         Event::Stage { stage: Stage::ChecksDone },
         Event::Stage { stage: Stage::PowerOff },

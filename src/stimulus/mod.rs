@@ -1,11 +1,14 @@
 //! What makes a device do something, and what shows that it did. A stimulus is asked for by what it should bring
 //! about; how a kind of device is brought to that is the profile's matter.
 
+mod key;
 pub mod nature;
 pub mod profile;
 
 use std::fmt;
 use std::time::Duration;
+
+pub use key::ProfileKey;
 
 /// Something that a device can be made to do. What says `after` is begun now and happens then, by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,9 +99,12 @@ impl fmt::Display for Observation {
 /// Why a stimulus or an observation did not happen.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StimulusError {
-    /// The profile of this device does not say how.
-    #[error("needs a stimulus that the profile lacks: {0}")]
-    Lacking(String),
+    /// The profile of this device does not have the key.
+    #[error("the profile has no `{0}`")]
+    Lacking(ProfileKey),
+    /// The profile has the key, but its program exited with the code for "not on this device".
+    #[error("the program of `{0}` cannot do it on this device")]
+    Declined(ProfileKey),
     /// A step of the profile failed.
     #[error("failed to {what}: {why}")]
     Failed {

@@ -174,12 +174,12 @@ impl Device for KernelDevice {
     }
 
     fn stimulate(&self, stimulus: Stimulus) -> Result<(), StimulusError> {
-        let player = self.player().ok_or_else(|| StimulusError::Lacking(stimulus.to_string()))?;
+        let player = self.player().ok_or_else(|| StimulusError::Lacking(stimulus.into()))?;
         player.stimulate(stimulus)
     }
 
     fn observe(&self, observation: Observation) -> Result<Vec<u8>, StimulusError> {
-        let player = self.player().ok_or_else(|| StimulusError::Lacking(observation.to_string()))?;
+        let player = self.player().ok_or_else(|| StimulusError::Lacking(observation.into()))?;
         player.observe(observation)
     }
 

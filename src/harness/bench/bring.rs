@@ -92,9 +92,9 @@ impl Bench {
     fn correctly_absent(&mut self, state: State) -> Judgement {
         let requested = self.request(State::Running, state.number());
         match requested.answer {
-            Err(_) => Err(Interruption::Skip(Skip::CorrectlyAbsent(format!(
-                "{state} is not advertised, and asking for it is refused"
-            )))),
+            Err(_) => Err(Interruption::Skip(Skip::CorrectlyAbsent {
+                what: format!("{state} is not advertised, and asking for it is refused"),
+            })),
             Ok(_) => Err(Interruption::Blocked(format!("{state} is not advertised, yet asking for it succeeds"))),
         }
     }

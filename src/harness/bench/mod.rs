@@ -16,6 +16,7 @@ mod transfer;
 mod waiting;
 mod walk;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,10 +24,11 @@ use crate::device::migration::Transition;
 use crate::device::{Device, Identity};
 use crate::fsm::Route;
 use crate::requirement::{Level, Requirement};
+use crate::stimulus::ProfileKey;
 use crate::uapi::Errno;
 use crate::uapi::state::{Capabilities, State};
 
-use super::check::{Check, Interruption, Judgement, Needs, Skip};
+use super::check::{Check, Interruption, Judgement, Lack, Needs, Skip};
 use super::measure::Sample;
 use super::outcome::{Broken, Evidence, ObservedPath, Outcome};
 use super::record::Recorder;
@@ -71,6 +73,10 @@ pub struct Bench {
     asked: Option<State>,
     notes: Vec<String>,
     samples: Vec<Sample>,
+    /// Keys of the profile that the check asked for and played.
+    played: BTreeSet<ProfileKey>,
+    /// Keys of the profile that the check asked for in vain.
+    lacked: BTreeSet<ProfileKey>,
     saved: Option<Arc<Saved>>,
     stirred: Stirred,
     /// How many areas were mapped for DMA.
@@ -152,6 +158,8 @@ impl Bench {
             asked: None,
             notes: Vec::new(),
             samples: Vec::new(),
+            played: BTreeSet::new(),
+            lacked: BTreeSet::new(),
             saved: None,
             stirred: Stirred::default(),
             areas: 0,
@@ -292,19 +300,25 @@ impl Bench {
         self.asked = None;
         self.notes.clear();
         self.samples.clear();
+        self.played.clear();
+        self.lacked.clear();
     }
 
     fn applies(&self, check: &Check) -> Judgement {
         if let Some(fix) = check.hangs_without().filter(|fix| !fix.is_in(self.host.kernel) && !self.host.may_hang) {
-            return lacking(&format!(
-                "needs --may-hang: on this kernel ({}) it can leave a process spinning in the kernel until a reboot; \
-                 Linux {fix} have the fix",
+            let why = format!(
+                "on this kernel ({}) it can leave a process spinning in the kernel until a reboot; Linux {fix} have the \
+                 fix",
                 self.host.kernel
-            ));
+            );
+            let what = Lack::Option { option: "--may-hang".to_owned(), why };
+            return Err(Interruption::Skip(Skip::Lacks { what }));
         }
         match (check.needs(), self.migration) {
-            (Needs::Migration, Migration::Absent) => lacking("the device has no migration"),
-            (Needs::NoMigration, Migration::Has(_) | Migration::Nonsense(_)) => lacking("the device has migration"),
+            (Needs::Migration, Migration::Absent) => does_not_apply("the device has no migration"),
+            (Needs::NoMigration, Migration::Has(_) | Migration::Nonsense(_)) => {
+                does_not_apply("the device has migration")
+            }
             (Needs::Migration, Migration::Nonsense(answer)) => Err(Interruption::Blocked(format!(
                 "the capability set is not known: GET MIGRATION answers {}",
                 match answer {
@@ -317,9 +331,14 @@ impl Bench {
     }
 
     fn outcome(&mut self, judgement: Judgement) -> Outcome {
+        let mut why_skipped = None;
         let (verdict, message) = match judgement {
             Ok(()) | Err(Interruption::Broken) => self.judged(),
-            Err(Interruption::Skip(skip)) if self.broken.is_empty() => (Verdict::Skip, skip.to_string()),
+            Err(Interruption::Skip(skip)) if self.broken.is_empty() => {
+                let message = skip.to_string();
+                why_skipped = Some(skip);
+                (Verdict::Skip, message)
+            }
             Err(Interruption::Blocked(why)) if self.broken.is_empty() => (Verdict::Blocked, why),
             Err(Interruption::Skip(_) | Interruption::Blocked(_)) => self.judged(),
         };
@@ -336,6 +355,9 @@ impl Bench {
                 notes: std::mem::take(&mut self.notes),
             },
             samples: std::mem::take(&mut self.samples),
+            skip: why_skipped,
+            played: std::mem::take(&mut self.played),
+            lacked: std::mem::take(&mut self.lacked),
         }
     }
 
@@ -438,8 +460,8 @@ impl Bench {
     }
 }
 
-fn lacking(what: &str) -> Judgement {
-    Err(Interruption::Skip(Skip::Lacking(what.to_owned())))
+fn does_not_apply(why: &str) -> Judgement {
+    Err(Interruption::Skip(Skip::DoesNotApply { why: why.to_owned() }))
 }
 
 #[cfg(test)]
@@ -467,7 +489,7 @@ mod tests {
         assert_eq!(outcome.verdict, Verdict::Skip);
         assert_eq!(
             outcome.message,
-            "needs --may-hang: on this kernel (6.12.94) it can leave a process spinning in the kernel until a reboot; \
+            "not judged: needs --may-hang: on this kernel (6.12.94) it can leave a process spinning in the kernel until a reboot; \
              Linux 6.12.96, 6.18.39, 7.1.4 and 7.2 have the fix"
         );
         assert_eq!(run_on(Host { kernel, may_hang: true, ..Host::NEWEST }).verdict, Verdict::Pass);

@@ -10,9 +10,9 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use super::Bench;
 use super::tell::{errno_name, placement_name, tell_return};
 use crate::device::Device;
-use crate::harness::check::{Interruption, Judgement, Skip};
+use crate::harness::check::{Interruption, Judgement, Lack, Skip};
 use crate::stimulus::nature::{InterruptLine, Nature};
-use crate::stimulus::{DmaDirection, Observation, Stimulus, StimulusError};
+use crate::stimulus::{DmaDirection, Observation, ProfileKey, Stimulus, StimulusError};
 use crate::uapi::Errno;
 use crate::uapi::dma_logging::{IovaRange, LoggingReport, LoggingStart};
 use crate::uapi::feature::{Feature, FeatureCall, Placement, Shape, Verb};
@@ -103,6 +103,7 @@ impl Bench {
         let device = self.device.as_ref();
         let what = format!("stimulus: {stimulus}");
         let result = self.recorder.operation(what, || device.stimulate(stimulus), tell);
+        self.asked_for(stimulus.into(), result.as_ref().err());
         match (stimulus, &result) {
             (Stimulus::StartWork, Ok(())) => self.stirred.working = true,
             (Stimulus::StopWork, Ok(())) => self.stirred.working = false,
@@ -131,16 +132,24 @@ impl Bench {
 
     fn observe(&mut self, observation: Observation) -> Judgement<Vec<u8>> {
         let device = self.device.as_ref();
-        self.recorder
-            .operation(
-                observation.to_string(),
-                || device.observe(observation),
-                |seen| match seen {
-                    Ok(bytes) => format!("{} bytes, digest {:08x}", bytes.len(), digest(bytes)),
-                    Err(error) => error.to_string(),
-                },
-            )
-            .map_err(into_interruption)
+        let seen = self.recorder.operation(
+            observation.to_string(),
+            || device.observe(observation),
+            |seen| match seen {
+                Ok(bytes) => format!("{} bytes, digest {:08x}", bytes.len(), digest(bytes)),
+                Err(error) => error.to_string(),
+            },
+        );
+        self.asked_for(observation.into(), seen.as_ref().err());
+        seen.map_err(into_interruption)
+    }
+
+    /// Writes down that the check asked for a key of the profile, and whether the profile has it.
+    fn asked_for(&mut self, key: ProfileKey, error: Option<&StimulusError>) {
+        match error {
+            Some(StimulusError::Lacking(_) | StimulusError::Declined(_)) => self.lacked.insert(key),
+            Some(StimulusError::Failed { .. }) | None => self.played.insert(key),
+        };
     }
 
     /// Lets the device reach so much memory, rounded up, from an I/O address on, until the check is over. It is filled
@@ -172,10 +181,10 @@ impl Bench {
     /// # Errors
     /// The skip of a device without the stimulus, or what went wrong.
     pub fn listen(&mut self) -> Judgement<Interrupts> {
-        let line = self.nature().interrupt.ok_or_else(|| {
-            let asked = Stimulus::Interrupt { after: Duration::ZERO };
-            Interruption::Skip(Skip::Lacking(StimulusError::Lacking(asked.to_string()).to_string()))
-        })?;
+        let Some(line) = self.nature().interrupt else {
+            self.lacked.insert(ProfileKey::Interrupt);
+            return Err(Interruption::Skip(Skip::without_key(ProfileKey::Interrupt)));
+        };
         let events = (0..=line.vector)
             .map(|_| EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC))
             .collect::<Result<Vec<_>, Errno>>()
@@ -361,7 +370,8 @@ fn tell(result: &Result<(), StimulusError>) -> String {
 
 pub(super) fn into_interruption(error: StimulusError) -> Interruption {
     match error {
-        StimulusError::Lacking(_) => Interruption::Skip(Skip::Lacking(error.to_string())),
+        StimulusError::Lacking(key) => Interruption::Skip(Skip::without_key(key)),
+        StimulusError::Declined(key) => Interruption::Skip(Skip::Lacks { what: Lack::Program { key } }),
         StimulusError::Failed { .. } => Interruption::Blocked(error.to_string()),
     }
 }

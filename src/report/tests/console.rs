@@ -4,10 +4,12 @@ use anstream::adapter::strip_str;
 
 use crate::harness::journal::Event;
 use crate::harness::outcome::Outcome;
+use crate::harness::skip::Skip;
 use crate::harness::verdict::{Exit, RunVerdict, Verdict};
 use crate::report::fold::fold;
 use crate::report::sample::{self, failed, finish, finished, journal, outcome, start};
 use crate::report::{console, finding_text};
+use crate::stimulus::ProfileKey;
 
 fn coloured(events: Vec<Event>, width: usize) -> String {
     let run = fold(&journal(events)).unwrap();
@@ -67,7 +69,7 @@ fn a_run_that_conforms() {
 
 #[test]
 fn a_run_that_tested_nothing() {
-    let lacking = outcome(Verdict::Skip, "needs a stimulus that the profile lacks: change 1 bytes of device state");
+    let lacking = Outcome::skipped(Skip::without_key(ProfileKey::Dirty));
     let mut events = run_of(vec![lacking; 3]);
     events.push(finished(RunVerdict::NothingTested, Exit::NothingTested));
     insta::assert_snapshot!(plain(events, 100));

@@ -91,7 +91,7 @@ fn verdicts_are_told_apart_by_type() {
         ("every_direct_arc", Some("error crash")),
         ("old_fd_is_dead_after_stop", Some("failure fail")),
         ("fd_is_close_on_exec", None),
-        ("reinit_is_opt_in", Some("skipped skip: needs")),
+        ("reinit_is_opt_in", Some("skipped skip: not judged")),
         ("start_stop", Some("skipped skip: correctly absent")),
         ("from_every_state", Some("error blocked")),
     ];

@@ -20,7 +20,6 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::nature::{Corruption, InterruptLine, Nature};
-use super::{DmaDirection, Observation, Stimulus};
 
 pub(crate) use check::is_pci_id;
 pub use error::ProfileError;
@@ -310,28 +309,5 @@ impl Profile {
     fn steps(&self, name: &str) -> Option<&[Step]> {
         let (_, steps, _) = self.plays().into_iter().find(|(other, ..)| *other == name)?;
         steps.as_ref().map(|steps| steps.get_ref().as_slice())
-    }
-}
-
-/// What profiles call a stimulus.
-fn name_of(stimulus: Stimulus) -> &'static str {
-    match stimulus {
-        Stimulus::Dirty(_) => "dirty",
-        Stimulus::EnterError => "enter_error",
-        Stimulus::StartWork => "start_work",
-        Stimulus::StopWork => "stop_work",
-        Stimulus::Reconfigure => "reconfigure",
-        Stimulus::Interrupt { .. } => "interrupt",
-        Stimulus::Dma { direction: DmaDirection::ToMemory, .. } => "dma_to_memory",
-        Stimulus::Dma { direction: DmaDirection::FromMemory, .. } => "dma_from_memory",
-        Stimulus::FinishDma => "finish_dma",
-    }
-}
-
-/// What profiles call an observation.
-fn name_of_observation(observation: Observation) -> &'static str {
-    match observation {
-        Observation::State => "compare",
-        Observation::Progress => "progress",
     }
 }

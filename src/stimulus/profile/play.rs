@@ -6,11 +6,11 @@ use std::sync::OnceLock;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use super::Profile;
 use super::command;
 use super::step::{Dump, Place, Read, Space, Step, Wait, Width, Write};
 use super::value::{Given, Value};
-use super::{Profile, name_of, name_of_observation};
-use crate::stimulus::{Observation, Stimulus, StimulusError};
+use crate::stimulus::{Observation, ProfileKey, Stimulus, StimulusError};
 use crate::uapi::Errno;
 use crate::uapi::memory::DmaMemory;
 
@@ -86,7 +86,7 @@ impl Player<'_> {
             }
             _ => Gift::default(),
         };
-        self.play(name_of(stimulus), stimulus.to_string(), gift).map(drop)
+        self.play(stimulus.into(), stimulus.to_string(), gift).map(drop)
     }
 
     /// Looks at the device.
@@ -94,18 +94,19 @@ impl Player<'_> {
     /// # Errors
     /// That the profile does not say how, or which step failed and why.
     pub fn observe(&self, observation: Observation) -> Result<Vec<u8>, StimulusError> {
-        self.play(name_of_observation(observation), observation.to_string(), Gift::default())
+        self.play(observation.into(), observation.to_string(), Gift::default())
     }
 
-    fn play(&self, name: &str, what: String, gift: Gift) -> Result<Vec<u8>, StimulusError> {
+    fn play(&self, key: ProfileKey, what: String, gift: Gift) -> Result<Vec<u8>, StimulusError> {
+        let name = key.name();
         let Some(steps) = self.profile.steps(name) else {
-            return Err(StimulusError::Lacking(what));
+            return Err(StimulusError::Lacking(key));
         };
         let mut scene = Scene { player: self, gift, read: BTreeMap::new(), seen: Vec::new() };
         for (number, step) in (1..).zip(steps) {
             match scene.step(name, step) {
                 Ok(()) => {}
-                Err(Trouble::Lacking) => return Err(StimulusError::Lacking(what)),
+                Err(Trouble::Lacking) => return Err(StimulusError::Declined(key)),
                 Err(Trouble::Failed(why)) => {
                     return Err(StimulusError::Failed { what, why: format!("step {number} of {name}: {why}") });
                 }

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::stimulus::StimulusError;
+use crate::stimulus::{DmaDirection, Observation, Stimulus, StimulusError};
 use crate::uapi::Errno;
 use crate::uapi::memory::DmaMemory;
 
@@ -206,7 +206,7 @@ fn a_value_that_does_not_fit_is_no_value() {
 #[test]
 fn what_a_device_lacks_is_said() {
     let refused = stimulate(&understood(""), &Bytes::default(), Stimulus::Reconfigure).unwrap_err();
-    insta::assert_snapshot!(refused, @"needs a stimulus that the profile lacks: reconfigure device memory");
+    insta::assert_snapshot!(refused, @"the profile has no `stimulus.reconfigure`");
 }
 
 #[test]
@@ -307,7 +307,7 @@ fn a_program_may_fail_be_at_a_loss_or_be_missing() -> Outcome {
         with_program("case $2 in *dma_to*) exit 77;; esac; echo first >&2; echo no such queue >&2; exit 3")?;
     let port = Bytes::default();
     let lacking = stimulate(&profile, &port, dma(0));
-    assert!(matches!(lacking, Err(StimulusError::Lacking(_))), "{lacking:?}");
+    assert!(matches!(lacking, Err(StimulusError::Declined(_))), "{lacking:?}");
     let failed = stimulate(&profile, &port, Stimulus::FinishDma).unwrap_err();
     std::fs::remove_file(folder.path().join("tool"))?;
     let missing = stimulate(&profile, &port, Stimulus::FinishDma).unwrap_err();

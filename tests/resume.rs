@@ -142,10 +142,10 @@ fn a_run_is_gone_on_with_only_as_it_began() {
     add("another device", same.refusal(&["model:stop_copy"]));
     add("another option", same.refusal(&["--deadline", "7"]));
     add("a filter", same.refusal(&["--", "fsm::"]));
-    let journal = File::open(same.journal()).expect("a journal");
-    journal.lock().expect("nobody has it");
+    let folder = File::open(same.0.path().join("out")).expect("a folder");
+    folder.lock().expect("no other process has it");
     add("still going on", same.refusal(&[]));
-    drop(journal);
+    drop(folder);
     add("another tool", cut(|began| began["tool"] = json!("0.0.1")).refusal(&[]));
     add("in a guest", cut(|began| began["lab"] = json!("qemu")).refusal(&[]));
     add("a walk", cut(|began| began["planned"][4]["name"] = json!("walk::seed_7")).refusal(&[]));

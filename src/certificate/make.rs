@@ -14,10 +14,12 @@ use super::judge::{Part, PartName, judge};
 use super::statement::{Facts, statement};
 use super::verify;
 use super::waiver::Waivers;
+use crate::harness::folder_lock::{FolderLock, LockError};
 use crate::harness::kernel_log;
 use crate::harness::supervisor::{RunError, RunFolder, RunOptions, Walk, walk_silently, whole};
 use crate::harness::verdict::Exit;
 use crate::lab::{Lab, LabError, Progress, Surroundings};
+use crate::report::write_whole;
 
 /// What to certify, and how.
 #[derive(Debug)]
@@ -55,6 +57,9 @@ pub enum CertifyError {
     /// The folder holds something.
     #[error("failed to make a certificate in {}: the folder is not empty\n    choose another folder with --out", .0.display())]
     Occupied(PathBuf),
+    /// Another certificate is made in the folder.
+    #[error("failed to make a certificate in {}: another vfio-conform uses it\n    choose another folder with --out", .0.display())]
+    InUse(PathBuf),
     /// A waiver does not hold any more.
     #[error(
         "failed to make a certificate: the waiver of {0} expired on {1}\n    \
@@ -103,7 +108,7 @@ pub struct Made {
 pub fn make(order: &Order, folder: &Path, labs: &mut dyn Labs) -> Result<Made, CertifyError> {
     let before = today();
     refuse_expired(order, before)?;
-    create(folder)?;
+    let _lock = create(folder)?;
     let mut parts = Vec::new();
     let mut place: Option<Surroundings> = None;
     for number in 1..=order.repetitions {
@@ -137,11 +142,15 @@ fn refuse_expired(order: &Order, day: Date) -> Result<(), CertifyError> {
     }
 }
 
-fn create(folder: &Path) -> Result<(), CertifyError> {
+fn create(folder: &Path) -> Result<FolderLock, CertifyError> {
     let failed = |why| CertifyError::File { path: folder.to_owned(), why };
     fs::create_dir_all(folder).map_err(failed)?;
+    let lock = FolderLock::exclusive(folder).map_err(|error| match error {
+        LockError::InUse => CertifyError::InUse(folder.to_owned()),
+        LockError::Unreadable(why) => failed(why),
+    })?;
     match fs::read_dir(folder).map_err(failed)?.next() {
-        None => Ok(()),
+        None => Ok(lock),
         Some(_) => Err(CertifyError::Occupied(folder.to_owned())),
     }
 }
@@ -196,8 +205,7 @@ impl Told {
 /// Writes all that comes beside the runs.
 fn seal(order: &Order, folder: &Path, parts: &[Part], place: Surroundings) -> Result<Made, CertifyError> {
     let write = |name: &str, bytes: &[u8]| {
-        let path = folder.join(name);
-        fs::write(&path, bytes).map_err(|why| CertifyError::File { path, why })
+        write_whole(folder, name, bytes).map_err(|why| CertifyError::File { path: folder.join(name), why })
     };
     let waivers = order.waivers.as_ref();
     if let Some(waivers) = waivers {

@@ -13,8 +13,10 @@ use super::matrix::Matrix;
 use super::run::{self, Forecast, Tried};
 use crate::baseline::BaselineOptions;
 use crate::harness::check::Check;
+use crate::harness::folder_lock::FolderLock;
 use crate::harness::verdict::Exit;
 use crate::lab::qemu::QemuOptions;
+use crate::report::write_whole;
 use crate::suites;
 
 /// What is asked about faults.
@@ -122,7 +124,6 @@ impl RunFaults {
         Ok(match kind {
             LaneKind::Model => Box::new(ModelLane::default()),
             LaneKind::Guest => {
-                make_folder(&self.out)?;
                 let options = QemuOptions { devices: Some(1), ..self.guest.clone() };
                 let baseline = self.baseline.read()?.unwrap_or_default();
                 Box::new(GuestLane::new(options, self.out.join("console.log"), baseline))
@@ -135,6 +136,7 @@ impl RunFaults {
         if faults.is_empty() {
             return Err("failed to find a fault: none is meant by these options; see vfio-conform faults list".into());
         }
+        let _lock = make_folder(&self.out)?;
         let began = Instant::now();
         let mut forecast = Forecast::new(faults.len());
         let mut tried: Vec<Tried> = Vec::new();
@@ -181,18 +183,18 @@ impl LaneKind {
     }
 }
 
-fn make_folder(folder: &Path) -> Result<(), String> {
-    fs::create_dir_all(folder).map_err(|error| unwritable(folder, &error))
+fn make_folder(folder: &Path) -> Result<FolderLock, String> {
+    fs::create_dir_all(folder).map_err(|error| unwritable(folder, &error))?;
+    FolderLock::exclusive(folder).map_err(|error| unwritable(folder, &error))
 }
 
-fn unwritable(folder: &Path, error: &std::io::Error) -> String {
+fn unwritable(folder: &Path, error: &dyn std::error::Error) -> String {
     format!("failed to write {}: {error}\n    choose another folder with --out", folder.display())
 }
 
 fn write(folder: &Path, matrix: &Matrix) -> Result<(), String> {
+    let json = serde_json::to_vec_pretty(matrix).map_err(|error| unwritable(folder, &error))?;
     let failed = |error| unwritable(folder, &error);
-    make_folder(folder)?;
-    let json = serde_json::to_vec_pretty(matrix).map_err(|error| failed(error.into()))?;
-    fs::write(folder.join("faults.json"), json).map_err(failed)?;
-    fs::write(folder.join("faults.html"), matrix.to_html()).map_err(failed)
+    write_whole(folder, "faults.json", &json).map_err(failed)?;
+    write_whole(folder, "faults.html", matrix.to_html().as_bytes()).map_err(failed)
 }

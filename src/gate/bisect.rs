@@ -1,7 +1,6 @@
 //! `vfio-conform bisect`: which of many kernels, or of a tree's commits, changed what a check comes to.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -17,7 +16,7 @@ use crate::harness::verdict::{Exit, Verdict};
 use crate::lab::Progress;
 use crate::lab::environment::{CoreOptions, Environment};
 use crate::lab::qemu::QemuOptions;
-use crate::report::Run;
+use crate::report::{Run, write_whole};
 use crate::suites;
 
 /// The examples of `bisect --help`, and what its exit codes mean there.
@@ -100,7 +99,7 @@ impl BisectCommand {
             )
             .into());
         }
-        let folder = folder_of(self.out.as_deref(), "bisect")?;
+        let (folder, _lock) = folder_of(self.out.as_deref(), "bisect")?;
         let libtest = match &self.check {
             Some(check) => vec!["--exact".to_owned(), check.clone()],
             None => self.libtest.clone(),
@@ -296,7 +295,7 @@ impl Laboratory<'_> {
 
 fn write(folder: &Path, turns: &[Turn]) -> Result<(), Failure> {
     let json = serde_json::to_vec_pretty(turns)?;
-    Ok(fs::write(folder.join(JSON), json).map_err(|error| format!("failed to write {}: {error}", folder.display()))?)
+    Ok(write_whole(folder, JSON, &json).map_err(|error| format!("failed to write {}: {error}", folder.display()))?)
 }
 
 fn verdicts(run: &Run) -> Verdicts {

@@ -11,12 +11,14 @@ use super::reference::{self, Reference};
 use super::report::{Blocked, FORMAT, GateReport, Phases, Side, judge};
 use super::trial::{self, Obstacle, Plan, Subject, Tested, make_folder};
 use super::{JSON, MARKDOWN, patch, text};
+use crate::harness::folder_lock::FolderLock;
 use crate::harness::supervisor::{new_name, reports_folder};
 use crate::harness::verdict::{Exit, Verdict};
 use crate::lab::Progress;
 use crate::lab::environment::CoreOptions;
 use crate::lab::qemu::{Built, QemuOptions};
 use crate::report::console::terminal_width;
+use crate::report::write_whole;
 use crate::suites;
 
 /// The examples of `gate --help`, and what its exit codes mean there.
@@ -76,7 +78,7 @@ impl GateCommand {
     pub fn run(self) -> Result<Exit, Failure> {
         self.guest.check()?;
         let began = Instant::now();
-        let folder = folder_of(self.out.as_deref(), "gate")?;
+        let (folder, _lock) = folder_of(self.out.as_deref(), "gate")?;
         let progress = Progress::new();
         let mut report = self.compare(&folder, &mut |step| progress.step(step))?;
         progress.clear();
@@ -277,21 +279,21 @@ fn judged(names: (String, String), base: &Tested, head: &Tested, mut changes: Ve
     }
 }
 
-/// The folder that was asked for, or a new one among the reports.
+/// The folder that was asked for, or a new one among the reports, with the lock on it.
 ///
 /// # Errors
 /// Why it cannot be had.
-pub fn folder_of(out: Option<&Path>, what: &str) -> Result<PathBuf, Failure> {
+pub fn folder_of(out: Option<&Path>, what: &str) -> Result<(PathBuf, FolderLock), Failure> {
     let folder = out.map_or_else(|| reports_folder().join(format!("{what}-{}", new_name())), Path::to_owned);
-    make_folder(&folder)?;
-    Ok(folder)
+    let lock = make_folder(&folder)?;
+    Ok((folder, lock))
 }
 
 fn write(folder: &Path, report: &GateReport) -> Result<(), Failure> {
     let failed = |error: std::io::Error| format!("failed to write {}: {error}", folder.display());
     let mut json = serde_json::to_vec_pretty(report)?;
     json.push(b'\n');
-    fs::write(folder.join(JSON), json).map_err(failed)?;
-    fs::write(folder.join(MARKDOWN), text::to_markdown(report)).map_err(failed)?;
+    write_whole(folder, JSON, &json).map_err(failed)?;
+    write_whole(folder, MARKDOWN, text::to_markdown(report).as_bytes()).map_err(failed)?;
     Ok(())
 }

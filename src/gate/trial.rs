@@ -8,6 +8,8 @@ use std::process::{Command, Stdio};
 use serde::Serialize;
 
 use super::store;
+use crate::harness::folder_lock::{FolderLock, LockError};
+use crate::harness::verdict::Exit;
 use crate::lab::environment::ModulesError;
 use crate::lab::local;
 use crate::lab::qemu::{Built, QemuLab, QemuOptions};
@@ -156,12 +158,16 @@ pub fn run_once(
     if let Some(stdout) = child.stdout.take() {
         tell_chapters(&subject.name, BufReader::new(stdout), tell);
     }
-    child.wait().map_err(failed)?;
+    let status = child.wait().map_err(failed)?;
     let said = said.join().unwrap_or_default();
     let run = Run::read(&out.join(JOURNAL)).map_err(|error| match complaint(&said) {
         Some(complaint) => Obstacle::Environment(complaint),
         None => Obstacle::Environment(error.to_string()),
     })?;
+    if status.code() == Some(Exit::Usage as i32) && run.ready.is_some() {
+        // It was refused, and the journal is not its own.
+        return Err(Obstacle::Environment(complaint(&said).unwrap_or(said)));
+    }
     match obstacle(&run, complaint(&said)) {
         Some(obstacle) => Err(obstacle),
         None => Ok(run),
@@ -205,6 +211,10 @@ fn obstacle(run: &Run, complaint: Option<String>) -> Option<Obstacle> {
 /// # Errors
 /// Why it is none.
 pub fn read(folder: &Path) -> Result<Tested, Obstacle> {
+    // What is wrong with a folder that cannot be opened is said when its journal is read.
+    if matches!(FolderLock::shared(folder), Err(LockError::InUse)) {
+        return Err(Obstacle::Environment(format!("the run in {} is still going on", folder.display())));
+    }
     let run = Run::read(&folder.join(JOURNAL)).map_err(|error| Obstacle::Environment(error.to_string()))?;
     match obstacle(&run, None) {
         Some(obstacle) => Err(obstacle),
@@ -212,18 +222,19 @@ pub fn read(folder: &Path) -> Result<Tested, Obstacle> {
     }
 }
 
-/// The folder of a comparison, in which there was none before.
+/// The folder of a comparison, in which there was none before, with the lock on it.
 ///
 /// # Errors
 /// Why it cannot be had.
-pub fn make_folder(folder: &Path) -> Result<(), String> {
+pub fn make_folder(folder: &Path) -> Result<FolderLock, String> {
     let failed = |why: &dyn std::fmt::Display| {
         format!("failed to write {}: {why}\n    choose another folder with --out", folder.display())
     };
     fs::create_dir_all(folder).map_err(|error| failed(&error))?;
+    let lock = FolderLock::exclusive(folder).map_err(|error| failed(&error))?;
     let mut entries = fs::read_dir(folder).map_err(|error| failed(&error))?;
     match entries.next() {
-        None => Ok(()),
+        None => Ok(lock),
         Some(_) => Err(failed(&"there is something in it already")),
     }
 }

@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::time::Instant;
 
@@ -13,6 +14,7 @@ use super::clock::BootMoment;
 use super::outcome::Outcome;
 use super::verdict::{Exit, RunVerdict};
 use crate::device::Identity;
+use crate::report;
 use crate::uapi::state::Capabilities;
 
 /// The version of the journal's form. It grows when an old reader would misread a new journal.
@@ -186,9 +188,12 @@ impl Journal {
     /// # Errors
     /// What creating the file answered; it must not be there yet.
     pub fn create(path: &Path, durable: bool) -> std::io::Result<Journal> {
-        let file = File::create_new(path)?;
-        // Who wants to go on with this run sees that it still goes on. Not every file system can tell.
+        let file = File::options().read(true).write(true).create_new(true).open(path)?;
+        // Beside the lock on the folder, since some file systems lock files only.
         let _ = file.try_lock();
+        if let Some(folder) = path.parent().filter(|_| durable) {
+            report::sync_folder(folder)?;
+        }
         Ok(Journal { file, began: Instant::now(), before: 0.0, next: 0, durable })
     }
 
@@ -200,6 +205,32 @@ impl Journal {
         file.set_len(from.bytes)?;
         file.seek(SeekFrom::End(0))?;
         Ok(Journal { file, began: Instant::now(), before: from.seconds, next: from.lines, durable })
+    }
+
+    /// All that was written so far.
+    ///
+    /// # Errors
+    /// What reading answered.
+    pub fn read(&self) -> std::io::Result<Vec<u8>> {
+        let length = usize::try_from(self.file.metadata()?.len()).map_err(std::io::Error::other)?;
+        let mut bytes = vec![0; length];
+        self.file.read_exact_at(&mut bytes, 0)?;
+        Ok(bytes)
+    }
+
+    /// Whether the file of this name is still this journal, and no other one that replaced it.
+    ///
+    /// # Errors
+    /// What the system answered.
+    pub fn is_at(&self, path: &Path) -> std::io::Result<bool> {
+        let (ours, there) = (
+            self.file.metadata()?,
+            match std::fs::metadata(path) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+                there => there?,
+            },
+        );
+        Ok((ours.dev(), ours.ino()) == (there.dev(), there.ino()))
     }
 
     /// Appends one event. When this returns, the line is in the file.

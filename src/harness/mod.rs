@@ -5,6 +5,7 @@ pub mod beside;
 pub mod check;
 pub mod clock;
 pub mod executor;
+pub mod folder_lock;
 pub mod journal;
 pub mod keeper;
 pub mod kernel_log;

@@ -1,22 +1,20 @@
 //! The supervisor: the libtest-mimic program. It lists, filters and orders trials, and each trial is a request to the
 //! lab. It holds no device; what it holds is the journal.
 
+mod folder;
 mod resume;
 mod walk;
 mod whole;
 
-use std::fs;
 use std::io::Write;
 use std::panic::{self, AssertUnwindSafe};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use libtest_mimic::{Arguments, Completion, Failed, FormatSetting, Trial};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use time::macros::format_description;
 
-use crate::baseline::Baseline;
 use crate::lab::{Announced, Answer, Lab, LabError, Progress, Watch};
 use crate::report;
 use crate::suites;
@@ -27,6 +25,7 @@ use super::journal::{Event, FORMAT, Journal, LabReady, PlannedCheck, RunStarted,
 use super::outcome::Outcome;
 use super::verdict::{Exit, Extent, Verdict, judge_run};
 use super::wire::Done;
+pub use folder::{RunFolder, new_name, reports_folder};
 pub use resume::{Unfinished, resume};
 pub use walk::{Length, Walk, replay, walk, walk_silently};
 pub use whole::{Whole, whole};
@@ -64,6 +63,12 @@ pub enum RunError {
     /// The folder holds a run already.
     #[error("failed to begin a run in {}: it holds the journal of another run\n    choose another folder with --out", .0.display())]
     Occupied(PathBuf),
+    /// Another run writes to the folder at this moment.
+    #[error("failed to begin a run in {}: another run writes to it\n    wait for its end, or choose another folder with --out", .0.display())]
+    InUse(PathBuf),
+    /// The journal is not the one that this run has written.
+    #[error("failed to report on the run: {} was removed or replaced while it was going on\n    run it again, in a folder that nothing else touches", .0.display())]
+    Replaced(PathBuf),
     /// The run in the folder cannot be gone on with.
     #[error("failed to go on with the run in {}: {why}", .path.display())]
     Resume {
@@ -85,104 +90,6 @@ impl RunError {
     pub fn exit(&self) -> Exit {
         Exit::Usage
     }
-}
-
-/// The folder of a run, and where its parts are.
-#[derive(Debug, Clone)]
-pub struct RunFolder {
-    path: PathBuf,
-    baseline: Option<Baseline>,
-}
-
-impl RunFolder {
-    /// Makes the folder: the one that was asked for, or a new one in `reports/out` that `latest` then points at.
-    ///
-    /// # Errors
-    /// Why it cannot be made.
-    pub fn create(out: Option<&Path>) -> Result<RunFolder, RunError> {
-        let path = match out {
-            Some(path) => path.to_owned(),
-            None => reports_folder().join(new_name()),
-        };
-        let failed = |why| RunError::Folder { path: path.clone(), why };
-        fs::create_dir_all(&path).map_err(failed)?;
-        let journal = path.join(report::JOURNAL);
-        if journal.exists() {
-            if has_checks(&journal).map_err(failed)? {
-                return Err(RunError::Occupied(path));
-            }
-            // A run whose lab never came up left it; it says nothing that is not said again.
-            fs::remove_file(&journal).map_err(failed)?;
-            let _ = fs::remove_file(path.join(CONSOLE));
-        }
-        if out.is_none() {
-            point_latest_at(&path).map_err(failed)?;
-        }
-        Ok(RunFolder { path, baseline: None })
-    }
-
-    /// The folder of a run whose reports know what is expected.
-    pub fn with_baseline(self, baseline: Option<Baseline>) -> RunFolder {
-        RunFolder { baseline, ..self }
-    }
-
-    /// Makes the reports, and says what they come to.
-    fn report(&self) -> Result<report::Run, RunError> {
-        Ok(report::write_all(&self.path, self.baseline.as_ref())?)
-    }
-
-    /// The folder itself.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// The journal.
-    pub fn journal(&self) -> PathBuf {
-        self.path.join(report::JOURNAL)
-    }
-
-    /// What the guest's or this host's kernel printed.
-    pub fn console(&self) -> PathBuf {
-        self.path.join(CONSOLE)
-    }
-
-    fn name(&self) -> String {
-        let name = self.path.file_name().unwrap_or(self.path.as_os_str());
-        name.to_string_lossy().into_owned()
-    }
-}
-
-/// What the kernel printed, in a run's folder.
-const CONSOLE: &str = "console.log";
-
-/// Whether a journal tells of any check. Read as text, since one that cannot be understood is not ours to remove.
-fn has_checks(journal: &Path) -> std::io::Result<bool> {
-    let bytes = fs::read(journal)?;
-    let text = String::from_utf8_lossy(&bytes);
-    let begins_well = text.lines().next().is_some_and(|line| line.contains("\"event\":\"run_started\""));
-    Ok(!begins_well || text.contains("\"event\":\"check_started\""))
-}
-
-/// Where runs go that were not told where: the project's own folder if a script of the project called us.
-pub fn reports_folder() -> PathBuf {
-    std::env::var_os("VFIO_CONFORM_REPORTS").map_or_else(|| PathBuf::from("reports/out"), PathBuf::from)
-}
-
-/// Names sort by time; the process number keeps two runs of one moment apart.
-pub fn new_name() -> String {
-    let format = format_description!("[year][month][day]-[hour][minute][second]-[subsecond digits:3]");
-    let now = OffsetDateTime::now_utc().format(&format).unwrap_or_default();
-    format!("{now}-{}", std::process::id())
-}
-
-fn point_latest_at(path: &Path) -> std::io::Result<()> {
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-        return Ok(());
-    };
-    // Made beside and moved over, so that `latest` is there at every moment.
-    let new = parent.join(format!(".latest-{}", std::process::id()));
-    std::os::unix::fs::symlink(name, &new)?;
-    fs::rename(new, parent.join("latest"))
 }
 
 /// Lists the checks, as `--list` of a libtest program does.
@@ -279,7 +186,10 @@ fn begin(options: &RunOptions, folder: &RunFolder, planned: &[PlannedCheck]) -> 
     let failed = |why| RunError::Folder { path: folder.journal(), why };
     // Taken before the journal's own time begins: this moment plus the last line's `t` is never later than the run's end.
     let clock = BootMoment::now();
-    let mut journal = Journal::create(&folder.journal(), options.durable).map_err(failed)?;
+    let mut journal = Journal::create(&folder.journal(), options.durable).map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => RunError::Occupied(folder.path().to_owned()),
+        _ => failed(error),
+    })?;
     let started = RunStarted {
         format: FORMAT,
         run: folder.name(),
@@ -490,7 +400,7 @@ impl Supervisor {
         self.write(Event::RunFinished { verdict, exit });
         match self.broken.take() {
             Some(error) => Err(RunError::Folder { path: folder.journal(), why: error }),
-            None => folder.report(),
+            None => folder.report(&self.journal),
         }
     }
 

@@ -15,6 +15,7 @@ use super::{RunError, RunFolder, Supervisor, conclude, say, summarize, try_all};
 use crate::baseline::Baseline;
 use crate::device::DeviceName;
 use crate::harness::clock::BootMoment;
+use crate::harness::folder_lock::{FolderLock, LockError};
 use crate::harness::journal::{Continuation, Event, Journal, LabReady, PlannedCheck};
 use crate::harness::verdict::{Exit, Extent, Verdict};
 use crate::lab::Lab;
@@ -42,15 +43,20 @@ impl Unfinished {
         let mut file = File::options().read(true).write(true).open(&journal).map_err(|error| {
             refused(format!("{}: {error}\n    name the folder that `vfio-conform run` said", journal.display()))
         })?;
+        let still_going_on = || refused("it is still going on\n    wait for its end".to_owned());
+        let lock = FolderLock::exclusive(path).map_err(|error| match error {
+            LockError::InUse => still_going_on(),
+            LockError::Unreadable(why) => refused(why.to_string()),
+        })?;
+        // Some file systems lock files only.
         if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
-            return Err(refused("it is still going on\n    wait for its end".to_owned()));
+            return Err(still_going_on());
         }
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(|error| refused(format!("{}: {error}", journal.display())))?;
         let (run, left) = report::fold_to_go_on(&bytes)
             .map_err(|fault| report::ReportError::Journal(JournalError { path: journal, fault }))?;
-        let unfinished =
-            Unfinished { folder: RunFolder { path: path.to_owned(), baseline: None }, journal: file, run, left };
+        let unfinished = Unfinished { folder: RunFolder::existing(path, lock), journal: file, run, left };
         match unfinished.why_not() {
             Some(why) => Err(refused(why)),
             None => Ok(unfinished),
@@ -79,7 +85,7 @@ impl Unfinished {
 
     /// The refusal of anything but the way that the run was begun.
     pub fn refuse(&self, why: String) -> RunError {
-        RunError::Resume { path: self.folder.path.clone(), why }
+        RunError::Resume { path: self.folder.path().to_owned(), why }
     }
 
     /// The command line that the run was begun with, as far as it matters to a check.
@@ -149,7 +155,7 @@ pub fn resume(
     let folder = unfinished.folder.clone();
     if turns.is_empty() {
         say("nothing is left to run");
-        let run = folder.report()?;
+        let run = folder.report_of(unfinished.run)?;
         summarize(&run, &folder, &arguments);
         return Ok(run.exit);
     }
@@ -176,7 +182,7 @@ pub fn resume(
     let ready = supervisor.open()?;
     if let Some(difference) = run.ready.as_ref().and_then(|before| difference(before, &ready)) {
         let why = format!("{difference}\n    make it as it was, or begin a new run");
-        return Err(RunError::Resume { path: folder.path, why });
+        return Err(RunError::Resume { path: folder.path().to_owned(), why });
     }
     supervisor.write(Event::LabReady(Box::new(ready)));
 

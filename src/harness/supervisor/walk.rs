@@ -1,6 +1,5 @@
 //! Long random walks, and walks that were saved: one planned check that the lab runs in many portions.
 
-use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -11,7 +10,7 @@ use crate::harness::journal::{Event, PlannedCheck};
 use crate::harness::outcome::Outcome;
 use crate::harness::verdict::{Exit, Verdict};
 use crate::lab::Lab;
-use crate::report::Run;
+use crate::report::{self, Run};
 use crate::requirement::walk::ALLOWED;
 use crate::suites::walk::Order;
 use crate::uapi::state::Capabilities;
@@ -223,7 +222,7 @@ impl Walker<'_> {
         remarks.push("vfio-conform replay FILE [DEVICE] runs it again".to_owned());
         let list = WalkList { device: Some(self.device.to_owned()), remarks, operations };
         let path: PathBuf = self.folder.path().join(LIST);
-        let note = match fs::write(&path, list.to_string()) {
+        let note = match report::write_whole(self.folder.path(), LIST, list.to_string().as_bytes()) {
             Ok(()) => format!("saved as {0}; `vfio-conform replay {0}` runs it again", path.display()),
             Err(error) => format!("failed to save the walk as {}: {error}", path.display()),
         };

@@ -74,6 +74,7 @@ fn keeper() -> Keeper {
         device: "model".to_owned(),
         via: None,
         profile: None,
+        force_profile: false,
         may_hang: false,
         wear: None,
         deadline: Duration::from_secs(10),

@@ -23,6 +23,9 @@ pub struct Handling {
     /// How to stimulate the device [default: the bundled profile that fits it]
     #[arg(long, value_name = "FILE")]
     pub profile: Option<PathBuf>,
+    /// Play the profile on this device although its [match] names others
+    #[arg(long, requires = "profile")]
+    pub force_profile: bool,
     /// Also make calls that are known to wedge this host's kernel until a reboot
     #[arg(long)]
     pub may_hang: bool,
@@ -40,10 +43,11 @@ impl Handling {
     pub fn reproduce(&self, device: &DeviceName, may_hang: bool) -> String {
         let via = self.via.map(|via| format!(" --via {via}"));
         let profile = self.profile.as_ref().map(|profile| format!(" --profile {}", profile.display()));
+        let force_profile = self.force_profile.then(|| " --force-profile".to_owned());
         let deadline = self.deadline.map(|seconds| format!(" --deadline {seconds}"));
         let may_hang = may_hang.then(|| " --may-hang".to_owned());
         let wear = self.wear.map(|sessions| format!(" --wear {sessions}"));
-        let options: String = [via, profile, deadline, wear, may_hang].into_iter().flatten().collect();
+        let options: String = [via, profile, force_profile, deadline, wear, may_hang].into_iter().flatten().collect();
         format!("vfio-conform run {device}{options} -- --exact {{check}}")
     }
 
@@ -58,6 +62,7 @@ impl Handling {
             device: device.to_string(),
             via: self.via,
             profile: self.profile.clone(),
+            force_profile: self.force_profile,
             may_hang: self.may_hang,
             wear: self.wear,
             deadline: self.deadline.map_or(Duration::from_secs(timeouts.check_s), Duration::from_secs_f64)

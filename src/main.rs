@@ -313,6 +313,9 @@ struct Opening {
     /// How to stimulate the device [default: the bundled profile that fits it]
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
+    /// Play the profile on this device although its [match] names others
+    #[arg(long, requires = "profile")]
+    force_profile: bool,
     /// Seconds that a thousand steps, or a replay, may take
     #[arg(long, default_value_t = walk::DEADLINE.as_secs_f64(), value_parser = seconds)]
     deadline: f64,
@@ -524,6 +527,7 @@ fn open_for_walk(
             device: device.to_string(),
             via: opening.via,
             profile: opening.profile,
+            force_profile: opening.force_profile,
             may_hang: false,
             wear: None,
             deadline: Duration::from_secs_f64(opening.deadline),

@@ -21,6 +21,7 @@ fn keeper(device: &str) -> Keeper {
         device: device.to_owned(),
         via: None,
         profile: None,
+        force_profile: false,
         may_hang: false,
         wear: None,
         deadline: Duration::from_millis(300),

@@ -21,7 +21,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::stimulus::nature::Nature;
-use crate::stimulus::profile::Profile;
+use crate::stimulus::profile::{Misfit, Profile};
 use crate::stimulus::{Observation, Stimulus, StimulusError};
 use crate::uapi::Errno;
 use crate::uapi::dma_logging::{LoggingReport, LoggingStart};
@@ -296,15 +296,35 @@ pub struct Identity {
     pub via: String,
 }
 
-/// Opens the device of that name. A device of the kernel is stimulated as the profile says, or as the bundled one that
-/// fits it.
+/// Opens the device of that name. It is stimulated as the profile says, or as the bundled one that fits it; the model needs
+/// none.
 ///
 /// # Errors
 /// Why it cannot be opened, with what would mend it.
 pub fn open(name: &DeviceName, via: Option<Via>, profile: Option<Profile>) -> Result<Box<dyn Device>, OpenError> {
     match name {
-        DeviceName::Model(spec) => Ok(Box::new(model::ModelDevice::new(*spec))),
+        DeviceName::Model(spec) => {
+            let model = model::ModelDevice::new(*spec);
+            require_match(model.identity(), profile.as_ref())?;
+            Ok(Box::new(model.with_profile(profile)))
+        }
         DeviceName::Kernel(name) => Ok(Box::new(kernel::KernelDevice::open(name, via, profile)?)),
+    }
+}
+
+/// What to do about a profile for other devices.
+const WRONG_PROFILE_REMEDY: &str = "use the profile of this device, or --force-profile to play this one on it";
+
+/// Refuses a profile that was written for other devices.
+fn require_match(identity: &Identity, profile: Option<&Profile>) -> Result<(), OpenError> {
+    let misfit = profile.and_then(|profile| profile.misfit(identity.pci_id.as_deref(), &identity.driver));
+    match misfit {
+        None => Ok(()),
+        Some(misfit) => Err(OpenError {
+            device: identity.name.clone(),
+            why: OpenFailure::WrongProfile(misfit),
+            remedy: vec![WRONG_PROFILE_REMEDY.to_owned()],
+        }),
     }
 }
 
@@ -370,6 +390,8 @@ pub enum OpenFailure {
     NoSuchWay(Via),
     /// A group with several devices was named, so it is not clear which is meant.
     Ambiguous(Vec<String>),
+    /// The profile that was given is for other devices.
+    WrongProfile(Misfit),
     /// Any other refusal, of the step that is named.
     Refused(String, Errno),
 }
@@ -397,6 +419,7 @@ impl fmt::Display for OpenFailure {
             OpenFailure::Ambiguous(devices) => {
                 write!(f, "the group has several devices: {}", devices.join(", "))
             }
+            OpenFailure::WrongProfile(misfit) => misfit.fmt(f),
             OpenFailure::Refused(step, errno) => write!(f, "{step} was refused: {errno}"),
         }
     }

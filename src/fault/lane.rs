@@ -59,6 +59,7 @@ impl Lane for ModelLane {
             device: format!("model:{spec}"),
             via: None,
             profile: None,
+            force_profile: false,
             may_hang: true,
             wear: None,
             deadline: if hangs { HANGS_WITHIN } else { MODEL_DEADLINE },

@@ -48,6 +48,9 @@ pub struct ExecutorArguments {
     /// How to stimulate the device.
     #[arg(long)]
     pub profile: Option<PathBuf>,
+    /// Play that profile whatever device it is for.
+    #[arg(long)]
+    pub force_profile: bool,
     /// Memory that outlives us, for the record of operations.
     #[arg(long)]
     pub record: PathBuf,
@@ -95,6 +98,7 @@ fn open(arguments: &ExecutorArguments) -> Result<Bench, String> {
     let slot = Slot::open(&arguments.record, arguments.slot);
     let slot = slot.map_err(|error| format!("failed to open the record of operations: {error}"))?;
     let profile = arguments.profile.as_deref().map(Profile::read).transpose().map_err(|error| error.to_string())?;
+    let profile = profile.map(|profile| profile.forced(arguments.force_profile));
     let device = device::open(&arguments.device, arguments.via, profile).map_err(|error| error.to_string())?;
     let (kernel, tracer) = match &arguments.device {
         DeviceName::Model(_) => (KernelVersion::NEWEST, Err("the model has no kernel".to_owned())),

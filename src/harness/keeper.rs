@@ -38,6 +38,9 @@ pub struct ExecutorSpec {
     pub via: Option<crate::device::Via>,
     /// How to stimulate the device, if a profile was given.
     pub profile: Option<PathBuf>,
+    /// Whether that profile is played whatever device it is for.
+    #[serde(default)]
+    pub force_profile: bool,
     /// Whether calls may be made that are known to wedge the kernel.
     pub may_hang: bool,
     /// How many sessions each batch of the wear chapter has, if that was asked for.
@@ -150,6 +153,9 @@ impl Keeper {
         }
         if let Some(profile) = &self.spec.profile {
             words.extend(["--profile".into(), profile.clone().into()]);
+        }
+        if self.spec.force_profile {
+            words.push("--force-profile".into());
         }
         if self.spec.may_hang {
             words.push("--may-hang".into());

@@ -170,6 +170,7 @@ impl QemuLab {
             via: self.options.via,
             // The targets' profiles are bundled.
             profile: None,
+            force_profile: false,
             // A guest that hangs is only restarted.
             may_hang: true,
             wear: self.options.wear,

@@ -97,6 +97,7 @@ fn walk() -> Result<f64, ProbeError> {
         device: pci::address(0),
         via: None,
         profile: None,
+        force_profile: false,
         may_hang: false,
         wear: None,
         deadline: DEADLINE,

@@ -23,7 +23,7 @@ use crate::uapi::stream::{self, DataFd, Interest, Readiness, Trigger};
 use crate::uapi::vfio_device::{DeviceInfo, IrqInfo, RegionInfo, VfioDevice};
 
 use super::name::KernelName;
-use super::{Device, EpollSet, Footprint, Identity, OpenError, OpenFailure, RebindError, Stream, Via};
+use super::{Device, EpollSet, Footprint, Identity, OpenError, OpenFailure, RebindError, Stream, Via, require_match};
 use open::Way;
 use rebind::Driver;
 use sysfs::Found;
@@ -47,14 +47,18 @@ impl KernelDevice {
     /// Why it cannot be opened, with what would mend it.
     pub fn open(name: &KernelName, via: Option<Via>, profile: Option<Profile>) -> Result<KernelDevice, OpenError> {
         let found = sysfs::find(name)?;
-        let (way, device) = open::open(&found, via)?;
-        let identity = Identity {
+        let mut identity = Identity {
             name: found.name.clone(),
             driver: found.driver.clone().unwrap_or_default(),
             driver_version: found.driver_version(),
             pci_id: found.pci_id(),
-            via: way.via().to_string(),
+            via: String::new(),
         };
+        // Before the device is opened, which resets it.
+        found.is_driven_by_vfio()?;
+        require_match(&identity, profile.as_ref())?;
+        let (way, device) = open::open(&found, via)?;
+        identity.via = way.via().to_string();
         let bundled = || Profile::bundled(identity.pci_id.as_deref(), &identity.driver);
         let profile = profile.or_else(bundled);
         Ok(KernelDevice { device: Some(device), way: Some(way), found, identity, profile, buffers: Buffers::default() })

@@ -10,7 +10,7 @@ use crate::uapi::iommufd::{IoasId, Iommufd, UnboundDevice};
 use crate::uapi::memory::DmaMemory;
 use crate::uapi::vfio_device::VfioDevice;
 
-use super::super::{OpenError, OpenFailure, Via};
+use super::super::{OpenError, OpenFailure, Via, WRONG_PROFILE_REMEDY};
 use super::sysfs::Found;
 
 /// What stays open beside the device, so that it can be opened again.
@@ -173,6 +173,7 @@ impl Found {
                 line("use --via group, or a kernel with CONFIG_IOMMUFD and CONFIG_VFIO_DEVICE_CDEV")
             }
             OpenFailure::NoSuchWay(Via::Group) => line("modprobe vfio_iommu_type1"),
+            OpenFailure::WrongProfile(_) => line(WRONG_PROFILE_REMEDY),
             OpenFailure::NoSuchDevice | OpenFailure::Ambiguous(_) | OpenFailure::Refused(..) => Vec::new(),
         }
     }

@@ -13,6 +13,7 @@ mod feature;
 mod machine;
 mod memory;
 mod record;
+mod registers;
 mod resuming;
 mod saving;
 mod session;
@@ -31,6 +32,7 @@ use vfio_bindings::bindings::vfio as raw;
 
 use super::{Device, Footprint, Identity, OpenError, RebindError, Stream};
 use crate::stimulus::nature::{InterruptLine, Nature};
+use crate::stimulus::profile::{Buffers, Player, Profile};
 use crate::stimulus::{Observation, Stimulus, StimulusError};
 use crate::uapi::Errno;
 use crate::uapi::dma_logging::{LoggingReport, LoggingStart};
@@ -39,6 +41,7 @@ use crate::uapi::memory::DmaMemory;
 use crate::uapi::stream::Readiness;
 use crate::uapi::vfio_device::{DeviceInfo, IrqInfo, RegionInfo};
 use machine::Machine;
+use registers::{ModelPort, Registers};
 use stream::ModelStream;
 
 pub use fault::Fault;
@@ -66,6 +69,10 @@ const DMA_LIMIT: Duration = Duration::from_secs(2);
 pub struct ModelDevice {
     identity: Identity,
     shared: Arc<Shared>,
+    /// How it is stimulated, where a profile was given; else it needs none.
+    profile: Option<Profile>,
+    buffers: Buffers,
+    registers: Registers,
 }
 
 impl ModelDevice {
@@ -78,7 +85,25 @@ impl ModelDevice {
             pci_id: None,
             via: "model".to_owned(),
         };
-        ModelDevice { identity, shared: Arc::new(Shared::new(spec)) }
+        ModelDevice {
+            identity,
+            shared: Arc::new(Shared::new(spec)),
+            profile: None,
+            buffers: Buffers::default(),
+            registers: Registers::default(),
+        }
+    }
+
+    /// The same, stimulated as this profile says.
+    pub fn with_profile(self, profile: Option<Profile>) -> ModelDevice {
+        ModelDevice { profile, ..self }
+    }
+
+    /// Does something with the profile that was given.
+    fn play<T>(&self, play: impl FnOnce(&Player<'_>) -> T) -> Option<T> {
+        let profile = self.profile.as_ref()?;
+        let port = ModelPort { name: &self.identity.name, shared: &self.shared, registers: &self.registers };
+        Some(play(&Player { profile, port: &port, buffers: &self.buffers }))
     }
 }
 
@@ -195,6 +220,9 @@ impl Device for ModelDevice {
     }
 
     fn stimulate(&self, stimulus: Stimulus) -> Result<(), StimulusError> {
+        if let Some(played) = self.play(|player| player.stimulate(stimulus)) {
+            return played;
+        }
         self.shared.change(|machine| machine.stimulate(stimulus));
         match stimulus {
             Stimulus::FinishDma => self.shared.finish_dma(),
@@ -203,10 +231,16 @@ impl Device for ModelDevice {
     }
 
     fn observe(&self, observation: Observation) -> Result<Vec<u8>, StimulusError> {
+        if let Some(played) = self.play(|player| player.observe(observation)) {
+            return played;
+        }
         Ok(self.shared.change(|machine| machine.observe(observation)))
     }
 
     fn nature(&self) -> Nature {
+        if let Some(profile) = &self.profile {
+            return profile.nature();
+        }
         let line = InterruptLine { index: ONLY_IRQ, vector: 0, within: Duration::from_secs(2) };
         Nature { interrupt: Some(line), ..Nature::default() }
     }

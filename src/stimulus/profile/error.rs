@@ -43,6 +43,11 @@ impl Complaint {
         Complaint { why: why.into(), at: None }
     }
 
+    /// Where it begins, for sorting.
+    pub(crate) fn begin(&self) -> usize {
+        self.at.as_ref().map_or(0, |at| at.start)
+    }
+
     /// With the line, and what stands there.
     pub(crate) fn in_text(&self, text: &str) -> String {
         let why = &self.why;

@@ -6,6 +6,7 @@
 mod check;
 mod command;
 pub(crate) mod error;
+mod parse;
 mod play;
 mod step;
 #[cfg(test)]
@@ -30,7 +31,8 @@ pub use step::Step;
 use value::Given;
 
 /// The profiles that come with the program.
-const BUNDLED: [(&str, &str); 2] = [
+const BUNDLED: [(&str, &str); 3] = [
+    ("model.toml", include_str!("../../../fixtures/profiles/model.toml")),
     ("pci.toml", include_str!("../../../fixtures/profiles/pci.toml")),
     ("mtty.toml", include_str!("../../../fixtures/profiles/mtty.toml")),
 ];
@@ -68,6 +70,18 @@ pub struct Profile {
     /// Where programs are looked for.
     #[serde(skip)]
     folder: PathBuf,
+    /// Whether it is played on any device, whatever it is for.
+    #[serde(skip)]
+    is_forced: bool,
+}
+
+/// A profile, and a device that it is not for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the profile {profile:?} is for {wanted}, and the device is {found}")]
+pub struct Misfit {
+    profile: String,
+    wanted: String,
+    found: String,
 }
 
 /// Which devices a profile is for: any that fits one of its entries.
@@ -237,15 +251,29 @@ impl Profile {
         Ok(profile)
     }
 
-    fn parse(text: &str) -> Result<Profile, Complaint> {
-        let profile: Profile = toml::from_str(text).map_err(Complaint::from)?;
-        profile.check()?;
-        Ok(profile)
-    }
-
     /// The bundled profile of a device, if there is one.
     pub fn bundled(pci_id: Option<&str>, driver: &str) -> Option<Profile> {
         BUNDLED.iter().filter_map(|(_, text)| Profile::parse(text).ok()).find(|profile| profile.fits(pci_id, driver))
+    }
+
+    /// The same, to be played on any device if that is wanted.
+    pub fn forced(self, is_forced: bool) -> Profile {
+        Profile { is_forced, ..self }
+    }
+
+    /// Why it must not be played on this device, if that is so.
+    pub fn misfit(&self, pci_id: Option<&str>, driver: &str) -> Option<Misfit> {
+        if self.is_forced || self.fits(pci_id, driver) {
+            return None;
+        }
+        let ids = self.matches.pci.iter().map(|id| id.get_ref().clone());
+        let drivers = self.matches.driver.iter().map(|driver| format!("driver {driver}"));
+        let wanted: Vec<String> = ids.chain(drivers).collect();
+        let found = match pci_id {
+            Some(id) => format!("{id}, driver {driver}"),
+            None => format!("of the driver {driver}"),
+        };
+        Some(Misfit { profile: self.name.clone(), wanted: wanted.join(" or "), found })
     }
 
     /// Whether it is for this device.

@@ -163,6 +163,76 @@ fn what_is_wrong_is_said_with_its_place_and_what_was_meant() {
 }
 
 #[test]
+fn profile_with_many_mistakes_reports_each_with_its_line() {
+    let text = r#"[match]
+pci = ["mlx5", "1af4:1041"]
+
+[timeouts]
+check = 3
+check_s = 0
+step_ms = "soon"
+
+[[buffer]]
+name = "ring"
+bytes = 4096
+iova = 0x100000
+
+[[buffer]]
+name = "rings"
+byte = 4096
+
+[[buffer]]
+name = "other"
+bytes = 0x20000
+iova = 0x100000
+
+[stimulus]
+enter_error = [
+    { write = { region = "bar0", offset = 0, value = 1 } },
+    { wirte = { region = "bar0", offset = 0, value = 1 } },
+    { write = { region = "bar9", offset = 0, value = 1 } },
+    { write = { region = "config", offset = 0xffe, value = 1 } },
+    { write = { buffer = "rung", offset = 0, value = "byts" } },
+]
+dirt = []
+finish_dma = [{ wait = { buffer = "ring", offset = 0xfffe, value = 1, within_ms = 20000 } }]
+stop_work = []
+
+[interrupt]
+index = "msi"
+vector = 32
+
+[state]
+compare = [{ read = { region = "bar0", offset = 0, into = "x" } }]
+
+[resume]
+detects = ["empty", "truncate"]
+"#;
+    insta::assert_snapshot!(Profile::parse(text).unwrap_err().in_text(text));
+}
+
+#[test]
+fn mistake_that_cannot_be_read_hides_no_other_and_causes_none() {
+    let text = format!(
+        "{HEAD}[stimulus]
+start_work = [{{ write = {{ region = \"bar0\", offset = 0, value = 1 }} }}]
+stopwork = [{{ write = {{ region = \"bar0\", offset = 0, value = 0 }} }}]
+dirty = [{{ raed = {{ region = \"bar0\", offset = 0, into = \"x\" }} }}, {{ write = {{ region = \"bar0\", offset = 0, value = \"x\" }} }}]
+"
+    );
+    insta::assert_snapshot!(Profile::parse(&text).unwrap_err().in_text(&text));
+}
+
+#[test]
+fn profile_for_another_device_is_refused_unless_forced() {
+    let profile = understood("");
+    let misfit = profile.misfit(Some("1234:c0f0"), "vfio-pci").map(|misfit| misfit.to_string());
+    insta::assert_snapshot!(misfit.unwrap_or_default(), @r#"the profile "x" is for driver x, and the device is 1234:c0f0, driver vfio-pci"#);
+    assert_eq!(profile.misfit(None, "x"), None);
+    assert_eq!(profile.forced(true).misfit(None, "mtty"), None);
+}
+
+#[test]
 fn a_stimulus_writes_what_the_profile_says() -> Outcome {
     let profile = Profile::bundled(Some("1234:c0f0"), "").ok_or("no profile")?;
     let port = Bytes::default();

@@ -927,7 +927,11 @@ fn flags_of_info(device: &ModelDevice) -> u32 {
 
 /// Whether SET STOP_COPY -> PRE_COPY comes back. If it does not, its thread stays behind until the tests end.
 fn attempt_blocked_arc(device: &ModelDevice) -> String {
-    let victim = ModelDevice { identity: device.identity.clone(), shared: device.shared.clone() };
+    let victim = ModelDevice {
+        identity: device.identity.clone(),
+        shared: device.shared.clone(),
+        ..ModelDevice::new(ModelSpec::default())
+    };
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         enter(&victim, State::Stop);

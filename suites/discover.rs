@@ -409,12 +409,17 @@ fn refuses(
     require_start(bench, feature)?;
     begin_log_for(bench, feature)?;
     // Not every kernel with START has what a REPORT needs.
-    let reports = is_about_a_log(feature) && report(bench) == Ok(0);
+    let reports = feature == Feature::DmaLoggingStop && report(bench) == Ok(0);
     let answer = use_as(bench, feature, Use::Telling, shape);
     bench.expect_errno(requirement, asked, answer, &[Errno::EINVAL])?;
     bench.expect_state(&REFUSAL_CHANGES_NOTHING, asked, State::Running)?;
     match feature {
         Feature::DmaLoggingStart => can_start(bench, asked),
+        // After any error of REPORT the log counts as corrupted, and is started again.
+        Feature::DmaLoggingReport => {
+            end_log_of(bench, feature);
+            can_start(bench, asked)
+        }
         _ if reports => {
             let answer = report(bench);
             end_log_of(bench, feature);

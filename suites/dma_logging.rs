@@ -41,7 +41,7 @@ pub(super) fn checks() -> Vec<Check> {
         Check::new("dma_logging::start_bad_ranges", &[&START_BAD_RANGES, &REFUSAL_CHANGES_NOTHING], start_bad_ranges),
         Check::new(
             "dma_logging::start_bad_page_size",
-            &[&START_PAGE_SIZE, &REFUSAL_CHANGES_NOTHING],
+            &[&START_PAGE_SIZE, &START_SELECTS, &REFUSAL_CHANGES_NOTHING],
             start_bad_page_size,
         ),
         Check::new("dma_logging::start_too_many", &[&START_TOO_MANY, &REFUSAL_CHANGES_NOTHING], start_too_many),
@@ -55,8 +55,8 @@ pub(super) fn checks() -> Vec<Check> {
         Check::new("dma_logging::report_sub_range", &[&SUB_RANGE, &BIT_OF_PAGE], report_sub_range),
         Check::new("dma_logging::report_across_bitmap_pages", &[&LARGE_BITMAP], report_across_bitmap_pages),
         Check::new("dma_logging::report_tail", &[&ANY_ALIGNMENT], report_tail),
-        Check::new("dma_logging::report_unwritable", &[&UNWRITABLE], report_unwritable),
-        Check::new("dma_logging::report_bad_arguments", &[&REPORT_BAD, &REFUSAL_CHANGES_NOTHING], report_bad_arguments),
+        Check::new("dma_logging::report_unwritable", &[&UNWRITABLE, &FAILED_REPORT_RECOVERS], report_unwritable),
+        Check::new("dma_logging::report_bad_arguments", &[&REPORT_BAD, &FAILED_REPORT_RECOVERS], report_bad_arguments),
         Check::new("dma_logging::report_finer_than_the_log", &[&ANY_PAGE_SIZE], report_finer_than_the_log),
         Check::new("dma_logging::reads", &[&READS], reads),
         Check::new("dma_logging::writes_in_pre_copy", &[&ANY_STATE], writes_in_pre_copy),
@@ -116,10 +116,30 @@ fn start_bad_page_size(bench: &mut Bench) -> Judgement {
     for page_size in [0, 3 * PAGE, PAGE + 1, u64::MAX] {
         // A range that is aligned to all of these.
         let range = IovaRange { iova: 0, length: 3 * PAGE * (PAGE + 1) };
-        let asked = format!("START with the page size {page_size:#x}");
-        start_refused(bench, &START_PAGE_SIZE, &asked, LoggingStart::new(page_size, vec![range]))?;
+        page_size_is_a_hint(bench, LoggingStart::new(page_size, vec![range]))?;
     }
     Ok(())
+}
+
+/// START fails, and nothing has changed; or it selects a page size that the device can have.
+fn page_size_is_a_hint(bench: &mut Bench, mut start: LoggingStart) -> Judgement {
+    needs_logging(bench)?;
+    require_start(bench)?;
+    let asked = format!("START with the page size {:#x}", start.page_size);
+    let answer = bench.dma_logging_start(&mut start);
+    bench.judge(&START_PAGE_SIZE, answer.is_err(), &asked, "an error", tell_return(&answer))?;
+    if answer.is_err() {
+        return can_start_still(bench, &asked);
+    }
+    selects(bench, &asked, answer, start.page_size)?;
+    stop(bench)
+}
+
+/// START has succeeded, and says which page size was selected.
+fn selects(bench: &mut Bench, asked: &str, answer: Result<i32, Errno>, page_size: u64) -> Judgement {
+    let kept = answer == Ok(0) && page_size.is_power_of_two();
+    let actual = format!("{}, page size {page_size:#x}", tell_return(&answer));
+    bench.judge(&START_SELECTS, kept, asked, "success (0), and a power of two", actual)
 }
 
 fn start_too_many(bench: &mut Bench) -> Judgement {
@@ -160,10 +180,10 @@ fn start_selects_page_size(bench: &mut Bench) -> Judgement {
     for page_size in [PAGE, 16 * PAGE, 2 * MIB] {
         let mut start = LoggingStart::new(page_size, vec![IovaRange { iova: IOVA, length: 2 * MIB }]);
         let answer = bench.dma_logging_start(&mut start);
-        let asked = format!("START with the page size {page_size:#x}");
-        let kept = answer == Ok(0) && start.page_size.is_power_of_two();
-        let actual = format!("{}, page size {:#x}", tell_return(&answer), start.page_size);
-        bench.judge(&START_SELECTS, kept, asked, "success (0), and a power of two", actual)?;
+        if let Err(errno) = answer {
+            return Err(no_log(errno));
+        }
+        selects(bench, &format!("START with the page size {page_size:#x}"), answer, start.page_size)?;
         stop(bench)?;
     }
     Ok(())
@@ -322,12 +342,27 @@ fn report_unwritable(bench: &mut Bench) -> Judgement {
     report.writable = false;
     let answer = bench.dma_logging_report(&mut report);
     let asked = "write a page, then REPORT into memory that cannot be written";
-    bench.judge(&UNWRITABLE, answer.is_err(), asked, "an error", tell_return(&answer))
+    bench.judge(&UNWRITABLE, answer.is_err(), asked, "an error", tell_return(&answer))?;
+    recovers(bench, asked)
 }
 
-/// A REPORT that is refused loses nothing.
+/// After a REPORT that failed: the old log counts for nothing, and a new one works.
+fn recovers(bench: &mut Bench, asked: &str) -> Judgement {
+    let stopped = bench.dma_logging_stop();
+    let asked = format!("{asked}, which fails, then STOP");
+    bench.judge(&FAILED_REPORT_RECOVERS, stopped == Ok(0), &asked, "success (0)", tell_return(&stopped))?;
+    let mut again = LoggingStart::new(PAGE, vec![AREA]);
+    let started = bench.dma_logging_start(&mut again);
+    let asked = format!("{asked}, START");
+    bench.judge(&FAILED_REPORT_RECOVERS, started == Ok(0), &asked, "success (0)", tell_return(&started))?;
+    write_pages(bench, 5, 1)?;
+    let mut report = LoggingReport::new(AREA, PAGE);
+    let asked = format!("{asked}, write a page");
+    reports(bench, &FAILED_REPORT_RECOVERS, &asked, &mut report, &[page_bytes(5, 1)], again.page_size)
+}
+
 fn report_bad_arguments(bench: &mut Bench) -> Judgement {
-    let granule = log_area(bench)?;
+    log_area(bench)?;
     write_pages(bench, 3, 1)?;
     let beyond = IovaRange { iova: u64::MAX - PAGE + 1, length: 2 * PAGE };
     for (what, range, page_size) in [
@@ -340,9 +375,7 @@ fn report_bad_arguments(bench: &mut Bench) -> Judgement {
         let answer = bench.dma_logging_report(&mut report);
         bench.judge(&REPORT_BAD, answer.is_err(), format!("REPORT {what}"), "an error", tell_return(&answer))?;
     }
-    let asked = "write a page, ask for a REPORT that is refused";
-    let mut report = LoggingReport::new(AREA, PAGE);
-    reports(bench, &REFUSAL_CHANGES_NOTHING, asked, &mut report, &[page_bytes(3, 1)], granule)
+    recovers(bench, "write a page, ask for a REPORT that is refused")
 }
 
 fn report_finer_than_the_log(bench: &mut Bench) -> Judgement {

@@ -48,7 +48,7 @@ fn main() -> ExitCode {
 /// All models that keep the protocol, the one without migration included.
 fn devices() -> impl Iterator<Item = ModelSpec> {
     let sets = Capabilities::ALL.into_iter().map(Some).chain([None]);
-    sets.map(|capabilities| ModelSpec { capabilities, fault: None })
+    sets.map(|capabilities| ModelSpec { capabilities, ..ModelSpec::default() })
 }
 
 fn trials_on(spec: ModelSpec, passing: &Passing) -> Vec<Trial> {

@@ -56,7 +56,7 @@ fn trial_of(fault: Fault, checks: Arc<Vec<Check>>) -> Trial {
 
 fn is_found(fault: &Fault, checks: &[Check]) -> Result<(), Failed> {
     let known = model::Fault::from_name(&fault.name).ok_or("the model does not have it")?;
-    let spec = ModelSpec { capabilities: fault.capabilities(), fault: Some(known) };
+    let spec = ModelSpec { capabilities: fault.capabilities(), ..ModelSpec::faulty(known) };
     let attempt = || judge(fault, &outcomes_on(spec, &fault.noticed_by(checks)));
     let mut finding = attempt();
     for _ in 1..TRIES {

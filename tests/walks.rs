@@ -191,7 +191,7 @@ fn what_is_seldom_met_is_judged_where_it_may_be() {
         (
             Some(Fault::LostReinitForgotten),
             "SET PRE_COPY; MIG_PRECOPY_INFOv2; PRECOPY_INFO; reconfigure; PRECOPY_INFO unwritable; PRECOPY_INFO",
-            Some("precopy.initial.never_grows"),
+            None,
         ),
     ] {
         let spec = fault.map_or_else(ModelSpec::default, ModelSpec::faulty);

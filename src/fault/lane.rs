@@ -52,7 +52,7 @@ pub struct ModelLane {
 impl Lane for ModelLane {
     fn enter(&mut self, fault: &Fault, _watch: &mut dyn Watch) -> Result<(), LabError> {
         let known = model::Fault::from_name(&fault.name).filter(|_| fault.place == Place::Model);
-        let spec = ModelSpec { capabilities: fault.capabilities(), fault: known };
+        let spec = ModelSpec { capabilities: fault.capabilities(), fault: known, variation: None };
         let failed = |error: std::io::Error| LabError::failed("start a model", error);
         let hangs = fault.ends == Some(Verdict::Hang);
         let spec = ExecutorSpec {

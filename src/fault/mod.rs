@@ -9,3 +9,4 @@ pub mod judge;
 pub mod lane;
 pub mod matrix;
 pub mod run;
+pub mod variations;

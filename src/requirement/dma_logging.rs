@@ -28,10 +28,13 @@ pub static START_BAD_RANGES: Requirement = Requirement {
 /// Page sizes are powers of two.
 pub static START_PAGE_SIZE: Requirement = Requirement {
     id: "dma_logging.start.page_size",
-    level: Must,
-    statement: "START with a page size that is 0 or no power of two is refused",
+    level: Advice,
+    statement: "START fails with a page size that is 0 or no power of two",
     source: START,
-    ruling: None,
+    ruling: Some(
+        "The text calls the page size a hint, so a driver may as well select one that it supports. What it selects then is \
+         judged as after any START.",
+    ),
 };
 
 /// There is a limit.
@@ -56,9 +59,9 @@ pub static START_MANY: Requirement = Requirement {
 pub static START_SELECTS: Requirement = Requirement {
     id: "dma_logging.start.selects_page_size",
     level: Must,
-    statement: "START answers the page size that the device has selected, a power of two",
+    statement: "START returns the page size that the device has selected, which is a power of two",
     source: START,
-    ruling: None,
+    ruling: Some("The page size that is asked for is a hint, so the one that is selected may be any other."),
 };
 
 /// One log at a time.
@@ -114,6 +117,18 @@ pub static REPORT_BAD: Requirement = Requirement {
                 refused",
     source: REPORT,
     ruling: Some("The text asks this of START; the core of every kernel that has DMA logging asks it of REPORT, too."),
+};
+
+/// A failed REPORT is the end of one log, not of all.
+pub static FAILED_REPORT_RECOVERS: Requirement = Requirement {
+    id: "dma_logging.report.failure_recovers",
+    level: Must,
+    statement: "after a REPORT that failed, STOP succeeds and a new START gives a log that works",
+    source: REPORT,
+    ruling: Some(
+        "The text has users take the log for corrupted after any error, and start it again. Nothing else is asked of the old \
+         log.",
+    ),
 };
 
 /// Bits are added.
@@ -241,6 +256,7 @@ pub(super) static ALL: &[&Requirement] = &[
     &STOP_ALONE,
     &REPORT_WITHOUT_START,
     &REPORT_BAD,
+    &FAILED_REPORT_RECOVERS,
     &ONLY_SETS,
     &FORGETS,
     &SUB_RANGE,

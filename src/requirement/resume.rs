@@ -161,10 +161,13 @@ pub static TWO_WRITERS: Requirement = Requirement {
 pub static HUGE_WRITE: Requirement = Requirement {
     id: "resume.write.huge",
     level: Must,
-    statement: "a write of the largest length that the kernel lets through is not taken for a stream: it or RESUMING -> \
+    statement: "a write of the largest length that the kernel lets through is not taken for a stream: the write or RESUMING -> \
                 STOP fails, and a reset leads back to RUNNING",
     source: STATES,
-    ruling: Some("All of it is zeroes. Lengths like this one are where a sum overflows or a sign is lost."),
+    ruling: Some(
+        "All of it is zeroes. Lengths like this one are where a sum overflows or a sign is lost. Which of the two fails is open. \
+         A profile can say that the device cannot tell such a stream.",
+    ),
 };
 
 pub(super) static ALL: &[&Requirement] = &[

@@ -21,8 +21,8 @@ pub(super) enum Rule {
     EmptyRead,
     /// A write of no bytes answers 0.
     EmptyWrite,
-    /// What PRECOPY_INFO promises can be read.
-    PromiseKept,
+    /// Where PRECOPY_INFO announces data, read delivers some.
+    Delivers,
     /// initial_bytes is not 0 at first.
     InitialAtFirst,
     /// initial_bytes grows only with REINIT.
@@ -65,7 +65,7 @@ impl Rule {
             Rule::AnyRead => &stop_copy::ANY_READ,
             Rule::EmptyRead => &stop_copy::EMPTY_READ,
             Rule::EmptyWrite => &resume::EMPTY_WRITE,
-            Rule::PromiseKept => &precopy::PROMISE,
+            Rule::Delivers => &precopy::DELIVERS,
             Rule::InitialAtFirst => &precopy::INITIAL_AT_FIRST,
             Rule::InitialNeverGrows => &precopy::INITIAL_NEVER_GROWS,
             Rule::InfoWorks => &precopy::INFO_WORKS,

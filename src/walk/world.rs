@@ -524,6 +524,10 @@ impl<'a> World<'a> {
         let answer = self.device.feature(&mut malformed.call);
         step.answer = Answer::Returned(answer);
         malformed.judge(how, answer)?;
+        if feature == Feature::DmaLoggingReport && answer.is_err() {
+            // After any error of REPORT the log counts as corrupted.
+            self.traffic.doubt();
+        }
         self.sessions.suspect(malformed.suspect());
         let state = self.state;
         let asked = || format!("malformed {} {} in {state}", feature.name(), how.word());

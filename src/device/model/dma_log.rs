@@ -4,11 +4,15 @@ use std::collections::BTreeSet;
 
 use super::fault::Fault;
 use super::spec::ModelSpec;
+use super::variation::Variation;
 use crate::uapi::Errno;
 use crate::uapi::dma_logging::{IovaRange, LoggingReport, LoggingStart};
 
 /// The unit of the log, whatever is asked for.
 const PAGE_BYTES: u64 = 4096;
+
+/// With [`Variation::LogCoarsePages`], the unit of the log.
+const COARSE_PAGE_BYTES: u64 = 64 << 10;
 
 /// As many ranges as fit into a page of memory.
 const RANGES: usize = 256;
@@ -30,6 +34,13 @@ pub(super) struct DmaLog {
     asked_page_size: u64,
     /// Numbers of pages that were written and not reported.
     pages: BTreeSet<u64>,
+    /// Whether a REPORT of this log, or of one before it since the device was opened, has failed.
+    has_failed: bool,
+}
+
+/// The unit of the log.
+fn granule(spec: ModelSpec) -> u64 {
+    if spec.varies(Variation::LogCoarsePages) { COARSE_PAGE_BYTES } else { PAGE_BYTES }
 }
 
 impl DmaLog {
@@ -61,12 +72,16 @@ impl DmaLog {
         if self.active.is_some() {
             spec.refuse_unless(Fault::LogStartsTwice, Errno::EBUSY)?;
         }
+        if self.has_failed && spec.has(Fault::LogFailedReportSticks) {
+            return Err(Errno::EIO);
+        }
+        self.has_failed = false;
         if !spec.has(Fault::LogSurvivesStop) {
             self.pages.clear();
         }
         self.active = Some(start.ranges.clone());
         self.asked_page_size = start.page_size;
-        start.page_size = if spec.has(Fault::LogPageSizeNotAnswered) { 0 } else { PAGE_BYTES };
+        start.page_size = if spec.has(Fault::LogPageSizeNotAnswered) { 0 } else { granule(spec) };
         Ok(0)
     }
 
@@ -94,7 +109,9 @@ impl DmaLog {
         let Some(ranges) = self.active.as_ref().filter(|_| bytes > 0) else {
             return;
         };
-        for page in iova / PAGE_BYTES..=(iova + (bytes - 1)) / PAGE_BYTES {
+        let (first, last) = (iova / granule(spec), (iova + (bytes - 1)) / granule(spec));
+        let pages_of_granule = granule(spec) / PAGE_BYTES;
+        for page in first * pages_of_granule..(last + 1) * pages_of_granule {
             let start = page * PAGE_BYTES;
             let Some(range) = ranges.iter().find(|range| start >= range.iova && start - range.iova < range.length)
             else {
@@ -117,10 +134,19 @@ impl DmaLog {
     /// # Errors
     /// The errno that a kernel would return.
     pub(super) fn report(&mut self, spec: ModelSpec, report: &mut LoggingReport) -> Result<i32, Errno> {
+        if self.has_failed && spec.varies(Variation::LogCorruptAfterError) {
+            return Err(Errno::EIO);
+        }
+        self.look_up(spec, report).inspect_err(|_| self.fail_report())
+    }
+
+    /// A REPORT of this log fails.
+    pub(super) fn fail_report(&mut self) {
+        self.has_failed |= self.active.is_some();
+    }
+
+    fn look_up(&mut self, spec: ModelSpec, report: &mut LoggingReport) -> Result<i32, Errno> {
         if report.page_size < PAGE_BYTES || !report.page_size.is_power_of_two() {
-            if spec.has(Fault::LogBadReportForgets) {
-                self.pages.clear();
-            }
             return spec.refuse_unless(Fault::LogReportUnchecked, Errno::EINVAL).map(|()| 0);
         }
         let IovaRange { iova, length } = report.range;
@@ -143,7 +169,7 @@ impl DmaLog {
         for page in pages.iter().filter(|_| !is_finer || !spec.has(Fault::LogFinerReportEmpty)) {
             set_bit(spec, report, *page);
         }
-        match spec.fault {
+        match spec.effect() {
             Some(Fault::LogForgetsNothing) => {}
             Some(Fault::LogForgetsAll) => self.pages.clear(),
             _ => self.pages.retain(|page| !pages.contains(page)),
@@ -173,7 +199,7 @@ fn set_bit(spec: ModelSpec, report: &mut LoggingReport, page: u64) {
     let from_start = (page * PAGE_BYTES).saturating_sub(report.range.iova) / report.page_size;
     let bits = report.range.length.div_ceil(report.page_size);
     let tail = bits - bits % 64;
-    let lost = match spec.fault {
+    let lost = match spec.effect() {
         Some(Fault::LogOnePageOfBitmap) => from_start >= BITS_OF_A_PAGE,
         Some(Fault::LogUnalignedBitmapLost) => report.misaligned_by != 0,
         Some(Fault::LogTailLost) => tail > 0 && from_start >= tail,
@@ -197,7 +223,7 @@ mod tests {
     use super::*;
 
     const IOVA: u64 = 0x40_0000;
-    const SPEC: ModelSpec = ModelSpec { capabilities: None, fault: None };
+    const SPEC: ModelSpec = ModelSpec { capabilities: None, fault: None, variation: None };
 
     fn log(pages: u64) -> DmaLog {
         let mut log = DmaLog::default();

@@ -1,31 +1,12 @@
 //! Deliberate defects, to prove that checks can fail.
 
+use super::named::named;
 use crate::uapi::state::Capabilities;
 
-/// Declares [`Fault`] with its names, so that a fault is one line with its documentation.
-macro_rules! faults {
-    ($($(#[$doc:meta])* $fault:ident = $name:literal,)*) => {
-        /// One defect. The model keeps the protocol in everything that the defect does not touch.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum Fault {
-            $($(#[$doc])* $fault,)*
-        }
+named! {
+    /// One defect. The model keeps the protocol in everything that the defect does not touch.
+    Fault;
 
-        impl Fault {
-            /// All of them.
-            pub const ALL: [Fault; [$($name),*].len()] = [$(Fault::$fault),*];
-
-            /// Its stable name.
-            pub const fn name(self) -> &'static str {
-                match self {
-                    $(Fault::$fault => $name,)*
-                }
-            }
-        }
-    };
-}
-
-faults! {
     // What can be discovered.
     /// GET MIGRATION has a flag that no uAPI defines.
     UndefinedCapabilityFlags = "undefined-capability-flags",
@@ -167,6 +148,8 @@ faults! {
     PrecopyInfoRefusedInP2p = "precopy-info-refused-in-p2p",
     /// PRECOPY_INFO works in STOP_COPY too.
     PrecopyInfoInStopCopy = "precopy-info-in-stop-copy",
+    /// PRECOPY_INFO outside PRE_COPY fails with EPERM.
+    PrecopyInfoElsewhereEperm = "precopy-info-elsewhere-eperm",
     /// PRECOPY_INFO takes any `argsz`.
     PrecopyInfoArgszUnchecked = "precopy-info-argsz-unchecked",
     /// PRECOPY_INFO returns the bytes that it could not write instead of EFAULT.
@@ -337,8 +320,8 @@ faults! {
     LogBadStartActs = "log-bad-start-acts",
     /// REPORT in pages of a size that is none answers success.
     LogReportUnchecked = "log-report-unchecked",
-    /// A REPORT that is refused forgets what was written.
-    LogBadReportForgets = "log-bad-report-forgets",
+    /// After a REPORT that failed no log can be started until the device is closed.
+    LogFailedReportSticks = "log-failed-report-sticks",
     /// A REPORT in smaller pages than START asked for is empty.
     LogFinerReportEmpty = "log-finer-report-empty",
     /// What is written in PRE_COPY is not logged.
@@ -448,11 +431,6 @@ faults! {
 }
 
 impl Fault {
-    /// The fault of that name.
-    pub fn from_name(name: &str) -> Option<Fault> {
-        Fault::ALL.into_iter().find(|fault| fault.name() == name)
-    }
-
     /// A capability set on which the fault can be seen; `None` if that is a device that cannot migrate.
     pub const fn seen_with(self) -> Option<Capabilities> {
         match self {

@@ -85,6 +85,9 @@ impl Machine {
             // The user is told of the refusal only.
             let _ = self.set_device_state(&mut call.clone());
         }
+        if call.number() == Feature::DmaLoggingReport.number() {
+            self.fail_report();
+        }
         if call.number() == Feature::DmaLoggingStop.number() && self.has(Fault::LogRefusedStopActs) {
             let _ = self.stop_log();
         }
@@ -180,6 +183,9 @@ impl Machine {
             Ok(Examined::Answered(answer)) => Ok(answer),
             Err(errno) if self.has(Fault::LogHeaderUnchecked) && errno != Errno::EFAULT => action(self, &call),
             Err(errno) => {
+                if call.number() == Feature::DmaLoggingReport.number() {
+                    self.fail_report();
+                }
                 if self.has(Fault::LogRefusedStartActs) {
                     // The user is told of the refusal only.
                     let _ = action(self, &call);
@@ -223,7 +229,7 @@ impl Machine {
         if self.has(Fault::DataSizeNeedsSession) && self.sessions.alive().next().is_none() {
             return Err(Errno::EINVAL);
         }
-        let bytes = match self.spec.fault {
+        let bytes = match self.spec.effect() {
             Some(Fault::DataSizeAbsurd) => u64::MAX,
             Some(Fault::DataSizeTenfold) => 10 * self.data_size(),
             _ => self.data_size(),

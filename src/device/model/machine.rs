@@ -13,10 +13,12 @@ use super::resuming::Resuming;
 use super::saving::Saving;
 use super::session::{Sessions, Transfer};
 use super::spec::ModelSpec;
+use super::variation::Variation;
 use crate::device::Footprint;
 use crate::stimulus::{Observation, Stimulus};
 use crate::uapi::Errno;
 use crate::uapi::dma_logging::{LoggingReport, LoggingStart};
+use crate::uapi::feature::{Feature, FeatureCall, Verb};
 use crate::uapi::memory::DmaMemory;
 use crate::uapi::state::{Capabilities, State};
 
@@ -34,6 +36,12 @@ const LINGERS: Duration = Duration::from_millis(15);
 
 /// What a session leaks with [`Fault::MemoryLeaks`].
 const LEAK_BYTES: u64 = 1 << 20;
+
+/// What others take between two looks with [`Variation::OthersTakeMemory`], as long as they do.
+const TAKEN_BYTES: u64 = 16 << 20;
+
+/// So many looks at what is in use are enough for one measurement of it.
+const LOOKS_OF_A_MEASUREMENT: u64 = 4;
 
 /// What small things are called.
 const OBJECTS: &str = "kmalloc-256";
@@ -83,6 +91,8 @@ pub(super) struct Machine {
     leaked_objects: u64,
     /// References to the driver that are never given back.
     leaked_references: u64,
+    /// How often somebody has looked at what is in use.
+    measured: u64,
     mappings: Mappings,
     engine: Engine,
     log: DmaLog,
@@ -133,6 +143,7 @@ impl Machine {
             came_from: State::Running,
             leaked_objects: 0,
             leaked_references: 0,
+            measured: 0,
         }
     }
 
@@ -513,6 +524,14 @@ impl Machine {
         self.left_over = self.sessions.resuming().map_or_else(Vec::new, |resuming| resuming.pending().to_vec());
     }
 
+    /// Whether this call ends a load that takes its time.
+    pub(super) fn loads_slowly(&self, call: &FeatureCall) -> bool {
+        self.spec.varies(Variation::SlowLoad)
+            && self.state == State::Resuming
+            && call.number() == Feature::MigDeviceState.number()
+            && call.flags & Verb::Set.bits() == Verb::Set.bits()
+    }
+
     /// The user closes the device and opens it again, which resets its memory too.
     pub(super) fn reopen(&mut self) {
         if self.has(Fault::HalfLoadSurvivesReopen) {
@@ -570,10 +589,15 @@ impl Machine {
     }
 
     /// What is in use.
-    pub(super) fn footprint(&self) -> Footprint {
+    pub(super) fn footprint(&mut self) -> Footprint {
+        self.measured += 1;
+        let others = match self.spec.varies(Variation::OthersTakeMemory) {
+            true => TAKEN_BYTES * self.measured.min(LOOKS_OF_A_MEASUREMENT),
+            false => 0,
+        };
         Footprint {
             module_references: Some(self.leaked_references),
-            kernel_bytes: Some(self.leaked_bytes),
+            kernel_bytes: Some(self.leaked_bytes + others),
             objects: [(OBJECTS.to_owned(), self.leaked_objects)].into(),
         }
     }
@@ -596,7 +620,11 @@ impl Machine {
             Stimulus::Dirty(bytes) => {
                 let is_stopped = matches!(self.state, State::Stop | State::StopCopy);
                 self.wedged |= is_stopped && self.has(Fault::TouchedWhileStoppedWedges);
-                self.work(bytes);
+                self.doomed |= is_stopped && self.spec.varies(Variation::StoppedWorkNeedsReset);
+                match is_stopped && self.spec.varies(Variation::StoppedWorkTakesEffect) {
+                    true => drop(self.memory.work(bytes)),
+                    false => self.work(bytes),
+                }
             }
             Stimulus::StartWork => {
                 self.worked = now;
@@ -677,6 +705,13 @@ impl Machine {
             return Err(Errno::EINVAL);
         }
         self.log.report(self.spec, report)
+    }
+
+    /// A REPORT fails before the log is looked at.
+    pub(super) fn fail_report(&mut self) {
+        if self.spec.varies(Variation::LogCorruptAfterError) {
+            self.log.fail_report();
+        }
     }
 
     /// What became of the last DMA transfer; `None` if it is not over.

@@ -12,6 +12,7 @@ mod fault;
 mod feature;
 mod machine;
 mod memory;
+mod named;
 mod record;
 mod registers;
 mod resuming;
@@ -21,6 +22,7 @@ mod spec;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod variation;
 
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -46,6 +48,7 @@ use stream::ModelStream;
 
 pub use fault::Fault;
 pub use spec::ModelSpec;
+pub use variation::Variation;
 
 /// The index of the only region: the device memory.
 const MEMORY_REGION: u32 = 0;
@@ -58,6 +61,9 @@ const GAP: Duration = Duration::from_millis(2);
 
 /// How long a transition takes with [`Fault::ResetDuringTransitionDooms`].
 const SLOW_TRANSITION: Duration = Duration::from_millis(10);
+
+/// How long RESUMING -> STOP takes with [`Variation::SlowLoad`].
+const SLOW_LOAD: Duration = Duration::from_millis(50);
 
 /// How often a model that does something by itself looks at the time.
 const CLOCK_PERIOD: Duration = Duration::from_millis(1);
@@ -117,6 +123,9 @@ impl Device for ModelDevice {
             self.shared.lock().transitions += 1;
             thread::sleep(SLOW_TRANSITION);
             self.shared.lock().transitions -= 1;
+        }
+        if self.shared.lock().loads_slowly(call) {
+            thread::sleep(SLOW_LOAD);
         }
         self.shared.change(|machine| machine.feature(call))
     }
@@ -359,7 +368,7 @@ impl Shared {
     fn sleep(&self, machine: MutexGuard<'_, Machine>, timeout: Duration) {
         let machine = if machine.has(Fault::WakeupLost) { self.forget_for_a_moment(machine) } else { machine };
         let seen = machine.sessions.wakes();
-        let sleeps_on = |machine: &mut Machine| match machine.spec.fault {
+        let sleeps_on = |machine: &mut Machine| match machine.spec.effect() {
             Some(Fault::PollerNotWoken) => true,
             Some(Fault::OneWaiterWoken) => machine.sessions.wakes() == seen || !machine.sessions.take_turn(),
             _ => machine.sessions.wakes() == seen,

@@ -39,11 +39,13 @@ pub(super) enum Kind {
     Page,
     /// The stream is complete.
     End,
+    /// The contents of all pages.
+    Image,
 }
 
 impl Kind {
     fn from_number(number: u16) -> Option<Kind> {
-        [Kind::Begin, Kind::Page, Kind::End].into_iter().find(|kind| *kind as u16 == number)
+        [Kind::Begin, Kind::Page, Kind::End, Kind::Image].into_iter().find(|kind| *kind as u16 == number)
     }
 
     /// Bytes of the contents; no kind leaves a choice.
@@ -52,6 +54,7 @@ impl Kind {
             Kind::Begin => size_of::<u32>(),
             Kind::Page => PAGE_BYTES,
             Kind::End => 0,
+            Kind::Image => MEMORY_BYTES,
         }
     }
 }
@@ -82,6 +85,11 @@ pub(super) fn begin() -> Vec<u8> {
 /// The record of a page.
 pub(super) fn page(number: usize, contents: &[u8]) -> Vec<u8> {
     encode(Kind::Page, number as u32, contents)
+}
+
+/// The record of all pages, which some devices begin with.
+pub(super) fn image(contents: &[u8]) -> Vec<u8> {
+    encode(Kind::Image, 0, contents)
 }
 
 /// The last record of every stream. What stands in its unused field makes no difference.

@@ -6,10 +6,14 @@ use super::fault::Fault;
 use super::memory::{MEMORY_BYTES, Memory, PAGE_BYTES, PAGES};
 use super::record::{self, Kind, Record};
 use super::spec::ModelSpec;
+use super::variation::Variation;
 use crate::uapi::Errno;
 
 /// No stream is longer, and nobody has to hold what is.
 const LONGEST_WRITE_BYTES: usize = 64 << 20;
+
+/// With [`Variation::ShortWrites`], a write takes at most so much.
+const SHORT_WRITE_BYTES: usize = 61;
 
 /// The stream of one resuming session. The device's memory changes only once all of it was found good.
 #[derive(Debug, Clone)]
@@ -33,6 +37,8 @@ enum Progress {
     Ended,
     /// Something was wrong; nothing mends that.
     Failed,
+    /// The load was ended by a write that was no part of it.
+    CalledOff,
 }
 
 impl Resuming {
@@ -53,7 +59,7 @@ impl Resuming {
     /// # Errors
     /// EINVAL if they cannot be part of a good stream, and from then on always.
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<usize, Errno> {
-        if self.progress == Progress::Failed {
+        if matches!(self.progress, Progress::Failed | Progress::CalledOff) {
             return Err(Errno::EINVAL);
         }
         if bytes.is_empty() && self.has(Fault::EmptyWriteRefused) {
@@ -62,6 +68,8 @@ impl Resuming {
         if bytes.len() > LONGEST_WRITE_BYTES {
             return self.take_huge(bytes.len());
         }
+        let most = if self.spec.varies(Variation::ShortWrites) { SHORT_WRITE_BYTES } else { usize::MAX };
+        let bytes = &bytes[..bytes.len().min(most)];
         self.pending.extend(bytes);
         let taken = self.take_records();
         self.broken_inside = taken.is_err() && self.progress == Progress::Begun;
@@ -76,11 +84,14 @@ impl Resuming {
     /// # Errors
     /// EINVAL if the stream was not good or is not whole.
     pub(super) fn finish(&self, before: &Memory) -> Result<Memory, Errno> {
+        if self.progress == Progress::CalledOff {
+            return Ok(before.clone());
+        }
         let good = match self.progress {
             Progress::Empty if self.pending.is_empty() => self.has(Fault::EmptyStreamAccepted),
             Progress::Empty | Progress::Begun => self.has(Fault::TruncatedStreamAccepted),
             Progress::Ended => true,
-            Progress::Failed => false,
+            Progress::Failed | Progress::CalledOff => false,
         };
         if !good {
             return Err(Errno::EINVAL);
@@ -98,6 +109,17 @@ impl Resuming {
 
     /// A write that is longer than any stream.
     fn take_huge(&mut self, bytes: usize) -> Result<usize, Errno> {
+        match self.spec.variation {
+            Some(Variation::HugeWriteShort) => {
+                self.progress = Progress::Failed;
+                return Ok(LONGEST_WRITE_BYTES);
+            }
+            Some(Variation::HugeWriteEndsLoad) => {
+                self.progress = Progress::CalledOff;
+                return Err(Errno::EFBIG);
+            }
+            _ => {}
+        }
         if !self.has(Fault::HugeWriteTaken) {
             self.progress = Progress::Failed;
             return Err(Errno::EINVAL);
@@ -160,6 +182,11 @@ impl Resuming {
             (Progress::Empty, Kind::Begin) => self.take_begin(record),
             (Progress::Begun, Kind::Page) => self.take_page(record),
             (Progress::Begun, Kind::End) => self.take_end(),
+            (Progress::Begun, Kind::Image) if self.spec.varies(Variation::OneRecord) => {
+                self.image.copy_from_slice(record.contents);
+                self.missing.clear();
+                Ok(())
+            }
             _ => Err(Errno::EINVAL),
         }
     }

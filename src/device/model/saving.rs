@@ -1,15 +1,29 @@
 //! What a data_fd of the saving group streams.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
 
 use super::fault::Fault;
 use super::memory::{Memory, PAGE_BYTES, PAGES};
 use super::record;
 use super::spec::ModelSpec;
+use super::variation::Variation;
 use crate::uapi::Errno;
 
 /// With [`Fault::SmallReadsRepeat`], reads of less than this are small.
 const SMALL_READ_BYTES: usize = 16;
+
+/// With [`Variation::ShortReads`], a read returns at most so much.
+const SHORT_READ_BYTES: usize = 61;
+
+/// With [`Variation::DirtyBytesNeeded`], a page needs so much more than it takes.
+const NEEDED_BYTES: u64 = 256;
+
+/// With [`Variation::InitialBytesRounded`], initial_bytes is a multiple of this.
+const ROUNDED_TO_BYTES: u64 = 1024;
+
+/// With [`Variation::EstimatesLate`], estimates are at most so old.
+const ESTIMATES_LAST: Duration = Duration::from_millis(20);
 
 /// The initial data of every session: the beginning, and all pages once.
 const INITIAL_BYTES: usize = record::BEGIN_RECORD_BYTES + PAGES * record::PAGE_RECORD_BYTES;
@@ -45,6 +59,8 @@ pub(super) struct Saving {
     asked: u64,
     /// How many pages were marked dirty in all.
     marked: u64,
+    /// The last estimates and when they were made, where they are not made each time.
+    last: Option<(Instant, Estimate)>,
 }
 
 /// The estimates of PRECOPY_INFO. Here they are exact: what can be read until ENOMSG if nothing changes any more.
@@ -61,7 +77,7 @@ impl Saving {
             spec,
             serial,
             queue: VecDeque::from(record::begin()),
-            initial: INITIAL_BYTES,
+            initial: 0,
             dirty: BTreeSet::new(),
             reinit: false,
             reinited: false,
@@ -71,11 +87,26 @@ impl Saving {
             handed_over: 0,
             asked: 0,
             marked: 0,
+            last: None,
         };
-        for page in 0..PAGES {
-            saving.enqueue(page, memory);
-        }
+        saving.enqueue_all(memory);
+        saving.initial = saving.queue.len();
         saving
+    }
+
+    /// Has all pages streamed: at once, or in STOP_COPY where PRE_COPY has a header only.
+    fn enqueue_all(&mut self, memory: &Memory) {
+        if self.spec.varies(Variation::HeaderOnlyPreCopy) {
+            self.dirty.extend(0..PAGES);
+            return;
+        }
+        if self.spec.varies(Variation::OneRecord) {
+            self.queue.extend(record::image(memory.all()));
+            return;
+        }
+        for page in 0..PAGES {
+            self.enqueue(page, memory);
+        }
     }
 
     /// What a session streams that begins in STOP_COPY.
@@ -115,6 +146,7 @@ impl Saving {
             self.enqueue(page, other.as_ref().unwrap_or(memory));
         }
         self.initial = self.queue.len();
+        self.last = None;
         self.reinited = true;
         self.reinit = !self.has(Fault::ReinitUnsaid);
     }
@@ -146,7 +178,8 @@ impl Saving {
     /// ENOMSG at the temporary end.
     pub(super) fn read(&mut self, buffer: &mut [u8], memory: &Memory) -> Result<usize, Errno> {
         self.refill(buffer.len(), memory);
-        let bytes = buffer.len().min(self.queue.len());
+        let most = if self.spec.varies(Variation::ShortReads) { SHORT_READ_BYTES } else { usize::MAX };
+        let bytes = buffer.len().min(self.queue.len()).min(most);
         if bytes == 0 {
             return self.meet_the_end();
         }
@@ -193,7 +226,7 @@ impl Saving {
 
     fn meet_the_end(&mut self) -> Result<usize, Errno> {
         self.ends_met += 1;
-        match (self.complete, self.spec.fault) {
+        match (self.complete, self.spec.effect()) {
             (false, Some(Fault::EndOfPreCopyReadsZero)) => Ok(0),
             (false, _) => Err(Errno::ENOMSG),
             (true, Some(Fault::EndOfStopCopyIsEnomsg)) => Err(Errno::ENOMSG),
@@ -224,10 +257,28 @@ impl Saving {
 
     /// What PRECOPY_INFO answers.
     pub(super) fn estimate(&mut self) -> Estimate {
+        let is_fresh = |(made, _): &(Instant, Estimate)| made.elapsed() < ESTIMATES_LAST;
+        if self.spec.varies(Variation::EstimatesLate)
+            && let Some((_, estimate)) = self.last.filter(is_fresh)
+        {
+            return estimate;
+        }
+        let mut estimate = self.estimate_now();
+        let Estimate { initial_bytes, dirty_bytes } = &mut estimate;
+        match self.spec.variation {
+            Some(Variation::DirtyBytesNeeded) => *dirty_bytes += NEEDED_BYTES * self.dirty.len() as u64,
+            Some(Variation::InitialBytesRounded) => *initial_bytes = initial_bytes.next_multiple_of(ROUNDED_TO_BYTES),
+            _ => {}
+        }
+        self.last = Some((Instant::now(), estimate));
+        estimate
+    }
+
+    fn estimate_now(&mut self) -> Estimate {
         self.asked += 1;
         let mut estimate = self.exact();
         let Estimate { initial_bytes, dirty_bytes } = &mut estimate;
-        match self.spec.fault {
+        match self.spec.effect() {
             Some(Fault::InitialBytesZero) => *initial_bytes = 0,
             Some(Fault::InitialBytesGrow) => *initial_bytes += std::mem::take(dirty_bytes),
             Some(Fault::InitialBytesNeverFall) => *initial_bytes = INITIAL_BYTES as u64,

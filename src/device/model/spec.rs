@@ -3,11 +3,13 @@
 use std::fmt;
 
 use super::fault::Fault;
+use super::variation::Variation;
 use crate::uapi::Errno;
 use crate::uapi::state::Capabilities;
 
 const NOT_MIGRATABLE: &str = "not_migratable";
 const FAULT_PREFIX: &str = "fault=";
+const VARIATION_PREFIX: &str = "variation=";
 
 /// Which model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -16,43 +18,62 @@ pub struct ModelSpec {
     pub capabilities: Option<Capabilities>,
     /// Its deliberate defect, if any.
     pub fault: Option<Fault>,
+    /// Its permitted difference, if any.
+    pub variation: Option<Variation>,
 }
 
 impl ModelSpec {
     /// A device that keeps the protocol.
     pub const fn conforming(capabilities: Capabilities) -> ModelSpec {
-        ModelSpec { capabilities: Some(capabilities), fault: None }
+        ModelSpec { capabilities: Some(capabilities), fault: None, variation: None }
     }
 
     /// A device with a defect, with a capability set on which the defect can be seen.
     pub const fn faulty(fault: Fault) -> ModelSpec {
-        ModelSpec { capabilities: fault.seen_with(), fault: Some(fault) }
+        ModelSpec { capabilities: fault.seen_with(), fault: Some(fault), variation: None }
     }
 
-    /// Reads the form that [`Display`](fmt::Display) writes: a capability set, a fault, or both with a comma
-    /// between them. What is left out is as in [`ModelSpec::default`].
+    /// A device that keeps the protocol, and differs from the conforming one in what the protocol permits.
+    pub const fn varying(variation: Variation) -> ModelSpec {
+        ModelSpec { variation: Some(variation), ..ModelSpec::conforming(Capabilities::FULL) }
+    }
+
+    /// Reads the form that [`Display`](fmt::Display) writes: a capability set, a fault, a variation, or several of them with
+    /// commas between them. What is left out is as in [`ModelSpec::default`].
     ///
     /// # Errors
     /// A sentence that says which part is wrong and what is possible there.
     pub fn parse(text: &str) -> Result<ModelSpec, String> {
         let mut capabilities = None;
         let mut fault = None;
+        let mut variation = None;
         for part in text.split(',') {
-            let repeated = match part.strip_prefix(FAULT_PREFIX) {
-                Some(name) => fault.replace(parse_fault(name)?).is_some(),
-                None => capabilities.replace(parse_capabilities(part)?).is_some(),
+            let repeated = match (part.strip_prefix(FAULT_PREFIX), part.strip_prefix(VARIATION_PREFIX)) {
+                (Some(name), _) => fault.replace(parse_fault(name)?).is_some(),
+                (None, Some(name)) => variation.replace(parse_variation(name)?).is_some(),
+                (None, None) => capabilities.replace(parse_capabilities(part)?).is_some(),
             };
             if repeated {
                 return Err(format!("{part:?} is one too many of its kind"));
             }
         }
         let default = ModelSpec::default();
-        Ok(ModelSpec { capabilities: capabilities.unwrap_or(default.capabilities), fault })
+        Ok(ModelSpec { capabilities: capabilities.unwrap_or(default.capabilities), fault, variation })
     }
 
-    /// Whether the model has this defect.
+    /// The fault that it behaves by: its own, or the one that makes the same difference as its variation.
+    pub(super) fn effect(self) -> Option<Fault> {
+        self.fault.or_else(|| self.variation?.same_as())
+    }
+
+    /// Whether the model behaves by this defect.
     pub(super) fn has(self, fault: Fault) -> bool {
-        self.fault == Some(fault)
+        self.effect() == Some(fault)
+    }
+
+    /// Whether the model has this permitted difference.
+    pub(super) fn varies(self, variation: Variation) -> bool {
+        self.variation == Some(variation)
     }
 
     /// Refuses with that errno, unless the model has the defect of letting this pass.
@@ -73,8 +94,11 @@ impl fmt::Display for ModelSpec {
             Some(capabilities) => write!(f, "{capabilities}")?,
             None => f.write_str(NOT_MIGRATABLE)?,
         }
-        match self.fault {
-            Some(fault) => write!(f, ",{FAULT_PREFIX}{}", fault.name()),
+        if let Some(fault) = self.fault {
+            write!(f, ",{FAULT_PREFIX}{}", fault.name())?;
+        }
+        match self.variation {
+            Some(variation) => write!(f, ",{VARIATION_PREFIX}{}", variation.name()),
             None => Ok(()),
         }
     }
@@ -87,7 +111,8 @@ fn parse_capabilities(text: &str) -> Result<Option<Capabilities>, String> {
     Capabilities::parse(text).map(Some).ok_or_else(|| {
         let sets = Capabilities::ALL.map(|set| set.to_string());
         format!(
-            "{text:?} is no part of a model; possible are {}, {NOT_MIGRATABLE} and {FAULT_PREFIX}NAME",
+            "{text:?} is no part of a model; possible are {}, {NOT_MIGRATABLE}, {FAULT_PREFIX}NAME and \
+             {VARIATION_PREFIX}NAME",
             sets.join(", ")
         )
     })
@@ -100,6 +125,13 @@ fn parse_fault(name: &str) -> Result<Fault, String> {
     })
 }
 
+fn parse_variation(name: &str) -> Result<Variation, String> {
+    Variation::from_name(name).ok_or_else(|| {
+        let names = Variation::ALL.map(Variation::name);
+        format!("{name:?} is no variation of the model; possible are {}", names.join(", "))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,7 +141,11 @@ mod tests {
         let sets = Capabilities::ALL.into_iter().map(Some).chain([None]);
         for capabilities in sets {
             for fault in Fault::ALL.into_iter().map(Some).chain([None]) {
-                let spec = ModelSpec { capabilities, fault };
+                let spec = ModelSpec { capabilities, fault, variation: None };
+                assert_eq!(ModelSpec::parse(&spec.to_string()), Ok(spec));
+            }
+            for variation in Variation::ALL {
+                let spec = ModelSpec { capabilities, ..ModelSpec::varying(variation) };
                 assert_eq!(ModelSpec::parse(&spec.to_string()), Ok(spec));
             }
         }
@@ -119,8 +155,11 @@ mod tests {
     fn parts_can_be_left_out_or_swapped() {
         let crash = Fault::from_name("crash");
         let full = Some(Capabilities::FULL);
-        assert_eq!(ModelSpec::parse("fault=crash"), Ok(ModelSpec { capabilities: full, fault: crash }));
-        let small = ModelSpec { capabilities: Some(Capabilities::ALL[0]), fault: crash };
+        assert_eq!(
+            ModelSpec::parse("fault=crash"),
+            Ok(ModelSpec { capabilities: full, fault: crash, variation: None })
+        );
+        let small = ModelSpec { capabilities: Some(Capabilities::ALL[0]), fault: crash, variation: None };
         assert_eq!(ModelSpec::parse("fault=crash,stop_copy"), Ok(small));
         assert_eq!(ModelSpec::default().to_string(), "stop_copy+p2p+pre_copy");
     }
@@ -133,6 +172,8 @@ mod tests {
             ("stop_copy,", "fault=NAME"),
             ("fault=", "blocked-arc-hangs"),
             ("fault=crush", "crash"),
+            ("variation=crash", "short-reads"),
+            ("variation=short-reads,variation=short-reads", "one too many"),
             ("stop_copy,stop_copy", "one too many"),
             ("fault=crash,fault=crash", "one too many"),
         ] {

@@ -10,6 +10,8 @@ use super::Shared;
 use super::fault::Fault;
 use super::machine::Machine;
 use super::session::Transfer;
+use super::spec::ModelSpec;
+use super::variation::Variation;
 use crate::device::{EpollSet, Stream};
 use crate::uapi::Errno;
 use crate::uapi::feature::Placement;
@@ -225,6 +227,15 @@ fn in_parts(parts: impl Iterator<Item = (usize, Result<usize, Errno>)>) -> Resul
     Ok(done)
 }
 
+/// What calls on the data_fd of a session that has ended fail with.
+fn errno_of_ended(spec: ModelSpec) -> Errno {
+    match spec.variation {
+        Some(Variation::EndedSessionEio) => Errno::EIO,
+        Some(Variation::EndedSessionEbadfd) => Errno::EBADFD,
+        _ => Errno::ENODEV,
+    }
+}
+
 /// The calls on a data_fd.
 impl Machine {
     fn read(&mut self, number: i32, buffer: &mut [u8]) -> Result<usize, Errno> {
@@ -236,7 +247,7 @@ impl Machine {
             return Ok(0);
         };
         if is_dead {
-            spec.refuse_unless(Fault::OldFdAnswersEof, Errno::ENODEV)?;
+            spec.refuse_unless(Fault::OldFdAnswersEof, errno_of_ended(spec))?;
             return Ok(0);
         }
         if buffer.is_empty() {
@@ -247,7 +258,7 @@ impl Machine {
             return Ok(0);
         }
         let answer = saving.read(buffer, &self.memory);
-        match (answer, spec.fault) {
+        match (answer, spec.effect()) {
             (Err(Errno::ENOMSG), Some(Fault::NonblockingReadsZero)) if nonblocking => return Ok(0),
             (Err(Errno::ENOMSG), Some(Fault::NonblockingEndsSession)) if nonblocking => self.sessions.end(),
             _ => {}
@@ -264,7 +275,7 @@ impl Machine {
             return Ok(bytes.len());
         };
         if is_dead {
-            return Err(Errno::ENODEV);
+            return Err(errno_of_ended(spec));
         }
         let written = resuming.write(bytes);
         let (is_corrupt, is_late) = (resuming.is_broken_inside(), resuming.is_broken_late());
@@ -315,10 +326,10 @@ impl Machine {
             spec.refuse_unless(Fault::PrecopyInfoArgszUnchecked, Errno::EINVAL)?;
         }
         if is_dead {
-            return Err(Errno::ENODEV);
+            return Err(errno_of_ended(spec));
         }
         if !permitted {
-            return Err(Errno::EINVAL);
+            return Err(if spec.has(Fault::PrecopyInfoElsewhereEperm) { Errno::EPERM } else { Errno::EINVAL });
         }
         if call.placement != Placement::Ordinary {
             if spec.has(Fault::LostReinitForgotten) {

@@ -82,6 +82,12 @@ pub(super) static ALL: &[Guide] = &[
     )
     .needing(REPORT),
     Guide::new(
+        &FAILED_REPORT_RECOVERS,
+        "A VMM takes all memory for dirty after an error and starts the log again. If it cannot, the migration fails.",
+        "The error path leaves the log locked or half stopped, so that the next START finds one that is still on.",
+    )
+    .needing(REPORT),
+    Guide::new(
         &ONLY_SETS,
         "One bitmap collects what several devices have written.",
         "The driver builds words of its own and stores them instead of adding bits.",

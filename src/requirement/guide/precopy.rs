@@ -16,6 +16,11 @@ pub(super) static ALL: &[Guide] = &[
         "The driver looks at the file and not at the state, and goes on answering in STOP_COPY.",
     ),
     Guide::new(
+        &INFO_EINVAL,
+        "A VMM that knows EINVAL can tell a call in the wrong state from a device that has failed.",
+        "The errno of the last check in the function is returned, whatever the reason.",
+    ),
+    Guide::new(
         &INFO_ARGSZ_SMALL,
         "The size is the only thing that keeps the kernel from writing over memory that the caller did not offer.",
         "argsz is read and never compared.",
@@ -91,10 +96,15 @@ pub(super) static ALL: &[Guide] = &[
     )
     .needing(&[Need::PreCopy, Need::Stimulus("dirty")]),
     Guide::new(
-        &PROMISE,
-        "A VMM reads until it was given what was promised. Told in the middle that there is nothing, it takes the \
-         stream for broken or turns in circles.",
+        &DELIVERS,
+        "A VMM that is shown data which never comes turns in circles: it reads, gets ENOMSG, and asks again.",
         "A save that was announced is still on its way from the firmware, and read does not wait for it. mlx5 did so.",
+    )
+    .needing(&[Need::PreCopy]),
+    Guide::new(
+        &PROMISE,
+        "A VMM plans by the announced bytes. What does not come makes its progress and its forecast of the downtime wrong.",
+        "The size that a save needs at most is announced, and the size that it used is streamed.",
     )
     .needing(&[Need::PreCopy]),
     Guide::new(
@@ -202,6 +212,12 @@ pub(super) static ALL: &[Guide] = &[
          which is slow.",
         "initial_bytes is raised, and the flag is forgotten, or counts as said though the answer could not be written to the \
          user's memory.",
+    )
+    .needing(&[Need::PreCopy, Need::Kernel(7, 1), Need::Stimulus("reconfigure")]),
+    Guide::new(
+        &REINIT_AFTER_EFAULT,
+        "A VMM whose call failed does not know that the initial phase has begun again, and may leave PRE_COPY too early.",
+        "The flag is cleared when it is put into the structure, before that is copied to the user.",
     )
     .needing(&[Need::PreCopy, Need::Kernel(7, 1), Need::Stimulus("reconfigure")]),
     Guide::new(

@@ -121,12 +121,14 @@ fn what_a_read_may_answer_depends_on_the_state_and_on_what_was_promised() {
         (pre, false, None, Ok(0), id(Rule::TemporaryEnd)),
         (pre, false, None, Err(ENOMSG), None),
         (pre, false, Some(0), Err(ENOMSG), None),
-        (pre, false, Some(1), Err(ENOMSG), id(Rule::PromiseKept)),
+        (pre, false, Some(1), Err(ENOMSG), id(Rule::Delivers)),
         (pre, false, Some(1), Err(EAGAIN), None),
         (pre, false, None, Err(EIO), id(Rule::TemporaryEnd)),
         (pre, false, None, Err(ENODEV), suspect),
     ] {
-        let mut live = live(&Scripted::default().reads([answer]), state);
+        // What is announced stays announced, however often it is asked for.
+        let infos = [(Ok(0), 0, INITIAL, 0); LOOKS];
+        let mut live = live(&Scripted::default().reads([answer]).infos(infos), state);
         live.flow = Flow::Saving(Saving { has_ended, promised, ..Saving::default() });
         let judged = live.read(&mut [0; 8], state);
         assert_eq!(accused(judged), wrong, "{state}, {has_ended}, {promised:?}: {answer:?}");
@@ -146,13 +148,37 @@ fn the_permanent_end_is_seen_once_and_a_promise_holds_for_one_read() {
     assert_eq!(accused(promising.read(&mut [0; 8], State::PreCopy)), None);
     assert_eq!(accused(promising.read(&mut [0; 8], State::PreCopy)), None, "it may have been all");
 
-    let stream = Scripted::default().reads([Err(Errno::ENOMSG); 2]).infos([(Ok(0), 0, INITIAL, 0); 2]);
+    let stream = Scripted::default().reads([Err(Errno::ENOMSG); 2]).infos([(Ok(0), 0, INITIAL, 0); 2 + LOOKS]);
     let mut promising = live(&stream, State::PreCopy);
     assert!(promising.info(PrecopyInfoCall::default(), asking(State::PreCopy)).is_ok());
     promising.forget_promise();
     assert_eq!(accused(promising.read(&mut [0; 8], State::PreCopy)), None);
     assert!(promising.info(PrecopyInfoCall::default(), asking(State::PreCopy)).is_ok());
-    assert_eq!(accused(promising.read(&mut [0; 8], State::PreCopy)), id(Rule::PromiseKept));
+    assert_eq!(accused(promising.read(&mut [0; 8], State::PreCopy)), id(Rule::Delivers));
+}
+
+#[test]
+fn estimates_that_were_a_moment_old_are_no_broken_promise() {
+    let late = [(Ok(0), 0, INITIAL, 0), (Ok(0), 0, INITIAL, 0), (Ok(0), 0, 0, 0)];
+    let stream = Scripted::default().reads([Err(Errno::ENOMSG)]).infos(late);
+    let mut promising = live(&stream, State::PreCopy);
+    assert!(promising.info(PrecopyInfoCall::default(), asking(State::PreCopy)).is_ok());
+    assert_eq!(accused(promising.read(&mut [0; 8], State::PreCopy)), None);
+}
+
+#[test]
+fn after_a_precopy_info_that_could_not_be_written_initial_bytes_is_open() {
+    let opted = Asking { has_opted_in: true, ..asking(State::PreCopy) };
+    let grown = |first: Result<i32, Errno>| {
+        let stream = Scripted::default().infos([(Ok(0), 0, 1, 0), (first, 0, 1, 0), (Ok(0), 0, INITIAL, 0)]);
+        let mut live = live(&stream, State::PreCopy);
+        assert!(live.info(PrecopyInfoCall::default(), opted).is_ok());
+        let placement = if first.is_err() { Placement::ReadOnly } else { Placement::Ordinary };
+        assert_eq!(accused(live.info(PrecopyInfoCall { placement, ..PrecopyInfoCall::default() }, opted)), None);
+        accused(live.info(PrecopyInfoCall::default(), opted))
+    };
+    assert_eq!(grown(Err(Errno::EFAULT)), None);
+    assert_eq!(grown(Ok(0)), id(Rule::InitialNeverGrows));
 }
 
 #[test]
@@ -433,14 +459,15 @@ fn precopy_info_works_in_pre_copy_and_is_refused_elsewhere() {
         (pre, small(), Err(EINVAL), None),
         (pre, small(), Ok(0), argsz),
         (pre, small(), Err(EIO), argsz),
-        (stop, small(), Ok(0), argsz),
+        (stop, small(), Ok(0), elsewhere),
+        (stop, small(), Err(EIO), None),
         (pre, unwritable(), Err(EFAULT), None),
         (pre, unwritable(), Err(EINVAL), memory),
         (pre, unwritable(), Ok(0), memory),
         (stop, ordinary(), Err(EINVAL), None),
-        (stop, ordinary(), Err(ENOTTY), elsewhere),
+        (stop, ordinary(), Err(ENOTTY), None),
         (stop, ordinary(), Ok(0), elsewhere),
-        (stop, ordinary(), Err(ENODEV), suspect),
+        (stop, ordinary(), Err(ENODEV), None),
         (resuming, ordinary(), Err(ENOTTY), None),
         (resuming, ordinary(), Err(ENODEV), None),
         (resuming, ordinary(), Ok(0), elsewhere),

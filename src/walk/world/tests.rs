@@ -131,14 +131,14 @@ fn only_what_breaks_a_device_dooms_it() {
 #[test]
 fn nothing_is_promised_any_more_of_a_device_that_is_configured_anew() {
     let missing = |steps: &str| {
-        let stream = Scripted::default().infos([(Ok(0), 0, 100, 0)]).reads([Err(Errno::ENOMSG)]);
+        let stream = Scripted::default().infos([(Ok(0), 0, 100, 0); 30]).reads([Err(Errno::ENOMSG)]);
         let mut device = ModelDevice::new(ModelSpec::default());
         let mut world = World::new(&mut device, Capabilities::FULL, true, &[]);
         world.state = State::PreCopy;
         world.sessions.begin(Some(Box::new(stream)), State::PreCopy);
         last(&mut world, steps).violation.map(|violation| violation.requirement.id)
     };
-    assert_eq!(missing("PRECOPY_INFO; read 1"), Some(Rule::PromiseKept.requirement().id));
+    assert_eq!(missing("PRECOPY_INFO; read 1"), Some(Rule::Delivers.requirement().id));
     assert_eq!(missing("PRECOPY_INFO; reconfigure; read 1"), None);
 }
 

@@ -142,7 +142,7 @@ fn what_the_device_does_not_have_is_enotty() {
 
 #[test]
 fn a_device_that_cannot_migrate_answers_enotty_to_all_of_it() {
-    let device = ModelDevice::new(ModelSpec { capabilities: None, fault: None });
+    let device = ModelDevice::new(ModelSpec { capabilities: None, ..ModelSpec::default() });
     for feature in Feature::ALL {
         for verb in [Verb::Probe, Verb::Get, Verb::Set] {
             assert_eq!(call(&device, FeatureCall::new(feature, verb)), Err(Errno::ENOTTY));

@@ -229,6 +229,7 @@ fn observe(fault: Fault, device: &mut ModelDevice) -> String {
             let mut call = PrecopyInfoCall { argsz: 4096, ..info() };
             show(begin(device, PreCopy).precopy_info(&mut call))
         }
+        Fault::PrecopyInfoElsewhereEperm => show(begin(device, StopCopy).precopy_info(&mut info())),
         Fault::PrecopyInfoV2Refused => feature(device, opt_in()),
         Fault::ReinitWithoutOptIn => reconfigure(device),
         Fault::ReinitNeverReachesZero | Fault::ReinitStreamsOther => {
@@ -370,7 +371,7 @@ fn observe(fault: Fault, device: &mut ModelDevice) -> String {
         }
         Fault::LogBadStartActs
         | Fault::LogReportUnchecked
-        | Fault::LogBadReportForgets
+        | Fault::LogFailedReportSticks
         | Fault::LogFinerReportEmpty => strange_use_of_a_log(device),
         Fault::LogWithoutRanges
         | Fault::LogRangesUnchecked
@@ -624,7 +625,7 @@ fn flagged(call: FeatureCall, bits: u32) -> FeatureCall {
     FeatureCall { flags: call.flags | bits, ..call }
 }
 
-fn dirty(device: &ModelDevice) {
+pub(super) fn dirty(device: &ModelDevice) {
     device.stimulate(Stimulus::Dirty(2000)).unwrap();
 }
 
@@ -728,7 +729,9 @@ fn strange_use_of_a_log(device: &ModelDevice) -> String {
     device.stimulate(Stimulus::FinishDma).unwrap();
     let odd = device.dma_logging_report(&mut LoggingReport { page_size: 5000, ..report_of(0x10_0000, 16, 4096) });
     let mut report = report_of(0x10_0000, 16, 4096);
-    show((refused, started, odd, device.dma_logging_report(&mut report), report.bitmap))
+    let reported = device.dma_logging_report(&mut report);
+    let again = (api(device).dma_logging_stop(), device.dma_logging_start(&mut log_of(0x10_0000, 16)));
+    show((refused, started, odd, reported, report.bitmap, again))
 }
 
 fn starts_and_stops_of_logs(device: &ModelDevice) -> String {
@@ -913,7 +916,7 @@ fn info() -> PrecopyInfoCall {
     PrecopyInfoCall::default()
 }
 
-fn estimate(stream: &dyn Stream) -> String {
+pub(super) fn estimate(stream: &dyn Stream) -> String {
     let mut call = info();
     let answer = stream.precopy_info(&mut call);
     show((answer, call))

@@ -4,6 +4,7 @@ mod calls;
 mod faults;
 mod sessions;
 mod stimuli;
+mod variations;
 mod walk;
 
 use std::fmt::Debug;

@@ -2,9 +2,10 @@
 //! afterwards.
 
 use crate::fsm::{Route, route};
-use crate::harness::bench::{Bench, Requested, Wait, tell_return, tell_size};
+use crate::harness::bench::{Bench, Requested, Wait, tell_return, tell_size, tell_transition};
 use crate::harness::check::{Check, Interruption, Judgement};
 use crate::harness::session::{Direction, Session};
+use crate::requirement::Requirement;
 use crate::requirement::session::*;
 use crate::uapi::Errno;
 use crate::uapi::feature::{Feature, FeatureCall, MigState, Verb};
@@ -29,6 +30,9 @@ const LOST: usize = 100;
 const LOST_TOO: usize = 20;
 /// The same where each needs a reset, which takes a PCI device a tenth of a second.
 const LOST_SLOWLY: usize = 4;
+
+/// What is read or written with a bad buffer: less than any stream has.
+const IN_BAD_BUFFER: usize = 64;
 
 /// What another process reads of a stream: less than any stream has, and no round number.
 const READ_BY_CHILD: usize = 77;
@@ -70,6 +74,14 @@ pub(super) fn checks() -> Vec<Check> {
                 device_closed(bench, state)
             }),
         ]);
+    }
+    for state in WITH_SESSION {
+        let name = format!("session::bad_buffer_in_{}", lower(state));
+        let judged: &[&'static Requirement] = match state {
+            State::StopCopy => &[&BAD_BUFFER, &AFTER_EFAULT],
+            _ => &[&BAD_BUFFER],
+        };
+        checks.push(Check::new(name, judged, move |bench| bad_buffer(bench, state)));
     }
     for state in WITH_SESSION.into_iter().filter(|state| state.is_saving()) {
         let name = lower(state);
@@ -268,6 +280,42 @@ fn set_with_none_free(bench: &mut Bench, to: State) -> (String, Result<i32, Errn
     let mut call = FeatureCall::new(Feature::MigDeviceState, Verb::Set).with_payload(wanted.to_bytes());
     let answer = bench.feature_without_descriptors(&mut call);
     (format!("SET {to} in RUNNING, with no descriptor free"), answer)
+}
+
+/// The session is asked for data, or given some, through memory that the kernel cannot reach.
+fn bad_buffer(bench: &mut Bench, state: State) -> Judgement {
+    let session = bench.bring_to_session(state)?;
+    let (what, answer) = match session.direction() {
+        Direction::Saving => {
+            ("read into memory that cannot be written", bench.read_into_unwritable(&session, IN_BAD_BUFFER))
+        }
+        Direction::Resuming => {
+            ("write from memory that cannot be read", bench.write_from_unreadable(&session, IN_BAD_BUFFER))
+        }
+    };
+    if answer == Err(Errno::ENOMSG) {
+        return Err(Interruption::Blocked(format!("there is no data in {state}: read answered ENOMSG")));
+    }
+    let asked = format!("{what} in {state}");
+    bench.judge(&BAD_BUFFER, answer == Err(Errno::EFAULT), &asked, "EFAULT", tell_size(&answer))?;
+    match state {
+        State::StopCopy => continues(bench, &session, &asked),
+        _ => Ok(()),
+    }
+}
+
+/// What is read from here on is the whole stream, so it loads.
+fn continues(bench: &mut Bench, session: &Session, asked: &str) -> Judgement {
+    let drained = bench.drain(session);
+    require_permanent_end(&drained)?;
+    bench.bring_back()?;
+    let session = bench.bring_to_session(State::Resuming)?;
+    let asked = format!("{asked}, then read to the end, and load that");
+    let written = bench.write_all(&session, &drained.bytes);
+    let loaded = bench.request(State::Resuming, State::Stop.number());
+    let actual = format!("{} written, then {}", tell_size(&written), tell_transition(&loaded.answer));
+    let kept = written == Ok(drained.bytes.len()) && loaded.answer.is_ok();
+    bench.judge(&AFTER_EFAULT, kept, asked, "the whole stream, which loads", actual)
 }
 
 fn no_seek(bench: &mut Bench, state: State) -> Judgement {

@@ -180,6 +180,18 @@ pub trait Stream: Send + Sync {
     /// The errno as it came.
     fn write(&self, bytes: &[u8]) -> Result<usize, Errno>;
 
+    /// `read` into memory that cannot be written.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    fn read_into_unwritable(&self, bytes: usize) -> Result<usize, Errno>;
+
+    /// `write` from memory that cannot be read.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    fn write_from_unreadable(&self, bytes: usize) -> Result<usize, Errno>;
+
     /// `readv`.
     ///
     /// # Errors

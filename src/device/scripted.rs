@@ -105,6 +105,14 @@ impl Stream for Scripted {
         answer
     }
 
+    fn read_into_unwritable(&self, _bytes: usize) -> Result<usize, Errno> {
+        Err(Errno::ENOSYS)
+    }
+
+    fn write_from_unreadable(&self, _bytes: usize) -> Result<usize, Errno> {
+        Err(Errno::ENOSYS)
+    }
+
     fn readv(&self, buffers: &mut [IoSliceMut<'_>]) -> Result<usize, Errno> {
         let sizes: Vec<usize> = buffers.iter().map(|buffer| buffer.len()).collect();
         self.answer(&self.reads, "readv", &sizes)

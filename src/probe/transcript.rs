@@ -322,6 +322,14 @@ impl Stream for RecordedStream {
         answer
     }
 
+    fn read_into_unwritable(&self, bytes: usize) -> Result<usize, Errno> {
+        self.unsaid("a read into memory that cannot be written").read_into_unwritable(bytes)
+    }
+
+    fn write_from_unreadable(&self, bytes: usize) -> Result<usize, Errno> {
+        self.unsaid("a write from memory that cannot be read").write_from_unreadable(bytes)
+    }
+
     fn readv(&self, buffers: &mut [IoSliceMut<'_>]) -> Result<usize, Errno> {
         self.unsaid("readv").readv(buffers)
     }

@@ -96,6 +96,24 @@ pub static ONE_DIRECTION: Requirement = Requirement {
     ruling: None,
 };
 
+/// A bad buffer is reported.
+pub static BAD_BUFFER: Requirement = Requirement {
+    id: "session.io.efault",
+    level: Must,
+    statement: "read() into memory that cannot be written and write() from memory that cannot be read fail with EFAULT",
+    source: "rules of the kernel for every driver; the text is silent",
+    ruling: Some("A success would be data that is lost, or data that was never given."),
+};
+
+/// And costs no data.
+pub static AFTER_EFAULT: Requirement = Requirement {
+    id: "session.io.continues_after_efault",
+    level: Should,
+    statement: "after a read() that failed with EFAULT the next read() continues where the stream was",
+    source: "custom of the drivers in the kernel; the text is silent",
+    ruling: Some("mlx5 counts what it copied before a later page faulted, so a user cannot rely on it."),
+};
+
 /// A descriptor that cannot be handed over.
 pub static LOST_FD: Requirement = Requirement {
     id: "session.fd.not_handed_over",
@@ -194,6 +212,8 @@ pub(super) static ALL: &[&Requirement] = &[
     &EARLY_CLOSE,
     &CLOSE_ON_EXEC,
     &ONE_DIRECTION,
+    &BAD_BUFFER,
+    &AFTER_EFAULT,
     &LOST_FD,
     &NONE_FREE,
     &LOST_LEAVES_NOTHING,

@@ -12,7 +12,7 @@ use nix::sys::uio::{pread, pwrite};
 use nix::unistd::{Whence, lseek};
 
 use super::precopy::PrecopyInfoCall;
-use super::process;
+use super::{process, sys};
 
 /// What a poll of a data_fd waits for. Errors and hang-ups are always waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,7 +87,7 @@ impl DataFd {
 
     /// Takes over a descriptor that SET of the device state has just answered.
     pub(crate) fn adopt(number: i32) -> DataFd {
-        DataFd(super::sys::adopt(number))
+        DataFd(sys::adopt(number))
     }
 
     /// Gives it away, so that another process can read it.
@@ -114,6 +114,22 @@ impl DataFd {
     /// The errno as it came.
     pub fn write(&self, bytes: &[u8]) -> Result<usize, Errno> {
         nix::unistd::write(&self.0, bytes)
+    }
+
+    /// Reads from the session into memory that cannot be written.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    pub fn read_into_unwritable(&self, bytes: usize) -> Result<usize, Errno> {
+        sys::read_into_unwritable(self.0.as_fd(), bytes)
+    }
+
+    /// Writes to the session from memory that cannot be read.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    pub fn write_from_unreadable(&self, bytes: usize) -> Result<usize, Errno> {
+        sys::write_from_unreadable(self.0.as_fd(), bytes)
     }
 
     /// Reads from the session into several buffers.

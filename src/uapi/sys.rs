@@ -8,6 +8,8 @@ use nix::errno::Errno;
 use nix::libc;
 use vfio_bindings::bindings::vfio::{VFIO_BASE, VFIO_TYPE};
 
+use super::memory::{GuardedPages, Protection};
+
 /// An ioctl request number of the VFIO family: `_IO(VFIO_TYPE, VFIO_BASE + nr)`.
 ///
 /// VFIO numbers all its ioctls with `_IO`, so the direction and size bits are zero.
@@ -52,6 +54,33 @@ pub fn ioctl_struct<T>(fd: BorrowedFd<'_>, request: c_ulong, structure: &mut T) 
     // own size, and the kernel writes no more than that.
     let returned: c_int = unsafe { libc::ioctl(fd.as_raw_fd(), request as _, pointer.cast::<c_void>()) };
     Errno::result(returned)
+}
+
+/// Most that is moved to or from memory that the kernel is meant to refuse.
+const MOST_REFUSED_BYTES: usize = 4096;
+
+/// Reads into memory that cannot be written. Returns how many bytes the kernel says that it has moved there.
+///
+/// # Errors
+/// The errno of the call, as it came, or of making such memory.
+pub fn read_into_unwritable(fd: BorrowedFd<'_>, bytes: usize) -> Result<usize, Errno> {
+    let pages = GuardedPages::new(&[], 0, Protection::ReadOnly)?;
+    let (address, bytes) = (pages.address() as *mut c_void, bytes.min(MOST_REFUSED_BYTES));
+    // SAFETY: the descriptor is borrowed and thus open. The pages are mapped for longer than the call takes, are larger than
+    // `bytes`, and no Rust value lives in them.
+    Errno::result(unsafe { libc::read(fd.as_raw_fd(), address, bytes) }).map(isize::cast_unsigned)
+}
+
+/// Writes from memory that cannot be read. Returns how many bytes the kernel says that it has taken from there.
+///
+/// # Errors
+/// The errno of the call, as it came, or of making such memory.
+pub fn write_from_unreadable(fd: BorrowedFd<'_>, bytes: usize) -> Result<usize, Errno> {
+    let pages = GuardedPages::new(&[], 0, Protection::None)?;
+    let (address, bytes) = (pages.address() as *const c_void, bytes.min(MOST_REFUSED_BYTES));
+    // SAFETY: the descriptor is borrowed and thus open. The pages are mapped for longer than the call takes, are larger than
+    // `bytes`, and no Rust value lives in them.
+    Errno::result(unsafe { libc::write(fd.as_raw_fd(), address, bytes) }).map(isize::cast_unsigned)
 }
 
 /// Takes ownership of a descriptor that the kernel has just created for us and told us by number.

@@ -223,6 +223,14 @@ impl Stream for DataFd {
         DataFd::write(self, bytes)
     }
 
+    fn read_into_unwritable(&self, bytes: usize) -> Result<usize, Errno> {
+        DataFd::read_into_unwritable(self, bytes)
+    }
+
+    fn write_from_unreadable(&self, bytes: usize) -> Result<usize, Errno> {
+        DataFd::write_from_unreadable(self, bytes)
+    }
+
     fn readv(&self, buffers: &mut [IoSliceMut<'_>]) -> Result<usize, Errno> {
         DataFd::readv(self, buffers)
     }

@@ -112,6 +112,10 @@ named! {
     LostDescriptorStaysOpen = "lost-descriptor-stays-open",
     /// A session whose data_fd finds no place in the table begins with success all the same, and no data_fd.
     FullTableIgnored = "full-table-ignored",
+    /// A read or write whose buffer cannot be reached answers success.
+    BadBufferIgnored = "bad-buffer-ignored",
+    /// A read whose buffer cannot be written takes what it would have read out of the stream.
+    BadBufferLosesData = "bad-buffer-loses-data",
     /// The file position of a data_fd can be moved.
     SeekableFd = "seekable-fd",
     /// pread and pwrite on a data_fd answer success.

@@ -615,6 +615,10 @@ impl Machine {
     /// Something happens to the device.
     pub(super) fn stimulate(&mut self, stimulus: Stimulus) {
         let now = Instant::now();
+        let is_p2p = matches!(self.state, State::RunningP2p | State::PreCopyP2p);
+        if is_p2p && self.spec.varies(Variation::P2pWorkIgnored) && stimulus != Stimulus::EnterError {
+            return;
+        }
         match stimulus {
             Stimulus::EnterError => self.doomed = true,
             Stimulus::Dirty(bytes) => {

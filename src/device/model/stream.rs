@@ -102,6 +102,14 @@ impl Stream for ModelStream {
         self.with(|machine| machine.write(self.session, bytes))
     }
 
+    fn read_into_unwritable(&self, bytes: usize) -> Result<usize, Errno> {
+        self.with(|machine| machine.read_into_unwritable(self.session, bytes))
+    }
+
+    fn write_from_unreadable(&self, bytes: usize) -> Result<usize, Errno> {
+        self.with(|machine| machine.write_from_unreadable(self.session, bytes))
+    }
+
     // Part for part, and on to the next one only if a part was full, as the kernel does for a driver without vectors.
     fn readv(&self, buffers: &mut [IoSliceMut<'_>]) -> Result<usize, Errno> {
         self.takes_vectors()?;
@@ -287,6 +295,32 @@ impl Machine {
             self.wedge();
         }
         written
+    }
+
+    /// What a good read would answer, but no data can be handed over.
+    fn read_into_unwritable(&mut self, number: i32, bytes: usize) -> Result<usize, Errno> {
+        let before = self.sessions.get(number).map(|session| session.transfer.clone());
+        let count = self.read(number, &mut vec![0; bytes])?;
+        if count == 0 || self.has(Fault::BadBufferIgnored) {
+            return Ok(count);
+        }
+        if let (false, Some(before), Some(session)) =
+            (self.has(Fault::BadBufferLosesData), before, self.sessions.get_mut(number))
+        {
+            session.transfer = before;
+        }
+        Err(Errno::EFAULT)
+    }
+
+    /// What a good write would answer if it had to fail, but no data can be taken.
+    fn write_from_unreadable(&mut self, number: i32, bytes: usize) -> Result<usize, Errno> {
+        let session = self.sessions.get(number).ok_or(Errno::EBADF)?;
+        match &session.transfer {
+            Transfer::Saving(_) => Err(Errno::EBADF),
+            Transfer::Resuming(_) if session.is_dead(self.spec) => Err(errno_of_ended(self.spec)),
+            Transfer::Resuming(_) if self.has(Fault::BadBufferIgnored) => Ok(bytes),
+            Transfer::Resuming(_) => Err(Errno::EFAULT),
+        }
     }
 
     /// What poll says at once; all false if it has to wait.

@@ -44,6 +44,8 @@ named! {
     EndedSessionEbadfd = "ended-session-ebadfd",
     /// The data_fd is not close-on-exec.
     FdInherited = "fd-inherited",
+    /// A read that failed with EFAULT has taken what it would have read out of the stream.
+    ReadMovesOnAtEfault = "read-moves-on-at-efault",
     /// lseek on the data_fd succeeds.
     FdSeekable = "fd-seekable",
 
@@ -57,11 +59,13 @@ named! {
     /// A write of no bytes fails.
     EmptyWriteRefused = "empty-write-refused",
 
-    // Work that the user requests of a stopped device.
-    /// It takes effect at once.
+    // Work that the user requests in a quiet state.
+    /// In STOP and STOP_COPY it takes effect at once.
     StoppedWorkTakesEffect = "stopped-work-takes-effect",
-    /// Only a reset leads to RUNNING after it.
+    /// After it, in STOP or STOP_COPY, only a reset leads to RUNNING.
     StoppedWorkNeedsReset = "stopped-work-needs-reset",
+    /// Work that the user requests in a P2P state has no effect.
+    P2pWorkIgnored = "p2p-work-ignored",
 
     // DMA logging.
     /// START takes a page size that is 0 or no power of two, and selects 4 KiB.
@@ -90,6 +94,7 @@ impl Variation {
             Variation::ReinitConsumedByEfault => Some(Fault::LostReinitForgotten),
             Variation::InfoElsewhereEperm => Some(Fault::PrecopyInfoElsewhereEperm),
             Variation::FdInherited => Some(Fault::FdWithoutCloexec),
+            Variation::ReadMovesOnAtEfault => Some(Fault::BadBufferLosesData),
             Variation::FdSeekable => Some(Fault::SeekableFd),
             Variation::EmptyWriteRefused => Some(Fault::EmptyWriteRefused),
             Variation::LogAnyPageSize => Some(Fault::LogPageSizeUnchecked),

@@ -262,6 +262,25 @@ impl Bench {
         self.recorder.operation(what, || session.stream().read(buffer), tell_size)
     }
 
+    /// Reads from a session into memory that cannot be written.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    pub fn read_into_unwritable(&mut self, session: &Session, bytes: usize) -> Result<usize, Errno> {
+        let what =
+            format!("read {bytes} from data_fd {} into memory that cannot be written", session.stream().number());
+        self.recorder.operation(what, || session.stream().read_into_unwritable(bytes), tell_size)
+    }
+
+    /// Writes to a session from memory that cannot be read.
+    ///
+    /// # Errors
+    /// The errno as it came.
+    pub fn write_from_unreadable(&mut self, session: &Session, bytes: usize) -> Result<usize, Errno> {
+        let what = format!("write {bytes} to data_fd {} from memory that cannot be read", session.stream().number());
+        self.recorder.operation(what, || session.stream().write_from_unreadable(bytes), tell_size)
+    }
+
     /// Reads from a session to its end, permanent or temporary.
     pub fn drain(&mut self, session: &Session) -> Drained {
         let stream = session.stream();

@@ -58,6 +58,16 @@ pub(super) static ALL: &[Guide] = &[
         "The file has both operations, and the one that makes no sense answers success.",
     ),
     Guide::new(
+        &BAD_BUFFER,
+        "A VMM that takes a short copy for success sends a stream with a hole.",
+        "The result of copy_to_user or copy_from_user is not looked at, or counted as bytes that were moved.",
+    ),
+    Guide::new(
+        &AFTER_EFAULT,
+        "A VMM that corrects its buffer and reads again has the whole stream.",
+        "The position moves before the copy has succeeded.",
+    ),
+    Guide::new(
         &LOST_FD,
         "The transition has happened when the answer cannot be delivered. A descriptor that nobody knows of would keep \
          the session, and with it the device, for ever.",

@@ -113,6 +113,11 @@ fn observe(fault: Fault, device: &mut ModelDevice) -> String {
             show(device.open_descriptors())
         }
         Fault::FullTableIgnored => show(device.feature_without_descriptors(&mut set_call(PreCopy))),
+        Fault::BadBufferIgnored => show(begin(device, PreCopy).read_into_unwritable(64)),
+        Fault::BadBufferLosesData => {
+            let stream = begin(device, StopCopy);
+            show((stream.read_into_unwritable(64), drain(&*stream).len()))
+        }
         Fault::SeekableFd => show(begin(device, PreCopy).seek()),
         Fault::PositionedCalls => show(begin(device, PreCopy).pread(&mut [0])),
         Fault::DuplicateDies => {

@@ -62,6 +62,10 @@ fn observe(variation: Variation, device: &ModelDevice) -> String {
             show(stream.read(&mut [0]))
         }
         Variation::FdInherited => show(begin(device, StopCopy).is_close_on_exec()),
+        Variation::ReadMovesOnAtEfault => {
+            let stream = begin(device, StopCopy);
+            show((stream.read_into_unwritable(64), drain(&*stream).len()))
+        }
         Variation::FdSeekable => show(begin(device, StopCopy).seek()),
         Variation::SlowLoad => {
             let _stream = begin(device, Resuming);
@@ -86,6 +90,12 @@ fn observe(variation: Variation, device: &ModelDevice) -> String {
             enter(device, Stop);
             dirty(device);
             show((api(device).set_state(Running.number()).err(), device.reset(), state(device)))
+        }
+        Variation::P2pWorkIgnored => {
+            enter(device, RunningP2p);
+            let before = memory_of(device);
+            dirty(device);
+            show(memory_of(device) == before)
         }
         Variation::LogAnyPageSize => start(device, 0),
         Variation::LogCoarsePages => start(device, 4096),

@@ -6,7 +6,6 @@ use std::collections::HashMap;
 use std::io::{stdin, stdout};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
@@ -59,9 +58,6 @@ pub struct ExecutorArguments {
     pub slot: usize,
 }
 
-// Nobody waits for the next request but us, and whoever sends it may take all the time it likes.
-const NO_BOUND: Duration = Duration::from_secs(u32::MAX as u64);
-
 /// Opens the device, says so on standard output, and runs the checks that standard input names until it ends.
 ///
 /// # Errors
@@ -79,7 +75,7 @@ pub fn serve(arguments: &ExecutorArguments) -> Result<(), WireError> {
         suites::all().into_iter().map(|check| (check.name().to_owned(), check)).collect();
     let mut requests = Receiver::new(stdin());
     loop {
-        let name = match requests.receive(NO_BOUND) {
+        let name = match requests.next() {
             Ok(Request::Run(name)) => name,
             Ok(Request::End) | Err(WireError::Closed) => return Ok(()),
             Err(error) => return Err(error),

@@ -20,6 +20,7 @@ use super::journal::LabReady;
 use super::kernel_log::{KernelLog, MARK, Said, Told, taint_letters};
 use super::outcome::{Operation, Outcome};
 use super::slot::{SLOT_BYTES, Slot};
+use super::stopwatch::Stopwatch;
 use super::trace;
 use super::verdict::Verdict;
 use super::wire::{Done, Receiver, Reply, Request, WireError, send};
@@ -172,7 +173,7 @@ impl Keeper {
         };
         let replies = Receiver::new(replies);
         let mut executor = Executor { child, requests, replies };
-        let answer = executor.replies.receive(self.spec.open_deadline);
+        let answer = executor.replies.receive_by(&mut executor.watch(), self.spec.open_deadline);
         if let Ok(Reply::Ready(ready)) = answer {
             return Ok((executor, *ready));
         }
@@ -224,9 +225,10 @@ impl Keeper {
         self.log.forget_what_was_told();
         let request = Request::Run(check.to_owned());
         let deadline = suites::deadline(check, self.spec.deadline);
+        let mut watch = executor.watch();
         let answer = send(&mut executor.requests, &request)
             .map_err(WireError::from)
-            .and_then(|()| executor.replies.receive(deadline));
+            .and_then(|()| executor.replies.receive_by(&mut watch, deadline));
         let mut done = match answer {
             Ok(Reply::Done(done)) => {
                 self.executor = Some(executor);
@@ -244,6 +246,7 @@ impl Keeper {
             }
             Err(error) => self.post_mortem(executor, &error, deadline),
         };
+        done.outcome.evidence.stood_still = watch.stood_still().as_secs_f64();
         let said = self.log.look();
         self.copy(check, &said);
         accuse(&mut done, said);
@@ -275,6 +278,10 @@ impl Keeper {
             (WireError::TimedOut(_), End::Gone(_)) => {
                 let what = tell_late(&operations, deadline);
                 (Verdict::Hang, format!("{what}; the process could be killed"), None)
+            }
+            (WireError::Stopped, End::Gone(_)) => {
+                let why = "a signal stopped the executor, and nothing continued it";
+                (Verdict::Blocked, why.to_owned(), None)
             }
             (WireError::Garbage(_), End::Gone(_)) => {
                 (Verdict::Blocked, format!("the executor did not say what came of the check: {error}"), None)
@@ -315,6 +322,11 @@ impl Drop for Keeper {
 }
 
 impl Executor {
+    /// Measures the time in which it could run, and we too.
+    fn watch(&self) -> Stopwatch {
+        Stopwatch::start([self.child.id()])
+    }
+
     fn kill(&mut self) -> End {
         // It may be gone already, which is as good.
         let _ = self.child.kill();
@@ -325,14 +337,21 @@ impl Executor {
     }
 
     fn wait(&mut self, bound: Duration) -> Option<ExitStatus> {
-        let end = Instant::now() + bound;
-        loop {
-            match self.child.try_wait() {
-                Ok(Some(status)) => return Some(status),
-                Ok(None) if Instant::now() < end => std::thread::sleep(Duration::from_millis(2)),
-                Ok(None) | Err(_) => return None,
-            }
+        wait_for_end(&mut self.child, bound)
+    }
+}
+
+/// How a child ended, if it does within the bound.
+pub fn wait_for_end(child: &mut Child, bound: Duration) -> Option<ExitStatus> {
+    const PERIOD: Duration = Duration::from_millis(2);
+    let mut watch = Stopwatch::start([]);
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => return Some(status),
+            Ok(None) if watch.ran() < bound => std::thread::sleep(PERIOD),
+            Ok(None) | Err(_) => return None,
         }
+        watch.look(PERIOD);
     }
 }
 

@@ -15,6 +15,7 @@ pub mod record;
 pub mod session;
 pub mod skip;
 pub mod slot;
+pub mod stopwatch;
 pub mod stream;
 pub mod supervisor;
 pub mod trace;

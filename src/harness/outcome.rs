@@ -68,6 +68,13 @@ pub struct Evidence {
     pub kernel_log: Vec<String>,
     /// Remarks: broken advice, what was not observed and why.
     pub notes: Vec<String>,
+    /// How many seconds the suite, the device or the machine stood still while the check ran.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub stood_still: f64,
+}
+
+fn is_nothing(seconds: &f64) -> bool {
+    *seconds == 0.0
 }
 
 /// One operation on the device, in protocol words.

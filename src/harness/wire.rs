@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::journal::LabReady;
 use super::outcome::Outcome;
+use super::stopwatch::{Stopwatch, TICK};
 use super::verdict::Verdict;
 use crate::lab::Surroundings;
 
@@ -114,6 +115,9 @@ pub enum WireError {
     /// Nothing came in time.
     #[error("no answer within {0:?}")]
     TimedOut(Duration),
+    /// The other side was stopped by a signal, and nobody continued it.
+    #[error("the other side was stopped by a signal, and not continued")]
+    Stopped,
     /// The other side is gone.
     #[error("the other side is gone")]
     Closed,
@@ -149,17 +153,58 @@ impl<R: Read + AsFd> Receiver<R> {
         Receiver { from, pending: VecDeque::new() }
     }
 
-    /// The next message, if it comes within the bound.
+    /// The next message, however long it takes.
+    ///
+    /// # Errors
+    /// Why none came.
+    pub fn next<M: DeserializeOwned>(&mut self) -> Result<M, WireError> {
+        let line = self.line(|receiver| receiver.fill(PollTimeout::NONE).map(drop))?;
+        understand(&line)
+    }
+
+    /// The next message, if it is there already.
+    ///
+    /// # Errors
+    /// Why none comes any more.
+    pub fn next_now<M: DeserializeOwned>(&mut self) -> Result<Option<M>, WireError> {
+        let nothing = || WireError::TimedOut(Duration::ZERO);
+        let line = self.line(|receiver| receiver.fill(PollTimeout::ZERO)?.then_some(()).ok_or_else(nothing));
+        match line {
+            Err(WireError::TimedOut(_)) => Ok(None),
+            line => understand(&line?).map(Some),
+        }
+    }
+
+    /// The next message, if it comes within the bound. Time in which this process stood still does not count.
     ///
     /// # Errors
     /// Why none came.
     pub fn receive<M: DeserializeOwned>(&mut self, bound: Duration) -> Result<M, WireError> {
-        let line = self.line(bound)?;
-        serde_json::from_slice(&line).map_err(|_| WireError::Garbage(String::from_utf8_lossy(&line).into_owned()))
+        self.receive_by(&mut Stopwatch::start([]), bound)
     }
 
-    fn line(&mut self, bound: Duration) -> Result<Vec<u8>, WireError> {
-        let end = Instant::now() + bound;
+    /// The same by a stopwatch that sees who else may stand still.
+    ///
+    /// # Errors
+    /// Why none came.
+    pub fn receive_by<M: DeserializeOwned>(&mut self, watch: &mut Stopwatch, bound: Duration) -> Result<M, WireError> {
+        let end = watch.ran() + bound;
+        let line = self.line(|receiver| {
+            let left = end.saturating_sub(watch.ran());
+            // Rounded up, or the last millisecond would be spent in a loop.
+            let slept = left.min(TICK) + Duration::from_millis(1);
+            let filled = receiver.fill(PollTimeout::try_from(slept).unwrap_or(PollTimeout::MAX));
+            watch.look(slept);
+            match filled {
+                Ok(false) if watch.is_stopped_for_good() => Err(WireError::Stopped),
+                Ok(false) if watch.ran() >= end => Err(WireError::TimedOut(bound)),
+                filled => filled.map(drop),
+            }
+        })?;
+        understand(&line)
+    }
+
+    fn line(&mut self, mut fill: impl FnMut(&mut Self) -> Result<(), WireError>) -> Result<Vec<u8>, WireError> {
         let mut searched = 0;
         loop {
             if let Some(at) = self.pending.iter().skip(searched).position(|b| *b == b'\n') {
@@ -168,18 +213,15 @@ impl<R: Read + AsFd> Receiver<R> {
                 return Ok(line);
             }
             searched = self.pending.len();
-            self.fill(end, bound)?;
+            fill(self)?;
         }
     }
 
-    fn fill(&mut self, end: Instant, bound: Duration) -> Result<(), WireError> {
-        let left = end.saturating_duration_since(Instant::now());
-        // Rounded up, or the last millisecond would be spent in a loop.
-        let timeout = PollTimeout::try_from(left + Duration::from_millis(1));
+    /// Reads what there is within this time, and says whether there was anything.
+    fn fill(&mut self, timeout: PollTimeout) -> Result<bool, WireError> {
         let mut fds = [PollFd::new(self.from.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut fds, timeout.unwrap_or(PollTimeout::MAX)) {
-            Ok(0) if Instant::now() >= end => return Err(WireError::TimedOut(bound)),
-            Ok(0) | Err(Errno::EINTR) => return Ok(()),
+        match poll(&mut fds, timeout) {
+            Ok(0) | Err(Errno::EINTR) => return Ok(false),
             Ok(_) => {}
             Err(errno) => return Err(WireError::Io(errno.into())),
         }
@@ -188,13 +230,17 @@ impl<R: Read + AsFd> Receiver<R> {
             Ok(0) => Err(WireError::Closed),
             Ok(count) => {
                 self.pending.extend(&chunk[..count]);
-                Ok(())
+                Ok(true)
             }
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => Ok(false),
             Err(error) if error.raw_os_error() == Some(Errno::ECONNRESET as i32) => Err(WireError::Closed),
             Err(error) => Err(WireError::Io(error)),
         }
     }
+}
+
+fn understand<M: DeserializeOwned>(line: &[u8]) -> Result<M, WireError> {
+    serde_json::from_slice(line).map_err(|_| WireError::Garbage(String::from_utf8_lossy(line).into_owned()))
 }
 
 #[cfg(test)]
@@ -214,6 +260,10 @@ mod tests {
         assert!(matches!(late, Err(WireError::TimedOut(_))));
         near.write_all(b"d\"\n")?;
         assert_eq!(receiver.receive::<Request>(bound)?, Request::End);
+        assert!(matches!(receiver.next_now::<Request>(), Ok(None)));
+        near.write_all(b"\"end\"\n\"end\"\n")?;
+        assert_eq!(receiver.next::<Request>()?, Request::End);
+        assert_eq!(receiver.next_now::<Request>()?, Some(Request::End));
         drop(near);
         let gone = receiver.receive::<Request>(bound);
         assert!(matches!(gone, Err(WireError::Closed)));

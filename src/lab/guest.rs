@@ -8,7 +8,6 @@ use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
@@ -41,8 +40,6 @@ const MTTY_TYPE: &str = "/sys/devices/virtual/mtty/mtty/mdev_supported_types/mtt
 /// Vendor and device of QEMU's shared memory.
 const SHARED_MEMORY: (&str, &str) = ("0x1af4", "0x1110");
 const PCI_BUS: &str = "/sys/bus/pci";
-// The host decides how long it takes; a guest that nobody asks anything is ended by it.
-const NO_BOUND: Duration = Duration::from_secs(u32::MAX as u64);
 
 /// The life of the guest's init. It ends with the guest.
 pub fn main() -> ! {
@@ -110,7 +107,7 @@ fn check(target: Target, modules: &[String], executors: Vec<ExecutorSpec>) -> Li
     answer(&opened(keepers.start()))?;
     let mut requests = Receiver::new(channel);
     loop {
-        match requests.receive(NO_BOUND)? {
+        match requests.next()? {
             GuestRequest::Run { device, check } => {
                 if let Err(why) = keepers.run(device, check) {
                     answer(&Reply::Ran { device, done: Box::new(Done::lost(Verdict::Blocked, why)) })?;

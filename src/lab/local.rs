@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use crate::device::DeviceName;
 use crate::harness::journal::{LabReady, Stage};
 use crate::harness::keeper::{ExecutorSpec, Keeper};
+use crate::harness::stopwatch::Repeats;
+use crate::harness::verdict::Verdict;
 
 use super::{Answer, Lab, LabError, Surroundings, Watch};
 
@@ -53,7 +55,21 @@ impl Lab for LocalLab {
     }
 
     fn run(&mut self, check: &str) -> Answer {
-        self.keeper.run(check).into()
+        let mut repeats = Repeats::default();
+        loop {
+            let done = self.keeper.run(check);
+            let is_lost = done.lost.is_some();
+            // Where a call is stuck in the kernel, nothing can be run again on this host.
+            if is_lost && done.outcome.verdict == Verdict::Hang {
+                return done.into();
+            }
+            if let Some(done) = repeats.take(done) {
+                return done.into();
+            }
+            if is_lost {
+                self.keeper.stop();
+            }
+        }
     }
 
     fn recover(&mut self, _watch: &mut dyn Watch) -> Result<LabReady, LabError> {

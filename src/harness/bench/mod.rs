@@ -353,6 +353,7 @@ impl Bench {
                 paths: self.take_paths(verdict),
                 kernel_log: Vec::new(),
                 notes: std::mem::take(&mut self.notes),
+                stood_still: 0.0,
             },
             samples: std::mem::take(&mut self.samples),
             skip: why_skipped,

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
@@ -373,18 +373,88 @@ fn the_newest_6_12_refuses_the_blocked_arcs() -> Tested {
 
 #[test]
 #[ignore = "boots guests: ./ci/test runs it"]
-fn killing_qemu_costs_one_check() -> Tested {
+fn killing_qemu_costs_a_restart_and_no_verdict() -> Tested {
     let (mut command, folder) = qemu("7.3", &[], &["fsm::"])?;
     let supervisor = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     wait_for_checks(folder.path(), 20)?;
-    // By now QEMU is its only child.
-    let killed = Command::new("pkill").args(["-KILL", "-P", &supervisor.id().to_string()]).status()?;
-    assert!(killed.success(), "no QEMU to kill");
+    assert!(signal_children(&supervisor, "KILL", None)?, "no QEMU to kill");
     let run = Run::read(folder.path(), supervisor.wait_with_output()?)?;
     assert_eq!(run.exit, Some(1), "{}", run.said);
-    assert_eq!(run.with("blocked").len(), 1, "{}", run.said);
+    assert_eq!(run.with("blocked"), [""; 0], "{}", run.said);
     assert_eq!(run.with("fail"), MTTY_REOPENED);
     assert_eq!(run.report["restarts"].as_array().map(Vec::len), Some(1));
+    assert!(text(&run.report["restarts"][0], "reason").contains("QEMU was killed by signal 9"), "{}", run.said);
+    Ok(())
+}
+
+/// Sends a signal to the processes that a run has started, or to those of them that name this word; false if there are none.
+fn signal_children(run: &Child, signal: &str, word: Option<&str>) -> Result<bool, Box<dyn Error>> {
+    let mut command = Command::new("pkill");
+    command.args([&format!("-{signal}"), "-P", &run.id().to_string()]);
+    if let Some(word) = word {
+        command.args(["-f", word]);
+    }
+    Ok(command.status()?.success())
+}
+
+/// Runs the pci target, and does something to what the run has started once some checks are over.
+fn run_disturbed(libtest: &[&str], disturb: impl FnOnce(&Child, &Path) -> Tested) -> Result<Run, Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    let mut command = Command::new(program());
+    command.args(["qemu", "--target", "pci", "--kernel", "7.3", "--out"]).arg(folder.path()).arg("--").args(libtest);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    disturb(&child, folder.path())?;
+    Run::read(folder.path(), child.wait_with_output()?)
+}
+
+const DEVICE_SERVER: &str = "pci-target --socket";
+
+#[test]
+#[ignore = "boots guests: ./ci/test runs it"]
+fn whoever_is_killed_beside_a_guest_is_named_and_costs_no_verdict() -> Tested {
+    for (word, reason) in [("qemu-system", "QEMU was killed"), (DEVICE_SERVER, "the emulated device ended (signal: 9")]
+    {
+        let run = run_disturbed(&["fsm::"], |child, folder| {
+            wait_for_checks(folder, 20)?;
+            assert!(signal_children(child, "KILL", Some(word))?, "nothing to kill");
+            Ok(())
+        })?;
+        assert_eq!(run.exit, Some(0), "{word}: {}", run.said);
+        assert!(text(&run.report["restarts"][0], "reason").contains(reason), "{word}: {}", run.report["restarts"]);
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "boots guests: ./ci/test runs it"]
+fn a_guest_that_is_killed_before_its_device_is_open_is_booted_again() -> Tested {
+    for word in ["qemu-system", DEVICE_SERVER] {
+        let run = run_disturbed(&["fsm::stop_copy_to_"], |child, _| {
+            wait_for(Duration::from_secs(180), || signal_children(child, "KILL", Some(word)))
+        })?;
+        assert_eq!(run.exit, Some(0), "{word}: {}", run.said);
+    }
+    Ok(())
+}
+
+/// Longer than a check may take.
+const STOP: Duration = Duration::from_secs(8);
+
+#[test]
+#[ignore = "boots guests: ./ci/test runs it"]
+fn a_guest_that_stood_still_is_accused_of_nothing() -> Tested {
+    for word in ["qemu-system", DEVICE_SERVER] {
+        let run = run_disturbed(&["fsm::"], |child, folder| {
+            for checks in [10, 40] {
+                wait_for_checks(folder, checks)?;
+                assert!(signal_children(child, "STOP", Some(word))?, "nothing to stop");
+                std::thread::sleep(STOP);
+                assert!(signal_children(child, "CONT", Some(word))?, "it is gone");
+            }
+            Ok(())
+        })?;
+        assert_eq!(run.exit, Some(0), "{word}: {}", run.said);
+    }
     Ok(())
 }
 

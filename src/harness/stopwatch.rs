@@ -298,7 +298,14 @@ mod tests {
     fn the_kernel_says_which_child_is_stopped_and_which_was() {
         let mut child = sleeper();
         let pid = Pid::from_raw(child.id() as i32);
-        let until = |wanted| (0..1000).any(|_| look_at(pid) == wanted || { sleep(MILLI); false });
+        let until = |wanted| {
+            (0..1000).any(|_| {
+                look_at(pid) == wanted || {
+                    sleep(MILLI);
+                    false
+                }
+            })
+        };
         assert_eq!(look_at(pid), Child::Runs);
         kill(pid, Signal::SIGSTOP).expect("stopped");
         assert!(until(Child::IsStopped));

@@ -236,12 +236,16 @@ fn lock(shared: &Mutex<Supervisor>) -> MutexGuard<'_, Supervisor> {
 
 /// A restart may meet the same accident as the run did (somebody kills processes, say), but not for ever.
 const RECOVERY_TRIES: usize = 2;
+/// How often the lab is restarted without a check that comes to a verdict meanwhile.
+const RESTARTS_WITHOUT_PROGRESS: usize = 6;
 
 struct Supervisor {
     lab: Box<dyn Lab>,
     journal: Journal,
     /// Why the lab is lost, until it is recovered.
     lost: Option<Lost>,
+    /// How often it was recovered since a check came to a verdict.
+    restarts: usize,
     verdicts: Vec<Verdict>,
     extent: Extent,
     /// The first error of the journal. Nothing is run any more once what happens cannot be written down.
@@ -284,7 +288,7 @@ impl Watch for Told<'_> {
 
 impl Supervisor {
     fn new(lab: Box<dyn Lab>, journal: Journal) -> Supervisor {
-        Supervisor { lab, journal, lost: None, verdicts: Vec::new(), extent: Extent::Whole, broken: None }
+        Supervisor { lab, journal, lost: None, restarts: 0, verdicts: Vec::new(), extent: Extent::Whole, broken: None }
     }
 
     /// Tells the lab which of these checks will be asked for.
@@ -355,6 +359,9 @@ impl Supervisor {
     }
 
     fn conclude(&mut self, check: &str, outcome: &Outcome) {
+        if outcome.verdict != Verdict::Blocked {
+            self.restarts = 0;
+        }
         self.verdicts.push(outcome.verdict);
         self.write(Event::CheckFinished { check: check.to_owned(), outcome: Box::new(outcome.clone()) });
     }
@@ -372,6 +379,12 @@ impl Supervisor {
         let Some(Lost::Recoverable(reason)) = self.lost.take_if(|lost| matches!(lost, Lost::Recoverable(_))) else {
             return;
         };
+        if self.restarts >= RESTARTS_WITHOUT_PROGRESS {
+            let why = format!("the lab was lost {} times in a row and no check came to a verdict", self.restarts + 1);
+            self.lost = Some(Lost::ForGood(format!("{why}; the last time: {reason}")));
+            return;
+        }
+        self.restarts += 1;
         for _ in 0..RECOVERY_TRIES {
             self.write(Event::LabRestarted { reason: reason.clone() });
             let mut told =

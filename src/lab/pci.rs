@@ -4,10 +4,12 @@ use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::harness::stopwatch::Stopwatch;
 use crate::uapi::process::die_with_parent;
 
+use super::qemu::BootError;
 use super::{LabError, local};
 
 /// The name of the hidden subcommand that is the device.
@@ -104,7 +106,7 @@ impl PciTarget {
     ///
     /// # Errors
     /// Why it did not start.
-    pub fn start(socket: &Path, memory: &str) -> Result<PciTarget, LabError> {
+    pub fn start(socket: &Path, memory: &str) -> Result<PciTarget, BootError> {
         let failed = |error: std::io::Error| LabError::failed("start the emulated device", error);
         // Left over from the guest before.
         let _ = fs::remove_file(socket);
@@ -114,38 +116,54 @@ impl PciTarget {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&errors).map_err(failed)?);
         let child = die_with_parent(&mut command).spawn().map_err(failed)?;
         let mut target = PciTarget { child, errors };
-        let end = Instant::now() + LISTEN_BOUND;
+        let period = Duration::from_millis(5);
+        let mut watch = Stopwatch::start([target.id()]);
         while !socket.exists() {
-            if let Some(why) = target.ended() {
-                return Err(LabError(why));
+            if target.is_killed() {
+                return Err(BootError::Killed(LabError(target.end())));
             }
-            if Instant::now() > end {
-                return Err(LabError::failed("start the emulated device", "it does not listen"));
+            if target.has_ended() {
+                return Err(LabError(target.end()).into());
             }
-            std::thread::sleep(Duration::from_millis(5));
+            if watch.ran() > LISTEN_BOUND || watch.is_stopped_for_good() {
+                return Err(LabError::failed("start the emulated device", "it does not listen").into());
+            }
+            std::thread::sleep(period);
+            watch.look(period);
         }
         Ok(target)
     }
 
-    /// Why the device is gone, if it is.
-    pub fn ended(&mut self) -> Option<String> {
-        self.ended_like(|_| true)
+    /// The number of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How the device ended, if it has.
+    pub fn status(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok()?
+    }
+
+    /// Whether the device is gone.
+    pub fn has_ended(&mut self) -> bool {
+        self.status().is_some()
+    }
+
+    /// Whether a signal ended it, which nothing of ours sends to it while its guest is needed.
+    pub fn is_killed(&mut self) -> bool {
+        self.status().is_some_and(|status| status.signal().is_some())
     }
 
     /// Why the device is gone, if it is and that is not because QEMU went away.
     pub fn failed(&mut self) -> Option<String> {
-        self.ended_like(|status| !status.success())
+        self.status().filter(|status| !status.success()).map(|_| self.end())
     }
 
-    /// Why the device is gone, if a signal ended it, which nothing of ours sends to it while its guest is needed.
-    pub fn killed(&mut self) -> Option<String> {
-        self.ended_like(|status| status.signal().is_some())
-    }
-
-    fn ended_like(&mut self, matches: impl FnOnce(ExitStatus) -> bool) -> Option<String> {
-        let status = self.child.try_wait().ok()?.filter(|status| matches(*status))?;
+    /// How the device ended, in a sentence.
+    pub fn end(&mut self) -> String {
+        let status = self.status().map_or_else(|| "no status".to_owned(), |status| status.to_string());
         let said = fs::read_to_string(&self.errors).unwrap_or_default();
-        Some(format!("the emulated device ended ({status}) and said: {}", said.trim()))
+        format!("the emulated device ended ({status}) and said: {}", said.trim())
     }
 }
 

@@ -5,12 +5,14 @@
 
 mod accelerator;
 mod bare;
+mod death;
 pub mod errand;
 mod monitor;
 mod options;
 mod schedule;
 mod vm;
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -30,10 +32,13 @@ pub use accelerator::AcceleratorChoice;
 pub use bare::{Bare, bare};
 pub use options::{QemuOptions, Target};
 use schedule::{Landing, Schedule};
+pub(super) use vm::BootError;
 use vm::{INITRAMFS, Machine, Snapshot, Vm};
 
 /// How long a guest may take to its init under TCG on a slow machine, KASAN kernels included.
 const BOOT_BOUND: Duration = Duration::from_secs(180);
+/// How often a guest is booted that is killed before its device is open.
+const BOOTS: usize = 3;
 const SILENT: &str = "the guest is silent; booting it once more";
 /// How long the guest may take to load its modules and open the device.
 const OPEN_BOUND: Duration = Duration::from_secs(60);
@@ -70,6 +75,8 @@ pub struct QemuLab {
     /// How many spare guests were booted.
     spares: u32,
     schedule: Schedule,
+    /// Where in the console each check begins.
+    marks: HashMap<String, u64>,
 }
 
 /// What the environment has made for a guest.
@@ -112,6 +119,7 @@ impl QemuLab {
             spare: None,
             spares: 0,
             schedule,
+            marks: HashMap::new(),
         }
     }
 
@@ -220,7 +228,7 @@ impl QemuLab {
         accelerator: &Accelerator,
         bound: Duration,
         watch: &mut dyn Watch,
-    ) -> Result<Vm, LabError> {
+    ) -> Result<Vm, BootError> {
         watch.step(&format!("booting {} under {accelerator}", prepared.kernel.release));
         watch.stage(Stage::PowerOn);
         let vm = Vm::boot(&prepared.machine, accelerator.name(), bound, || watch.step(SILENT))?;
@@ -229,10 +237,23 @@ impl QemuLab {
         Ok(vm)
     }
 
-    /// From power-on to an open device.
+    /// From power-on to an open device, with another try where something outside kills QEMU or a device on the way.
     fn bring_up(&mut self, watch: &mut dyn Watch) -> Result<LabReady, LabError> {
+        for _ in 1..BOOTS {
+            match self.bring_up_once(watch) {
+                Err(BootError::Killed(LabError(why))) => {
+                    let why = why.lines().next().unwrap_or_default();
+                    watch.step(&format!("{why}; booting the guest again"));
+                }
+                up => return Ok(up?),
+            }
+        }
+        Ok(self.bring_up_once(watch)?)
+    }
+
+    fn bring_up_once(&mut self, watch: &mut dyn Watch) -> Result<LabReady, BootError> {
         let Some(prepared) = &self.prepared else {
-            return Err(LabError::failed("boot a guest", "the lab was not prepared"));
+            return Err(LabError::failed("boot a guest", "the lab was not prepared").into());
         };
         let (vm, accelerator) = accelerator::start_on(self.options.accel, BOOT_BOUND, |accelerator, bound| {
             Self::boot_on(prepared, accelerator, bound, watch)
@@ -241,11 +262,17 @@ impl QemuLab {
     }
 
     /// From a guest that is up to an open device.
-    fn open(&mut self, mut vm: Vm, accelerator: Accelerator, watch: &mut dyn Watch) -> Result<LabReady, LabError> {
+    fn open(&mut self, mut vm: Vm, accelerator: Accelerator, watch: &mut dyn Watch) -> Result<LabReady, BootError> {
         let ready = match vm.receive(OPEN_BOUND + REPLY_MARGIN) {
             Ok(Reply::Ready(ready)) => LabReady { accelerator: Some(accelerator.name().to_owned()), ..*ready },
-            Ok(Reply::NotReady(why)) => return Err(LabError(vm.device_end().unwrap_or(why))),
-            other => return Err(vm.explain("open the device in the guest", other)),
+            Ok(Reply::NotReady(why)) => {
+                let why = LabError(vm.device_end().unwrap_or(why));
+                return Err(vm.failed_to_start(why));
+            }
+            other => {
+                let why = vm.explain("open the device in the guest", other);
+                return Err(vm.failed_to_start(why));
+            }
         };
         self.keep_fresh(&mut vm, &accelerator, &ready, watch);
         self.vm = Some(vm);
@@ -293,7 +320,7 @@ impl QemuLab {
         watch.stage(Stage::PowerOn);
         vm.wait_until_up(BOOT_BOUND)?;
         watch.stage(Stage::GuestUp);
-        self.open(vm, accelerator, watch)
+        Ok(self.open(vm, accelerator, watch)?)
     }
 }
 
@@ -326,18 +353,21 @@ impl QemuLab {
         let Some(mut vm) = self.vm.take() else {
             return Err(Done::lost(Verdict::Blocked, "there is no guest").into());
         };
-        let console = vm.console_length();
+        self.schedule.stood_still(vm.stood_still());
         let ordinary = self.options.check_deadline();
         let deadline = |check: &str| suites::deadline(check, ordinary) + REPLY_MARGIN;
         let bound = deadline(wanted);
         let dispatched = self.dispatch(wanted, &mut vm);
         let answer = dispatched.and_then(|()| vm.receive(self.schedule.patience(deadline)));
+        self.schedule.stood_still(vm.stood_still());
         let mut done = match answer {
             Ok(Reply::Ran { device, done }) => match vm.device_end() {
                 None => {
                     self.land(device, *done)?;
                     // Its next check began when this one was over.
-                    self.schedule.check_of(device).inspect(|check| vm.mark(check));
+                    if let Some(check) = self.schedule.check_of(device) {
+                        self.marks.insert(check.to_owned(), vm.mark(check));
+                    }
                     self.vm = Some(vm);
                     return Ok(());
                 }
@@ -348,8 +378,12 @@ impl QemuLab {
             Err(WireError::TimedOut(_)) => {
                 Done::lost(Verdict::Hang, format!("the whole guest was silent for {bound:?}"))
             }
-            Err(error) => vm.autopsy(&error),
+            Err(error) => {
+                let console = self.marks_of_flights().unwrap_or_else(|| vm.console_length());
+                vm.autopsy(&error, console)
+            }
         };
+        let console = self.marks_of_flights().unwrap_or_else(|| vm.console_length());
         let operations = self.schedule.device_of(wanted).map(|device| vm.operations(device)).unwrap_or_default();
         let is_the_devices = matches!(done.outcome.verdict, Verdict::Crash | Verdict::Hang);
         if let Some(what) = going_on(&operations).filter(|_| is_the_devices) {
@@ -366,7 +400,7 @@ impl QemuLab {
     fn dispatch(&mut self, wanted: &str, vm: &mut Vm) -> Result<(), WireError> {
         for (device, check) in self.schedule.dispatch(wanted) {
             if self.schedule.check_of(device) == Some(&check) {
-                vm.mark(&check);
+                self.marks.insert(check.clone(), vm.mark(&check));
             }
             let will_be_lost = self.schedule.wedges(&check);
             vm.ask(&GuestRequest::Run { device, check })?;
@@ -375,6 +409,11 @@ impl QemuLab {
             }
         }
         Ok(())
+    }
+
+    /// Where in the console the check begins that runs longest.
+    fn marks_of_flights(&self) -> Option<u64> {
+        self.schedule.in_the_air().filter_map(|check| self.marks.get(check)).min().copied()
     }
 
     fn land(&mut self, device: usize, done: Done) -> Result<(), Answer> {
@@ -388,10 +427,11 @@ impl QemuLab {
 
 /// A folder for a socket, whose path must be short.
 fn scratch() -> Result<tempfile::TempDir, LabError> {
-    tempfile::Builder::new()
-        .prefix("vfio-conform-")
-        .tempdir()
-        .map_err(|error| LabError::failed("make a folder for the guest", error))
+    let folder = tempfile::Builder::new().prefix("vfio-conform-").tempdir();
+    folder.map_err(|error| {
+        let full = death::full(&std::env::temp_dir()).map(|full| format!("; {full}")).unwrap_or_default();
+        LabError::failed("make a folder for the guest", format!("{error}{full}"))
+    })
 }
 
 impl Lab for QemuLab {

@@ -7,7 +7,7 @@ use std::fs::{self, OpenOptions};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::LabError;
+use super::{BootError, LabError};
 use crate::lab::environment;
 
 /// A guest under KVM says hello within a few seconds, or never.
@@ -73,8 +73,8 @@ enum Choice {
 pub fn start_on<T>(
     asked: AcceleratorChoice,
     bound: Duration,
-    mut start: impl FnMut(&Accelerator, Duration) -> Result<T, LabError>,
-) -> Result<(T, Accelerator), LabError> {
+    mut start: impl FnMut(&Accelerator, Duration) -> Result<T, BootError>,
+) -> Result<(T, Accelerator), BootError> {
     let accelerator = match choose(asked) {
         Choice::Use(accelerator) => accelerator,
         Choice::TryKvm => match start(&Accelerator::Kvm, TRY_BOUND) {
@@ -82,7 +82,9 @@ pub fn start_on<T>(
                 remember(Ok(()));
                 return Ok((started, Accelerator::Kvm));
             }
-            Err(error) => {
+            // That says nothing of KVM.
+            Err(BootError::Killed(error)) => return Err(BootError::Killed(error)),
+            Err(BootError::Silent(error) | BootError::Failed(error)) => {
                 let why = why_not(&error);
                 remember(Err(&why));
                 Accelerator::Tcg { why }

@@ -2,11 +2,12 @@
 
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::harness::stopwatch::Stopwatch;
 use crate::harness::wire::{Receiver, WireError, send};
 use crate::lab::LabError;
 
@@ -23,12 +24,17 @@ struct Answer {
     #[serde(rename = "return")]
     returned: Option<Value>,
     error: Option<Value>,
+    event: Option<String>,
 }
 
 /// A monitor that takes commands.
 pub struct Monitor {
     stream: UnixStream,
     answers: Receiver<UnixStream>,
+    /// The process of its QEMU.
+    qemu: u32,
+    is_paused: bool,
+    was_paused: bool,
 }
 
 impl Monitor {
@@ -36,10 +42,12 @@ impl Monitor {
     ///
     /// # Errors
     /// What it said instead of its greeting.
-    pub fn new(stream: UnixStream) -> Result<Monitor, LabError> {
+    pub fn new(stream: UnixStream, qemu: u32) -> Result<Monitor, LabError> {
         let answers = stream.try_clone().map_err(|error| failed(&error.into()))?;
-        let mut monitor = Monitor { stream, answers: Receiver::new(answers) };
-        let _greeting: Value = monitor.answers.receive(ANSWER_BOUND).map_err(|error| failed(&error))?;
+        let answers = Receiver::new(answers);
+        let mut monitor = Monitor { stream, answers, qemu, is_paused: false, was_paused: false };
+        let mut watch = monitor.watch();
+        let _greeting: Value = monitor.answers.receive_by(&mut watch, ANSWER_BOUND).map_err(|error| failed(&error))?;
         monitor.execute("qmp_capabilities", &json!({}))?;
         Ok(monitor)
     }
@@ -52,7 +60,35 @@ impl Monitor {
         self.execute("stop", &json!({}))?;
         let saved = self.migrate(file, bound);
         self.execute("cont", &json!({}))?;
+        // That was our own doing.
+        self.was_paused();
         saved
+    }
+
+    /// Whether somebody has paused the guest.
+    pub fn is_paused(&self) -> bool {
+        self.is_paused
+    }
+
+    /// Whether somebody has paused the guest since this was asked last, be it for a moment.
+    pub fn was_paused(&mut self) -> bool {
+        // A monitor that is gone says no more; its guest is found to be gone too.
+        while let Ok(Some(Answer { event, .. })) = self.answers.next_now() {
+            self.hear(event.as_deref());
+        }
+        std::mem::take(&mut self.was_paused)
+    }
+
+    fn hear(&mut self, event: Option<&str>) {
+        match event {
+            Some("STOP") => (self.is_paused, self.was_paused) = (true, true),
+            Some("RESUME") => self.is_paused = false,
+            _ => {}
+        }
+    }
+
+    fn watch(&self) -> Stopwatch {
+        Stopwatch::start([self.qemu])
     }
 
     /// Has a guest go on that was saved, once it is read.
@@ -60,30 +96,34 @@ impl Monitor {
     /// # Errors
     /// Why it does not.
     pub fn go_on(&mut self, bound: Duration) -> Result<(), LabError> {
-        let end = Instant::now() + bound;
+        let mut watch = self.watch();
         while self.execute("query-status", &json!({}))?["status"] == "inmigrate" {
-            if Instant::now() >= end {
+            if watch.ran() >= bound {
                 return Err(LabError::failed(
                     "go on with a saved guest",
                     format!("reading it took longer than {bound:?}"),
                 ));
             }
             std::thread::sleep(TICK);
+            watch.look(TICK);
         }
-        self.execute("cont", &json!({})).map(drop)
+        self.execute("cont", &json!({}))?;
+        self.was_paused();
+        Ok(())
     }
 
     fn migrate(&mut self, file: &Path, bound: Duration) -> Result<(), LabError> {
         self.execute("migrate-set-parameters", &json!({ "max-bandwidth": BANDWIDTH }))?;
         self.execute("migrate", &json!({ "uri": file_uri(file) }))?;
-        let end = Instant::now() + bound;
-        while Instant::now() < end {
+        let mut watch = self.watch();
+        while watch.ran() < bound {
             let answer = self.execute("query-migrate", &json!({}))?;
             match answer["status"].as_str() {
                 Some("completed") => return Ok(()),
                 Some("failed" | "cancelled") => return Err(LabError::failed("save the guest", answer)),
                 _ => std::thread::sleep(TICK),
             }
+            watch.look(TICK);
         }
         self.execute("migrate_cancel", &json!({}))?;
         Err(LabError::failed("save the guest", format!("it took longer than {bound:?}")))
@@ -92,8 +132,10 @@ impl Monitor {
     fn execute(&mut self, command: &str, arguments: &Value) -> Result<Value, LabError> {
         let message = json!({ "execute": command, "arguments": arguments });
         send(&self.stream, &message).map_err(|error| failed(&error.into()))?;
+        let mut watch = self.watch();
         loop {
-            let answer: Answer = self.answers.receive(ANSWER_BOUND).map_err(|error| failed(&error))?;
+            let answer: Answer = self.answers.receive_by(&mut watch, ANSWER_BOUND).map_err(|error| failed(&error))?;
+            self.hear(answer.event.as_deref());
             match answer {
                 Answer { returned: Some(value), .. } => return Ok(value),
                 Answer { error: Some(error), .. } => {
@@ -139,7 +181,25 @@ mod tests {
                 }
             }
         });
-        Monitor::new(ours)
+        Monitor::new(ours, std::process::id())
+    }
+
+    #[test]
+    fn a_guest_that_somebody_pauses_is_seen_to_be_and_to_have_been() -> Result<(), LabError> {
+        let (ours, theirs) = UnixStream::pair().map_err(|error| failed(&error.into()))?;
+        let say = |line: Value| send(&theirs, &line).map_err(|error| failed(&error.into()));
+        say(json!({ "QMP": {} }))?;
+        say(json!({ "return": {} }))?;
+        let mut monitor = Monitor::new(ours, std::process::id())?;
+        assert!(!monitor.was_paused() && !monitor.is_paused());
+        say(json!({ "event": "STOP" }))?;
+        assert!(monitor.was_paused() && monitor.is_paused());
+        assert!(!monitor.was_paused() && monitor.is_paused(), "it still is");
+        say(json!({ "event": "RESUME" }))?;
+        say(json!({ "event": "STOP" }))?;
+        say(json!({ "event": "RESUME" }))?;
+        assert!(monitor.was_paused() && !monitor.is_paused());
+        Ok(())
     }
 
     #[test]

@@ -6,13 +6,15 @@
 //!
 //! What the kernel reports, and a guest that is lost, cannot be laid at the door of one of the checks that ran just then, so
 //! each of them is done again with nothing beside it. If none of them does it again, the last one is told what was seen: a
-//! finding is never lost. A check that is known to wedge the kernel at hand runs alone from the first, which spares its
+//! finding is never lost. A guest whose QEMU or device somebody killed is no finding, so that there the second run counts; and
+//! so does that of a check while which something stood still. A check that is known to wedge the kernel at hand runs alone from the first, which spares its
 //! company a guest that is lost.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use crate::harness::bench::KernelVersion;
+use crate::harness::stopwatch::Repeats;
 use crate::harness::verdict::Verdict;
 use crate::harness::wire::Done;
 use crate::lab::Announced;
@@ -23,6 +25,9 @@ use crate::requirement::{health, wear};
 const AHEAD: usize = 100;
 /// The last ones are given to whoever is idle first: what waits behind a long one then holds up the whole run.
 const LAST: usize = 12;
+
+/// How often a check is run again that was running when the guest was lost by no fault of its driver.
+const MOST_LOSSES: usize = 2;
 
 /// What runs, what comes next, and what is over and not yet asked for.
 #[derive(Debug)]
@@ -36,6 +41,17 @@ pub struct Schedule {
     suspicions: Vec<Suspicion>,
     /// Checks that run again alone since they measure what belongs to the whole guest, each with its first result.
     measured: HashMap<String, Done>,
+    /// What is known of earlier runs of checks, which do not count.
+    earlier: HashMap<String, Earlier>,
+}
+
+/// The earlier runs of a check.
+#[derive(Debug, Default)]
+struct Earlier {
+    /// Those in which something stood still.
+    repeats: Repeats,
+    /// Why each of the others was lost.
+    losses: Vec<String>,
 }
 
 /// A check that a device runs.
@@ -43,6 +59,8 @@ pub struct Schedule {
 struct Flight {
     check: String,
     began: Instant,
+    /// How long the guest, its host or a device stood still since then.
+    stood_still: Duration,
     /// The others that ran meanwhile.
     company: HashSet<String>,
     /// What the device was told to run when it is done. A guest reports a check before it begins the next one, so that what
@@ -78,6 +96,7 @@ impl Schedule {
             devices: vec![None; devices],
             suspicions: Vec::new(),
             measured: HashMap::new(),
+            earlier: HashMap::new(),
         }
     }
 
@@ -186,14 +205,25 @@ impl Schedule {
             company.insert(other.check.clone());
         }
         if let Some(place) = self.devices.get_mut(device) {
-            *place = Some(Flight { check, began: Instant::now(), company, next: None });
+            *place = Some(Flight { check, began: Instant::now(), stood_still: Duration::ZERO, company, next: None });
         }
     }
 
     /// How long to wait for the next result, if each check may take so long.
     pub fn patience(&self, deadline: impl Fn(&str) -> Duration) -> Duration {
-        let left = |flight: &Flight| deadline(&flight.check).saturating_sub(flight.began.elapsed());
+        let took = |flight: &Flight| flight.began.elapsed().saturating_sub(flight.stood_still);
+        let left = |flight: &Flight| deadline(&flight.check).saturating_sub(took(flight));
         self.flights().map(left).min().unwrap_or(deadline(""))
+    }
+
+    /// Something that all of them need has stood still.
+    pub fn stood_still(&mut self, how_long: Duration) {
+        self.devices.iter_mut().flatten().for_each(|flight| flight.stood_still += how_long);
+    }
+
+    /// The checks that run.
+    pub fn in_the_air(&self) -> impl Iterator<Item = &str> {
+        self.flights().map(|flight| flight.check.as_str())
     }
 
     /// The device that runs this check.
@@ -223,6 +253,10 @@ impl Schedule {
         if let Some(check) = flight.next.take().filter(|_| done.lost.is_none()) {
             self.take_off(device, check);
         }
+        let lost = done.lost.clone();
+        let Some(done) = self.unless_disturbed(&flight, done) else {
+            return Ok(lost.map_or(Landing::Goes, |why| self.spend(why)));
+        };
         if is_trouble(&done) && !flight.company.is_empty() {
             return Ok(self.suspect(&flight, done));
         }
@@ -242,15 +276,51 @@ impl Schedule {
     /// The guest is gone with all that ran. The result is that of the check, if it ran alone.
     pub fn crash(&mut self, done: Done) -> Option<Done> {
         let flights: Vec<Flight> = self.devices.iter_mut().filter_map(Option::take).collect();
+        let settled: Vec<Done> =
+            flights.iter().filter_map(|flight| self.unless_disturbed(flight, done.clone())).collect();
+        if settled.is_empty() && !flights.is_empty() {
+            return None;
+        }
         match &flights[..] {
             [] => Some(done),
-            [only] if only.company.is_empty() => Some(self.clear(&only.check, done)),
+            [only] if only.company.is_empty() => {
+                let done = settled.into_iter().next().unwrap_or(done);
+                match self.may_be_lost_again(&only.check, &done) {
+                    true => None,
+                    false => Some(self.clear(&only.check, done)),
+                }
+            }
             all => {
+                for flight in all {
+                    self.may_be_lost_again(&flight.check, &done);
+                }
                 let suspects = all.iter().map(|flight| flight.check.clone()).collect();
-                self.suspicions.push(Suspicion { suspects, seen: Some(done) });
+                self.suspicions.push(Suspicion { suspects, seen: finding(done) });
                 None
             }
         }
+    }
+
+    /// The result of a check, unless it may be what it is since something stood still: then it is run again.
+    fn unless_disturbed(&mut self, flight: &Flight, mut done: Done) -> Option<Done> {
+        done.outcome.evidence.stood_still += flight.stood_still.as_secs_f64();
+        self.earlier.entry(flight.check.clone()).or_default().repeats.take(done)
+    }
+
+    /// Whether a check is to be run again that was lost by no fault of the driver: not for ever, since what a driver does
+    /// may end QEMU too.
+    fn may_be_lost_again(&mut self, check: &str, done: &Done) -> bool {
+        let losses = &mut self.earlier.entry(check.to_owned()).or_default().losses;
+        if done.outcome.verdict != Verdict::Blocked || losses.len() >= MOST_LOSSES {
+            return false;
+        }
+        losses.push(done.outcome.message.clone());
+        true
+    }
+
+    fn spend(&mut self, why: String) -> Landing {
+        self.devices.fill(None);
+        Landing::Spent(why)
     }
 
     fn suspect(&mut self, flight: &Flight, done: Done) -> Landing {
@@ -260,13 +330,9 @@ impl Schedule {
         suspects.insert(flight.check.clone());
         match self.suspicions.iter_mut().find(|old| !old.suspects.is_disjoint(&suspects)) {
             Some(old) => old.suspects.extend(suspects),
-            None => self.suspicions.push(Suspicion { suspects, seen: Some(done) }),
+            None => self.suspicions.push(Suspicion { suspects, seen: finding(done) }),
         }
-        let Some(why) = spent else {
-            return Landing::Goes;
-        };
-        self.devices.fill(None);
-        Landing::Spent(why)
+        spent.map_or(Landing::Goes, |why| self.spend(why))
     }
 
     /// A suspect was done again with nothing beside it. One that does it again is the culprit; if nobody is, the last one
@@ -274,6 +340,10 @@ impl Schedule {
     fn clear(&mut self, check: &str, mut done: Done) -> Done {
         if let Some(first) = self.measured.remove(check) {
             done.outcome.evidence.notes.extend(notes_of_first(&first));
+        }
+        if let Some(Earlier { losses, .. }) = self.earlier.remove(check) {
+            let told = losses.into_iter().map(|why| format!("an earlier run of this check does not count: {why}"));
+            done.outcome.evidence.notes.extend(told);
         }
         let Some(at) = self.suspicions.iter().position(|suspicion| suspicion.suspects.contains(check)) else {
             return done;
@@ -292,6 +362,11 @@ impl Schedule {
         }
         done
     }
+}
+
+/// What accuses the device; that a guest is lost, by itself, does not.
+fn finding(done: Done) -> Option<Done> {
+    (done.outcome.verdict.is_finding() || !done.outcome.broken.is_empty()).then_some(done)
 }
 
 /// Whether it may be another check's doing: the kernel has said something, or the lab is lost.
@@ -648,6 +723,77 @@ mod tests {
         let stuck = Done::lost(Verdict::Hang, "stuck");
         assert_eq!(schedule.land(0, stuck.clone()), Ok(Landing::Goes));
         assert_eq!(schedule.take("b"), Some(stuck), "nobody else is suspected");
+    }
+
+    fn killed() -> Done {
+        Done::lost(Verdict::Blocked, "QEMU was killed by signal 9 (SIGKILL), which is no fault of the device")
+    }
+
+    #[test]
+    fn of_a_guest_that_somebody_killed_the_second_run_counts() {
+        let mut schedule = schedule(2, &["a", "b"]);
+        assert_eq!(begun(&mut schedule, "a").len(), 2);
+        assert_eq!(schedule.crash(killed()), None);
+        for check in ["a", "b"] {
+            assert_eq!(begun(&mut schedule, check), [format!("0 {check}")]);
+            assert_eq!(schedule.land(0, pass()), Ok(Landing::Goes));
+            let done = schedule.take(check).expect("a result");
+            assert_eq!(done.outcome.verdict, Verdict::Pass, "{check}");
+            assert!(done.outcome.evidence.notes[0].contains("signal 9"), "{:?}", done.outcome.evidence.notes);
+        }
+    }
+
+    #[test]
+    fn of_a_guest_with_one_device_that_somebody_killed_the_second_run_counts_too() {
+        let mut schedule = schedule(1, &["a"]);
+        for _ in 0..MOST_LOSSES {
+            assert_eq!(begun(&mut schedule, "a"), ["0 a"]);
+            assert_eq!(schedule.crash(killed()), None);
+        }
+        assert_eq!(begun(&mut schedule, "a"), ["0 a"]);
+        let done = schedule.crash(killed()).expect("a result, since it may be the check that does it");
+        assert_eq!((done.outcome.verdict, done.outcome.evidence.notes.len()), (Verdict::Blocked, MOST_LOSSES));
+    }
+
+    #[test]
+    fn what_the_kernel_reported_before_somebody_killed_the_guest_is_not_lost() {
+        let mut schedule = schedule(2, &["a", "b"]);
+        assert_eq!(begun(&mut schedule, "a").len(), 2);
+        assert_eq!(schedule.crash(Done { lost: killed().lost, ..report() }), None);
+        for (check, verdict) in [("a", Verdict::Pass), ("b", Verdict::Fail)] {
+            assert_eq!(begun(&mut schedule, check), [format!("0 {check}")]);
+            assert_eq!(schedule.land(0, pass()), Ok(Landing::Goes));
+            assert_eq!(schedule.take(check).map(|done| done.outcome.verdict), Some(verdict), "{check}");
+        }
+    }
+
+    #[test]
+    fn what_ran_while_something_stood_still_runs_again_unless_it_passed() {
+        const LONG_STOP: Duration = Duration::from_secs(1000);
+        let hang = || Done { outcome: Outcome::without_judgement(Verdict::Hang, "late"), lost: None };
+        let mut schedule = schedule(2, &["a", "b", "c"]);
+        assert_eq!(begun(&mut schedule, "a"), ["0 a", "1 b"]);
+        schedule.stood_still(LONG_STOP);
+        assert!(schedule.patience(|_| LONG) > LONG / 2, "the time of the stop does not count");
+        assert_eq!(schedule.land(0, hang()), Ok(Landing::Goes));
+        assert_eq!(schedule.land(1, pass()), Ok(Landing::Goes));
+        assert_eq!(schedule.take("b").map(|done| done.outcome.verdict), Some(Verdict::Pass));
+        assert_eq!((schedule.take("a"), begun(&mut schedule, "a")), (None, vec!["0 a".into(), "1 c".into()]));
+        assert_eq!(schedule.land(0, pass()), Ok(Landing::Goes));
+        let done = schedule.take("a").expect("a result");
+        assert_eq!((done.outcome.verdict, done.outcome.evidence.notes.len()), (Verdict::Pass, 1));
+    }
+
+    #[test]
+    fn a_guest_that_is_lost_while_something_stood_still_accuses_nobody() {
+        let mut schedule = schedule(2, &["a", "b"]);
+        assert_eq!(begun(&mut schedule, "a").len(), 2);
+        schedule.stood_still(LONG);
+        assert_eq!(schedule.crash(Done::lost(Verdict::Hang, "silent")), None);
+        assert_eq!(begun(&mut schedule, "a"), ["0 a", "1 b"], "neither is suspected");
+        schedule.stood_still(LONG);
+        assert_eq!(schedule.land(1, Done::lost(Verdict::Hang, "stuck")), Ok(Landing::Spent("stuck".to_owned())));
+        assert_eq!(begun(&mut schedule, "a"), ["0 a", "1 b"]);
     }
 
     #[test]

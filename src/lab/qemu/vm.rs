@@ -3,14 +3,15 @@
 use std::fs;
 use std::io::Write;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::harness::kernel_log::{MARK, is_mark};
+use crate::harness::keeper::wait_for_end;
+use crate::harness::kernel_log::{MARK, is_mark, is_report};
 use crate::harness::outcome::Operation;
 use crate::harness::slot::{self, SLOT_BYTES};
+use crate::harness::stopwatch::Stopwatch;
 use crate::harness::verdict::Verdict;
 use crate::harness::wire::{Channel, Done, GuestRequest, Receiver, Reply, WireError, send};
 use crate::lab::LabError;
@@ -21,6 +22,7 @@ use crate::uapi::process::die_with_parent;
 use vfio_conform_pci_target::registers::layout;
 
 use super::TAIL_LINES;
+use super::death::{self, First};
 use super::monitor::{Monitor, file_uri};
 
 /// The initramfs in a guest's folder.
@@ -28,6 +30,8 @@ pub const INITRAMFS: &str = "initramfs";
 
 /// A QEMU that nothing hinders is gone well within this.
 const END_BOUND: Duration = Duration::from_secs(5);
+/// What QEMU takes to end once its devices see that it does.
+const FOLLOWS_WITHIN: Duration = Duration::from_millis(500);
 /// Ten times what a boot takes under TCG on a quiet machine.
 const FIRST_BOOT_BOUND: Duration = Duration::from_secs(60);
 /// QEMU connects to the channel before it starts the guest.
@@ -76,6 +80,8 @@ pub struct PciDevices {
 pub enum BootError {
     /// It said nothing until its bound was over.
     Silent(LabError),
+    /// A signal ended QEMU or an emulated device, which may go well the next time.
+    Killed(LabError),
     /// It ended, or said what it should not.
     Failed(LabError),
 }
@@ -87,7 +93,7 @@ impl From<LabError> for BootError {
 }
 
 impl From<BootError> for LabError {
-    fn from((BootError::Silent(error) | BootError::Failed(error)): BootError) -> Self {
+    fn from((BootError::Silent(error) | BootError::Killed(error) | BootError::Failed(error)): BootError) -> Self {
         error
     }
 }
@@ -102,13 +108,12 @@ pub fn boot_patiently<T>(
     bound: Duration,
     mut boot: impl FnMut(Duration) -> Result<T, BootError>,
     again: impl FnOnce(),
-) -> Result<T, LabError> {
+) -> Result<T, BootError> {
     match boot(bound.min(FIRST_BOOT_BOUND)) {
-        Ok(up) => return Ok(up),
         Err(BootError::Silent(_)) if bound > FIRST_BOOT_BOUND => again(),
-        Err(error) => return Err(error.into()),
+        booted => return booted,
     }
-    Ok(boot(bound)?)
+    boot(bound)
 }
 
 /// A guest that stands still in a file, from which it can go on any number of times.
@@ -128,9 +133,15 @@ pub struct Vm {
     // Until the guest has said over which channel it talks.
     virtio: Option<UnixStream>,
     console: PathBuf,
+    /// Where in the console's file this guest begins: those before it wrote there too.
+    console_from: u64,
     errors: PathBuf,
     mirror: PathBuf,
     devices: Vec<PciTarget>,
+    /// Sees when we, QEMU, a device or the guest stand still.
+    watch: Stopwatch,
+    /// What of it is known already.
+    known_stops: Duration,
 }
 
 impl Vm {
@@ -138,7 +149,7 @@ impl Vm {
     ///
     /// # Errors
     /// Why QEMU did not start.
-    pub fn start(machine: &Machine, accelerator: &str) -> Result<Vm, LabError> {
+    pub fn start(machine: &Machine, accelerator: &str) -> Result<Vm, BootError> {
         Vm::spawn(machine, machine.command(accelerator)?)
     }
 
@@ -146,7 +157,7 @@ impl Vm {
     ///
     /// # Errors
     /// Why it is not.
-    pub fn boot(machine: &Machine, accelerator: &str, bound: Duration, again: impl FnOnce()) -> Result<Vm, LabError> {
+    pub fn boot(machine: &Machine, accelerator: &str, bound: Duration, again: impl FnOnce()) -> Result<Vm, BootError> {
         let boot = |bound| {
             let mut vm = Vm::start(machine, accelerator)?;
             vm.wait_until_up(bound)?;
@@ -159,7 +170,7 @@ impl Vm {
     ///
     /// # Errors
     /// Why QEMU did not start.
-    pub fn resume(machine: &Machine, accelerator: &str, snapshot: &Snapshot) -> Result<Vm, LabError> {
+    pub fn resume(machine: &Machine, accelerator: &str, snapshot: &Snapshot) -> Result<Vm, BootError> {
         let mut command = machine.command(accelerator)?;
         command.arg("-incoming").arg(file_uri(&snapshot.file));
         let mut vm = Vm::spawn(machine, command)?;
@@ -168,14 +179,15 @@ impl Vm {
         Ok(vm)
     }
 
-    fn spawn(machine: &Machine, mut command: Command) -> Result<Vm, LabError> {
-        let failed = |error: std::io::Error| LabError::failed("start QEMU", error);
+    fn spawn(machine: &Machine, mut command: Command) -> Result<Vm, BootError> {
+        let failed = |error: std::io::Error| machine.failed("start QEMU", error);
         let listeners = [machine.socket(Channel::Serial), machine.socket(Channel::Virtio), machine.monitor_socket()];
         let [serial, virtio, monitor] = listeners.map(|socket| listen(&socket));
         let (serial, virtio, monitor) = (serial.map_err(failed)?, virtio.map_err(failed)?, monitor.map_err(failed)?);
         let mut devices = machine.start_devices()?;
         let mirror = machine.mirror();
-        fs::File::create(&mirror).and_then(|file| file.set_len(MIRROR_BYTES)).map_err(failed)?;
+        // With all of its room, since a guest that meets a full file system there is killed.
+        fs::File::create(&mirror).and_then(|file| take_room(&file, MIRROR_BYTES)).map_err(failed)?;
         let errors = machine.sockets.join("stderr");
         let stderr = fs::File::create(&errors).map_err(failed)?;
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
@@ -183,17 +195,32 @@ impl Vm {
         let mut accept_all = || {
             let serial = accept(&serial, &mut qemu, &errors)?;
             let virtio = accept(&virtio, &mut qemu, &errors)?;
-            let monitor = Monitor::new(accept(&monitor, &mut qemu, &errors)?)?;
+            let monitor = accept(&monitor, &mut qemu, &errors)?;
+            let monitor = Monitor::new(monitor, qemu.id())?;
             Ok((serial, virtio, monitor))
         };
         let (channel, virtio, monitor) = match accept_all() {
             Ok(accepted) => accepted,
-            Err(error) => return Err(explain_start(error, &mut qemu, &mut devices)),
+            Err(error) => return Err(explain_start(error, machine, &mut qemu, &mut devices)),
         };
         let replies = Receiver::new(channel.try_clone().map_err(failed)?);
         let console = machine.console.clone();
-        let talks_over = Channel::Serial;
-        Ok(Vm { qemu, monitor, talks_over, channel, replies, virtio: Some(virtio), console, errors, mirror, devices })
+        let watch = Stopwatch::start(devices.iter().map(PciTarget::id).chain([qemu.id()]));
+        Ok(Vm {
+            qemu,
+            monitor,
+            talks_over: Channel::Serial,
+            channel,
+            replies,
+            virtio: Some(virtio),
+            console_from: fs::metadata(&console).map(|meta| meta.len()).unwrap_or_default(),
+            console,
+            errors,
+            mirror,
+            devices,
+            watch,
+            known_stops: Duration::ZERO,
+        })
     }
 
     /// Saves the guest in a file.
@@ -201,8 +228,15 @@ impl Vm {
     /// # Errors
     /// Why it cannot go on from there. This one goes on in any case, or is found to be gone when it is next asked.
     pub fn save(&mut self, file: PathBuf) -> Result<Snapshot, LabError> {
-        self.monitor.save(&file, SAVE_BOUND)?;
-        Ok(Snapshot { file, channel: self.talks_over })
+        match self.monitor.save(&file, SAVE_BOUND) {
+            Ok(()) => Ok(Snapshot { file, channel: self.talks_over }),
+            Err(LabError(why)) => {
+                let full = file.parent().and_then(death::full).map(|full| format!("; {full}")).unwrap_or_default();
+                // A part of a guest takes room and is of no use.
+                let _ = fs::remove_file(&file);
+                Err(LabError(format!("{why}{full}")))
+            }
+        }
     }
 
     /// Goes on over the channel that the guest talks over.
@@ -240,15 +274,17 @@ impl Vm {
     }
 
     /// The guest's next message. Neither a QEMU that stopped its guest because KVM failed ends, nor one whose device is
-    /// gone, so that is looked for while waiting.
+    /// gone, so that is looked for while waiting. Time in which one of them or we stood still does not count.
     ///
     /// # Errors
     /// Why none came.
     pub fn receive(&mut self, bound: Duration) -> Result<Reply, WireError> {
-        let end = Instant::now() + bound;
+        let end = self.watch.ran() + bound;
         loop {
-            let left = end.saturating_duration_since(Instant::now());
-            match self.replies.receive(left.min(TICK)) {
+            let left = end.saturating_sub(self.watch.ran());
+            let received = self.replies.receive_by(&mut self.watch, left.min(TICK));
+            self.look_at_guest();
+            match received {
                 // A guest without its device may go on for long, but what it says means nothing.
                 Err(WireError::TimedOut(_)) if left > TICK && !self.is_stopped() && self.device_end().is_none() => {}
                 Err(WireError::TimedOut(_)) if left > TICK => return Err(WireError::Closed),
@@ -256,6 +292,22 @@ impl Vm {
                 other => return other,
             }
         }
+    }
+
+    /// A guest that somebody pauses stands still although QEMU does not.
+    fn look_at_guest(&mut self) {
+        if self.monitor.was_paused() {
+            self.watch.interrupt();
+        }
+        self.watch.hold(self.monitor.is_paused());
+    }
+
+    /// How long the guest, what it consists of, or we stood still, since this was asked last.
+    pub fn stood_still(&mut self) -> Duration {
+        self.look_at_guest();
+        self.watch.look(Duration::ZERO);
+        let before = std::mem::replace(&mut self.known_stops, self.watch.stood_still());
+        self.known_stops - before
     }
 
     fn is_stopped(&self) -> bool {
@@ -275,28 +327,47 @@ impl Vm {
             Err(WireError::Closed) if !self.is_stopped() => {}
             other => return Err(self.explain_boot("boot a bare guest", other)),
         }
-        match wait(&mut self.qemu, END_BOUND) {
-            Some(status) if status.success() && !self.panicked() => Ok(()),
+        match wait_for_end(&mut self.qemu, END_BOUND) {
+            Some(status) if status.success() && self.panic().is_none() => Ok(()),
             _ => Err(self.explain_boot("boot a bare guest", Err(WireError::Closed))),
         }
     }
 
     fn explain_boot(&mut self, what: &str, instead: Result<Reply, WireError>) -> BootError {
-        let silent = matches!(instead, Err(WireError::TimedOut(_)));
+        let is_silent = matches!(instead, Err(WireError::TimedOut(_)));
         let error = self.explain(what, instead);
-        if silent { BootError::Silent(error) } else { BootError::Failed(error) }
+        match is_silent {
+            true => BootError::Silent(error),
+            false => self.failed_to_start(error),
+        }
     }
 
-    fn panicked(&self) -> bool {
-        console_lines(&self.console, 0).iter().any(|line| line.contains("Kernel panic"))
+    /// What an error makes of a start: one that was killed may be tried again.
+    pub fn failed_to_start(&mut self, error: LabError) -> BootError {
+        let qemu = self.qemu.try_wait().ok().flatten();
+        let is_killed = qemu.is_some_and(|status| death::is_killed(status, &self.errors()));
+        match is_killed || self.devices.iter_mut().any(PciTarget::is_killed) {
+            true => BootError::Killed(error),
+            false => BootError::Failed(error),
+        }
+    }
+
+    /// What this guest's kernel printed when it panicked.
+    fn panic(&self) -> Option<String> {
+        let lines = console_lines(&self.console, self.console_from);
+        lines.into_iter().rev().find(|line| line.contains("Kernel panic"))
     }
 
     /// Writes a line into the console's file, so that whoever reads it knows which check was running. In the guest, each
     /// byte of it would cost an exit.
-    pub fn mark(&self, what: &str) {
+    ///
+    /// Returns where in the file it is.
+    pub fn mark(&self, what: &str) -> u64 {
+        let place = self.console_length();
         // Without it the console is still all that the guest has said.
         let console = fs::OpenOptions::new().append(true).open(&self.console);
         let _ = console.and_then(|mut console| writeln!(console, "{MARK}{what}"));
+        place
     }
 
     /// How much the guest has printed so far, in bytes.
@@ -314,45 +385,71 @@ impl Vm {
         fs::read(&self.mirror).map(|memory| slot::read_back(&memory, device)).unwrap_or_default()
     }
 
-    /// Finds out why the guest went away in the middle of a check.
-    pub fn autopsy(&mut self, error: &WireError) -> Done {
-        if let Some(why) = self.device_end() {
-            return Done::lost(Verdict::Blocked, why);
-        }
-        let status = wait(&mut self.qemu, END_BOUND);
-        let lines = console_lines(&self.console, 0);
-        let panic = lines.iter().rev().take(200).find(|line| line.contains("Kernel panic"));
-        match (status, panic) {
-            (Some(status), Some(panic)) if status.success() => {
+    /// Finds out why the guest went away in the middle of a check, since when its console has grown from there.
+    pub fn autopsy(&mut self, error: &WireError, console: u64) -> Done {
+        let bound = if self.devices.iter_mut().any(PciTarget::has_ended) { FOLLOWS_WITHIN } else { END_BOUND };
+        let status = wait_for_end(&mut self.qemu, bound);
+        let mut done = match (self.first(status), self.panic()) {
+            (Some(First::Guest), Some(panic)) => {
                 let mut done = Done::lost(Verdict::Crash, "the guest's kernel panicked".to_owned());
-                done.outcome.accuse(&health::LOG, panic.clone());
-                done
+                done.outcome.accuse(&health::LOG, panic);
+                return done;
             }
-            (Some(status), _) if status.success() => {
-                Done::lost(Verdict::Crash, "the guest went down by itself".to_owned())
+            (Some(First::Guest), None) => {
+                return Done::lost(Verdict::Crash, "the guest went down by itself".to_owned());
             }
-            (Some(status), _) => {
-                Done::lost(Verdict::Blocked, format!("QEMU {}, which is no fault of the device", self.tell_end(status)))
+            (Some(first), _) => {
+                let why = format!("{}, which is no fault of the device", self.describe(first, status));
+                Done::lost(Verdict::Blocked, why)
             }
             (None, _) => Done::lost(Verdict::Hang, format!("the guest stopped talking: {error}")),
+        };
+        // Whoever else died: what the kernel said before is not lost.
+        if let Some(report) = self.console_since(console).into_iter().find(|line| is_report(line)) {
+            done.outcome.message = format!("the kernel reports: {report}; then {}", done.outcome.message);
+            if done.outcome.verdict == Verdict::Blocked {
+                done.outcome.verdict = Verdict::Fail;
+            }
+            done.outcome.accuse(&health::LOG, report);
+        }
+        done
+    }
+
+    fn first(&mut self, qemu: Option<ExitStatus>) -> Option<First> {
+        let devices: Vec<_> = self.devices.iter_mut().map(PciTarget::status).collect();
+        death::first(qemu, &self.errors(), &devices)
+    }
+
+    fn describe(&mut self, first: First, qemu: Option<ExitStatus>) -> String {
+        let of_qemu = |vm: &Vm| qemu.map(|status| format!("QEMU {}", vm.tell_end(status))).unwrap_or_default();
+        let of_device = |vm: &mut Vm, device: usize| vm.devices.get_mut(device).map(PciTarget::end).unwrap_or_default();
+        match first {
+            First::Guest => "the guest went down".to_owned(),
+            First::Qemu => of_qemu(self),
+            First::Device(device) => of_device(self, device),
+            First::Both(device) => format!("{}, and {}", of_qemu(self), of_device(self, device)),
         }
     }
 
     /// Why an emulated device ended, if it did so before its guest: afterwards it ends in any case, but then by itself.
     pub fn device_end(&mut self) -> Option<String> {
-        let is_running = matches!(self.qemu.try_wait(), Ok(None));
-        let look = if is_running { PciTarget::ended } else { PciTarget::killed };
-        self.devices.iter_mut().find_map(look)
+        if !self.devices.iter_mut().any(PciTarget::has_ended) {
+            return None;
+        }
+        // A QEMU that is just going has closed its sockets before it is gone.
+        let qemu = wait_for_end(&mut self.qemu, FOLLOWS_WITHIN);
+        match self.first(qemu)? {
+            First::Guest | First::Qemu => None,
+            first => Some(self.describe(first, qemu)),
+        }
     }
 
     fn tell_end(&self, status: ExitStatus) -> String {
-        let how = match (status.signal(), status.code()) {
-            (Some(signal), _) => format!("was killed by signal {signal}"),
-            (None, code) => format!("ended with code {}", code.unwrap_or_default()),
-        };
+        let how = death::describe(status);
+        let full = self.mirror.parent().and_then(death::full).map(|full| format!("; {full}")).unwrap_or_default();
         match self.errors() {
-            said if said.is_empty() => how,
-            said => format!("{how} and said: {said}"),
+            said if said.is_empty() => format!("{how}{full}"),
+            said => format!("{how} and said: {said}{full}"),
         }
     }
 
@@ -365,15 +462,17 @@ impl Vm {
                 let errors = self.errors();
                 errors.lines().find(|line| line.contains(KVM_ERROR)).unwrap_or(KVM_ERROR).to_owned()
             }
-            Err(WireError::Closed) => match wait(&mut self.qemu, END_BOUND) {
-                Some(status) if status.success() => "the guest went down".to_owned(),
-                Some(status) => format!("QEMU {}", self.tell_end(status)),
-                None => "the guest closed its channel".to_owned(),
-            },
+            Err(WireError::Closed) => {
+                let status = wait_for_end(&mut self.qemu, END_BOUND);
+                match self.first(status) {
+                    Some(first) => self.describe(first, status),
+                    None => "the guest closed its channel".to_owned(),
+                }
+            }
             Err(error) => error.to_string(),
         };
         let why = device_end.unwrap_or(why);
-        let lines = console_lines(&self.console, 0);
+        let lines = console_lines(&self.console, self.console_from);
         let tail = &lines[lines.len().saturating_sub(TAIL_LINES)..];
         let tail: String = tail.iter().map(|line| format!("\n    | {line}")).collect();
         LabError(format!("failed to {what}: {why}{tail}"))
@@ -426,7 +525,13 @@ impl Machine {
         self.sockets.join(format!("pci{index}"))
     }
 
-    fn start_devices(&self) -> Result<Vec<PciTarget>, LabError> {
+    /// The error of making something in the guest's folder.
+    fn failed(&self, what: &str, error: std::io::Error) -> LabError {
+        let full = death::full(&self.sockets).map(|full| format!("; {full}")).unwrap_or_default();
+        LabError::failed(what, format!("{error}{full}"))
+    }
+
+    fn start_devices(&self) -> Result<Vec<PciTarget>, BootError> {
         let Some(PciDevices { count, memory }) = &self.pci else {
             return Ok(Vec::new());
         };
@@ -500,10 +605,28 @@ impl Machine {
 }
 
 /// QEMU ends when it cannot talk to its device, and says less about it than the device does.
-fn explain_start(error: LabError, qemu: &mut Child, devices: &mut [PciTarget]) -> LabError {
-    let why = devices.iter_mut().find_map(PciTarget::failed);
+fn explain_start(error: LabError, machine: &Machine, qemu: &mut Child, devices: &mut [PciTarget]) -> BootError {
+    // One that closes its sockets is about to end.
+    let status = wait_for_end(qemu, FOLLOWS_WITHIN);
+    let is_killed = status.is_some_and(|status| death::is_killed(status, ""));
+    let is_killed = is_killed || devices.iter_mut().any(PciTarget::is_killed);
+    let why = devices.iter_mut().find_map(PciTarget::failed).into_iter().chain(death::full(&machine.sockets));
     end(qemu);
-    why.map_or(error.clone(), |why| LabError(format!("{error}; {why}")))
+    let error = LabError(why.fold(error.0, |error, why| format!("{error}; {why}")));
+    match is_killed {
+        true => BootError::Killed(error),
+        false => BootError::Failed(error),
+    }
+}
+
+/// Gives a file its size, with the room for it.
+fn take_room(file: &fs::File, bytes: u64) -> std::io::Result<()> {
+    let length = i64::try_from(bytes).map_err(std::io::Error::other)?;
+    match nix::fcntl::fallocate(file, nix::fcntl::FallocateFlags::empty(), 0, length) {
+        // Not every file system can promise it.
+        Err(nix::errno::Errno::EOPNOTSUPP) => file.set_len(bytes),
+        answer => answer.map_err(std::io::Error::from),
+    }
 }
 
 /// QEMU wants commas in values doubled.
@@ -520,8 +643,9 @@ fn listen(socket: &Path) -> std::io::Result<UnixListener> {
 fn accept(listener: &UnixListener, qemu: &mut Child, errors: &Path) -> Result<UnixStream, LabError> {
     let failed = |error: std::io::Error| LabError::failed("start QEMU", error);
     listener.set_nonblocking(true).map_err(failed)?;
-    let end = Instant::now() + CONNECT_BOUND;
-    while Instant::now() < end {
+    let period = Duration::from_millis(5);
+    let mut watch = Stopwatch::start([qemu.id()]);
+    while watch.ran() < CONNECT_BOUND && !watch.is_stopped_for_good() {
         match listener.accept() {
             Ok((channel, _)) => {
                 channel.set_nonblocking(false).map_err(failed)?;
@@ -535,7 +659,8 @@ fn accept(listener: &UnixListener, qemu: &mut Child, errors: &Path) -> Result<Un
             let why = format!("it ended at once ({status}) and said: {}", said.trim());
             return Err(LabError::failed("start QEMU", why));
         }
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(period);
+        watch.look(period);
     }
     let why = format!("it did not connect within {CONNECT_BOUND:?}");
     Err(LabError::failed("start QEMU", why))
@@ -545,17 +670,6 @@ fn end(qemu: &mut Child) {
     // It may have ended by itself.
     let _ = qemu.kill();
     let _ = qemu.wait();
-}
-
-fn wait(qemu: &mut Child, bound: Duration) -> Option<ExitStatus> {
-    let end = Instant::now() + bound;
-    loop {
-        match qemu.try_wait() {
-            Ok(Some(status)) => return Some(status),
-            Ok(None) if Instant::now() < end => std::thread::sleep(Duration::from_millis(5)),
-            Ok(None) | Err(_) => return None,
-        }
-    }
 }
 
 fn console_lines(console: &Path, from: u64) -> Vec<String> {
@@ -577,13 +691,14 @@ mod tests {
         let answer = |answer: &Result<u8, BootError>| match answer {
             Ok(up) => Ok(*up),
             Err(BootError::Silent(error)) => Err(BootError::Silent(LabError(error.0.clone()))),
+            Err(BootError::Killed(error)) => Err(BootError::Killed(LabError(error.0.clone()))),
             Err(BootError::Failed(error)) => Err(BootError::Failed(LabError(error.0.clone()))),
         };
         let boot = |bound: Duration| {
             bounds.push(bound.as_secs());
             answer(&answers[bounds.len() - 1])
         };
-        (boot_patiently(Duration::from_secs(bound), boot, || ()).map_err(|error| error.0), bounds)
+        (boot_patiently(Duration::from_secs(bound), boot, || ()).map_err(|error| LabError::from(error).0), bounds)
     }
 
     #[test]

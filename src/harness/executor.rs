@@ -75,7 +75,7 @@ pub fn serve(arguments: &ExecutorArguments) -> Result<(), WireError> {
         suites::all().into_iter().map(|check| (check.name().to_owned(), check)).collect();
     let mut requests = Receiver::new(stdin());
     loop {
-        let name = match requests.next() {
+        let name = match requests.receive_next() {
             Ok(Request::Run(name)) => name,
             Ok(Request::End) | Err(WireError::Closed) => return Ok(()),
             Err(error) => return Err(error),

@@ -157,7 +157,7 @@ impl<R: Read + AsFd> Receiver<R> {
     ///
     /// # Errors
     /// Why none came.
-    pub fn next<M: DeserializeOwned>(&mut self) -> Result<M, WireError> {
+    pub fn receive_next<M: DeserializeOwned>(&mut self) -> Result<M, WireError> {
         let line = self.line(|receiver| receiver.fill(PollTimeout::NONE).map(drop))?;
         understand(&line)
     }
@@ -166,7 +166,7 @@ impl<R: Read + AsFd> Receiver<R> {
     ///
     /// # Errors
     /// Why none comes any more.
-    pub fn next_now<M: DeserializeOwned>(&mut self) -> Result<Option<M>, WireError> {
+    pub fn receive_ready<M: DeserializeOwned>(&mut self) -> Result<Option<M>, WireError> {
         let nothing = || WireError::TimedOut(Duration::ZERO);
         let line = self.line(|receiver| receiver.fill(PollTimeout::ZERO)?.then_some(()).ok_or_else(nothing));
         match line {
@@ -260,10 +260,10 @@ mod tests {
         assert!(matches!(late, Err(WireError::TimedOut(_))));
         near.write_all(b"d\"\n")?;
         assert_eq!(receiver.receive::<Request>(bound)?, Request::End);
-        assert!(matches!(receiver.next_now::<Request>(), Ok(None)));
+        assert!(matches!(receiver.receive_ready::<Request>(), Ok(None)));
         near.write_all(b"\"end\"\n\"end\"\n")?;
-        assert_eq!(receiver.next::<Request>()?, Request::End);
-        assert_eq!(receiver.next_now::<Request>()?, Some(Request::End));
+        assert_eq!(receiver.receive_next::<Request>()?, Request::End);
+        assert_eq!(receiver.receive_ready::<Request>()?, Some(Request::End));
         drop(near);
         let gone = receiver.receive::<Request>(bound);
         assert!(matches!(gone, Err(WireError::Closed)));

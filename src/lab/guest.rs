@@ -107,7 +107,7 @@ fn check(target: Target, modules: &[String], executors: Vec<ExecutorSpec>) -> Li
     answer(&opened(keepers.start()))?;
     let mut requests = Receiver::new(channel);
     loop {
-        match requests.next()? {
+        match requests.receive_next()? {
             GuestRequest::Run { device, check } => {
                 if let Err(why) = keepers.run(device, check) {
                     answer(&Reply::Ran { device, done: Box::new(Done::lost(Verdict::Blocked, why)) })?;

@@ -73,7 +73,7 @@ impl Monitor {
     /// Whether somebody has paused the guest since this was asked last, be it for a moment.
     pub fn was_paused(&mut self) -> bool {
         // A monitor that is gone says no more; its guest is found to be gone too.
-        while let Ok(Some(Answer { event, .. })) = self.answers.next_now() {
+        while let Ok(Some(Answer { event, .. })) = self.answers.receive_ready() {
             self.hear(event.as_deref());
         }
         std::mem::take(&mut self.was_paused)

@@ -17,7 +17,7 @@ use vfio_conform::gate::bisect::{self, BisectCommand};
 use vfio_conform::gate::command::{self as gate, GateCommand};
 use vfio_conform::harness::executor::{self, ExecutorArguments};
 use vfio_conform::harness::keeper::ExecutorSpec;
-use vfio_conform::harness::supervisor::{self, Length, RunFolder, RunOptions, Unfinished, Walk};
+use vfio_conform::harness::supervisor::{self, Length, RunError, RunFolder, RunOptions, Unfinished, Walk};
 use vfio_conform::harness::verdict::Exit;
 use vfio_conform::host::command::{
     BIND_EXAMPLES, BindCommand, DOCTOR_EXAMPLES, DoctorCommand, UNBIND_EXAMPLES, UnbindCommand,
@@ -156,6 +156,7 @@ Examples:
   vfio-conform qemu --target mtty --baseline reports/baselines
   vfio-conform qemu --target pci --walk --for 1m           a random walk
   vfio-conform qemu --target pci --certify --out DIR       a certificate of our own PCI device
+  vfio-conform qemu --resume reports/out/latest            what is left of a run that was cut off
   vfio-conform qemu --kernel 7.3 --bare                    boot and power off: the floor of run times";
 
 const WALK_EXAMPLES: &str = "\
@@ -215,10 +216,42 @@ struct RunCommand {
     common: Common,
 }
 
+/// What a run that is resumed has been given already, or does not do.
+const OPTIONS_OF_A_NEW_GUEST: [&str; 24] = [
+    "target",
+    "kernel",
+    "core",
+    "core_source",
+    "patch",
+    "via",
+    "accel",
+    "deadline",
+    "wear",
+    "caps",
+    "device_memory",
+    "devices",
+    "device",
+    "extra",
+    "append",
+    "bare",
+    "walk",
+    "replay",
+    "certify",
+    "probe",
+    "plain",
+    "script",
+    "out",
+    "strict",
+];
+
 #[derive(Debug, Args)]
 struct QemuCommand {
     #[command(flatten)]
     options: QemuOptions,
+    /// Continue the run in this folder, with the guest that it had: the checks without a verdict, and the one that was
+    /// running when it was cut off
+    #[arg(long, value_name = "DIR", conflicts_with_all = OPTIONS_OF_A_NEW_GUEST)]
+    resume: Option<PathBuf>,
     /// Boot and power off at once, and say how long it took
     #[arg(long)]
     bare: bool,
@@ -455,6 +488,7 @@ fn run(command: RunCommand) -> Outcome {
         strict: command.common.strict,
         durable: !device.is_model(),
         reproduce: command.handling.reproduce(device, command.handling.may_hang),
+        guest: None,
     };
     let spec = command.handling.spec(device)?;
     let baseline = command.common.baseline.read()?;
@@ -463,12 +497,34 @@ fn run(command: RunCommand) -> Outcome {
     Ok(supervisor::run(&options, &folder, arguments, Box::new(lab))?)
 }
 
+/// The checks of a run are chosen once.
+fn refuse_filters(unfinished: &Unfinished, arguments: &libtest_mimic::Arguments) -> Result<(), RunError> {
+    if arguments.filter.is_none() && arguments.skip.is_empty() && !arguments.ignored {
+        return Ok(());
+    }
+    let why = "its checks were chosen when it began\n    leave out the filters behind --";
+    Err(unfinished.refuse(why.to_owned()))
+}
+
+/// Continues a run in a guest. The check that was running runs again: a guest cannot take this host down.
+fn continue_in_guest(common: &Common, arguments: libtest_mimic::Arguments, folder: &Path) -> Outcome {
+    let unfinished = Unfinished::open(folder)?.with_baseline(common.baseline.read()?);
+    refuse_filters(&unfinished, &arguments)?;
+    let Some(options) = unfinished.guest().cloned() else {
+        let why = format!("it was a run on this host\n    vfio-conform run --resume {}", folder.display());
+        return Err(unfinished.refuse(why).into());
+    };
+    let lab = QemuLab::new(options, unfinished.folder().console());
+    Ok(supervisor::resume(unfinished, arguments, true, Box::new(lab))?)
+}
+
 /// Goes on with a run of this host.
 fn run_on(command: &RunCommand, arguments: libtest_mimic::Arguments, folder: &Path) -> Outcome {
     let unfinished = Unfinished::open(folder)?.with_baseline(command.common.baseline.read()?);
-    if arguments.filter.is_some() || !arguments.skip.is_empty() || arguments.ignored {
-        let why = "its checks were chosen when it began\n    leave out the filters behind --";
-        return Err(unfinished.refuse(why.to_owned()).into());
+    refuse_filters(&unfinished, &arguments)?;
+    if unfinished.guest().is_some() {
+        let why = format!("it was a run in a guest\n    vfio-conform qemu --resume {}", folder.display());
+        return Err(unfinished.refuse(why).into());
     }
     let device: DeviceName = unfinished.device().parse()?;
     if let Some(other) = command.device.as_ref().filter(|other| **other != device) {
@@ -520,6 +576,7 @@ fn open_for_walk(
         strict: false,
         durable: !device.is_model(),
         reproduce,
+        guest: None,
     };
     let folder = RunFolder::create(opening.out.as_deref())?;
     let lab = LocalLab::new(
@@ -556,6 +613,8 @@ fn walk_in_guest(command: QemuCommand) -> Outcome {
         strict: common.strict,
         durable: false,
         reproduce: options.reproduce().replace("-- --exact {check}", &words),
+        // Walks are not resumed.
+        guest: None,
     };
     let folder = RunFolder::create(common.out.as_deref())?.with_baseline(common.baseline.read()?);
     let lab = Box::new(QemuLab::new(options, folder.console()));
@@ -584,6 +643,9 @@ fn qemu(command: QemuCommand) -> Outcome {
     let Some(arguments) = libtest_arguments(&command.common) else {
         return Ok(Exit::Conforms);
     };
+    if let Some(folder) = &command.resume {
+        return continue_in_guest(&command.common, arguments, folder);
+    }
     let target = command.options.target;
     let options = RunOptions {
         device: command.options.device(),
@@ -593,6 +655,7 @@ fn qemu(command: QemuCommand) -> Outcome {
         strict: command.common.strict,
         durable: false,
         reproduce: command.options.reproduce(),
+        guest: Some(command.options.clone()),
     };
     let baseline = command.common.baseline.read()?;
     let folder = RunFolder::create(command.common.out.as_deref())?.with_baseline(baseline);

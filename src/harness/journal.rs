@@ -14,6 +14,7 @@ use super::clock::BootMoment;
 use super::outcome::Outcome;
 use super::verdict::{Exit, RunVerdict};
 use crate::device::Identity;
+use crate::lab::qemu::QemuOptions;
 use crate::report;
 use crate::uapi::state::Capabilities;
 
@@ -110,6 +111,9 @@ pub struct RunStarted {
     pub reproduce: String,
     /// The checks that are to run, in their order.
     pub planned: Vec<PlannedCheck>,
+    /// The guest that was booted, where the lab boots one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guest: Option<Box<QemuOptions>>,
 }
 
 /// A check that is to run.

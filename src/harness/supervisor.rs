@@ -15,6 +15,7 @@ use libtest_mimic::{Arguments, Completion, Failed, FormatSetting, Trial};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::lab::qemu::QemuOptions;
 use crate::lab::{Announced, Answer, Lab, LabError, Progress, Watch};
 use crate::report;
 use crate::suites;
@@ -47,6 +48,8 @@ pub struct RunOptions {
     pub durable: bool,
     /// The command that repeats a check; `{check}` stands for its name.
     pub reproduce: String,
+    /// The guest, where the lab boots one.
+    pub guest: Option<QemuOptions>,
 }
 
 /// Why a run could not begin, or not go on.
@@ -203,6 +206,7 @@ fn begin(options: &RunOptions, folder: &RunFolder, planned: &[PlannedCheck]) -> 
         strict: options.strict,
         reproduce: options.reproduce.clone(),
         planned: planned.to_vec(),
+        guest: options.guest.as_ref().map(|guest| Box::new(guest.anchored())),
     };
     journal.write(Event::RunStarted(Box::new(started))).map_err(failed)?;
     Ok(journal)

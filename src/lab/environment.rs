@@ -5,6 +5,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use serde::{Deserialize, Serialize};
+
 use crate::uapi::process::die_with_parent;
 
 use super::LabError;
@@ -56,7 +58,7 @@ pub struct ModuleOptions {
 }
 
 /// Which VFIO core a guest has: the one that its kernel came with, unless something else is said.
-#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, clap::Args)]
 pub struct CoreOptions {
     /// Build the VFIO core from the kernel's source instead of using the modules that it came with
     #[arg(long)]

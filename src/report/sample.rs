@@ -30,6 +30,7 @@ pub fn began(planned: &[&str]) -> Event {
                 requirements: vec![format!("{}.proved", name.replace("::", "."))],
             })
             .collect(),
+        guest: None,
     }))
 }
 

@@ -19,6 +19,7 @@ use crate::harness::folder_lock::{FolderLock, LockError};
 use crate::harness::journal::{Continuation, Event, Journal, LabReady, PlannedCheck};
 use crate::harness::verdict::{Exit, Extent, Verdict};
 use crate::lab::Lab;
+use crate::lab::qemu::QemuOptions;
 use crate::report::{self, JOURNAL, JournalError, Left, Run};
 use crate::suites;
 
@@ -83,6 +84,11 @@ impl Unfinished {
         self.run.began.reproduce == reproduce
     }
 
+    /// The guest that it was in, if it was in one.
+    pub fn guest(&self) -> Option<&QemuOptions> {
+        self.run.began.guest.as_deref()
+    }
+
     /// The refusal of anything but the way that the run was begun.
     pub fn refuse(&self, why: String) -> RunError {
         RunError::Resume { path: self.folder.path().to_owned(), why }
@@ -95,8 +101,8 @@ impl Unfinished {
 
     fn why_not(&self) -> Option<String> {
         let began = &self.run.began;
-        if began.lab != "local" {
-            return Some("it was a run in a guest\n    begin a new one: a guest is as it was before".to_owned());
+        if began.lab != "local" && began.guest.is_none() {
+            return Some("its journal does not say which guest it was in\n    begin a new run".to_owned());
         }
         if began.tool != THIS_TOOL {
             let tool = &began.tool;
@@ -166,7 +172,8 @@ pub fn resume(
     let failed = |why| RunError::Folder { path: folder.journal(), why };
     let (clock, wall) = (BootMoment::now(), OffsetDateTime::now_utc());
     let from = unfinished.continuation(clock.as_ref(), wall);
-    let durable = !unfinished.device().parse().is_ok_and(|device: DeviceName| device.is_model());
+    let durable =
+        unfinished.guest().is_none() && !unfinished.device().parse().is_ok_and(|device: DeviceName| device.is_model());
     let Unfinished { journal, run, .. } = unfinished;
     let mut journal = Journal::go_on(journal, durable, &from).map_err(failed)?;
     let resumed = wall.format(&Rfc3339).unwrap_or_default();

@@ -7,6 +7,8 @@ use std::fs::{self, OpenOptions};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::{BootError, LabError};
 use crate::lab::environment;
 
@@ -14,7 +16,8 @@ use crate::lab::environment;
 const TRY_BOUND: Duration = Duration::from_secs(20);
 
 /// What the user asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
 pub enum AcceleratorChoice {
     /// KVM if it works, else TCG.
     Auto,

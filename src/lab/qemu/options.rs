@@ -56,7 +56,7 @@ impl fmt::Display for Target {
 }
 
 /// What to boot.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, clap::Args)]
 pub struct QemuOptions {
     /// The emulated device
     #[arg(long, value_enum, default_value_t = Target::Pci)]
@@ -92,6 +92,7 @@ pub struct QemuOptions {
     pub devices: Option<u8>,
     /// Another name for the target's device in the guest: its group number, or vfioN
     #[arg(long, value_name = "NAME", hide = true)]
+    #[serde(with = "device_name")]
     pub device: Option<DeviceName>,
     /// A kbuild folder whose modules are loaded into the guest last; may be given again
     #[arg(long, value_name = "DIR")]
@@ -99,6 +100,23 @@ pub struct QemuOptions {
     /// Words for the kernel's command line; MODULE.PARAMETER=VALUE reaches the guest's modules
     #[arg(long, value_name = "WORDS")]
     pub append: Option<String>,
+}
+
+/// A device's name as people write it.
+mod device_name {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::device::DeviceName;
+
+    pub fn serialize<S: Serializer>(name: &Option<DeviceName>, to: S) -> Result<S::Ok, S::Error> {
+        name.as_ref().map(ToString::to_string).serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<DeviceName>, D::Error> {
+        let name: Option<String> = Option::deserialize(from)?;
+        name.map(|name| name.parse().map_err(D::Error::custom)).transpose()
+    }
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
@@ -113,6 +131,22 @@ fn device_memory(text: &str) -> Result<String, String> {
 }
 
 impl QemuOptions {
+    /// The same options, whichever folder they are used in.
+    #[must_use]
+    pub fn anchored(&self) -> QemuOptions {
+        let anchor = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        let mut options = self.clone();
+        // A version or a series is no file.
+        let kernel = PathBuf::from(&self.kernel);
+        if kernel.exists() {
+            options.kernel = anchor(&kernel).display().to_string();
+        }
+        options.core.core_source = self.core.core_source.as_ref().map(anchor);
+        options.core.patch = self.core.patch.iter().map(anchor).collect();
+        options.extra = self.extra.iter().map(anchor).collect();
+        options
+    }
+
     /// The name in the guest of the device that the run is about, beside which others may be.
     pub fn device(&self) -> String {
         self.device.as_ref().map_or_else(|| self.target.device(0), ToString::to_string)
@@ -231,5 +265,36 @@ fn quoted(word: &str) -> String {
     match !word.is_empty() && word.chars().all(is_plain) {
         true => word.to_owned(),
         false => format!("'{}'", word.replace('\'', "'\\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args, Command, FromArgMatches};
+
+    use super::*;
+
+    fn options(words: &[&str]) -> QemuOptions {
+        let command = QemuOptions::augment_args(Command::new("qemu"));
+        let matches = command.get_matches_from(std::iter::once("qemu").chain(words.iter().copied()));
+        QemuOptions::from_arg_matches(&matches).expect("options")
+    }
+
+    #[test]
+    fn options_survive_the_journal() -> Result<(), serde_json::Error> {
+        let words = ["--target", "mtty", "--device", "vfio3", "--wear", "50", "--accel", "tcg", "--via", "cdev"];
+        for words in [&[][..], &["--caps", "stop_copy+p2p", "--deadline", "0.5", "--devices", "3"], &words] {
+            let written = serde_json::to_string(&options(words))?;
+            assert_eq!(serde_json::from_str::<QemuOptions>(&written)?, options(words), "{written}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn files_are_found_from_any_folder() {
+        let anchored = options(&["--kernel", "src", "--patch", "a.patch", "--extra", "/b"]).anchored();
+        assert!(PathBuf::from(&anchored.kernel).is_absolute() && anchored.core.patch[0].is_absolute());
+        assert_eq!((anchored.core.patch[0].file_name(), &anchored.extra[0]), (Some("a.patch".as_ref()), &"/b".into()));
+        assert_eq!(options(&["--kernel", "7.3"]).anchored(), options(&["--kernel", "7.3"]));
     }
 }

@@ -475,6 +475,12 @@ fn killing_the_supervisor_leaves_the_truth_and_no_qemu() -> Tested {
         let (name, verdict) = (text(check, "name"), text(check, "verdict"));
         assert_eq!(finished.contains(&name), verdict != "blocked", "{name}: {verdict}");
     }
+    // What is left runs in another guest that is the same.
+    let resumed = Command::new(program()).args(["qemu", "--resume"]).arg(folder.path()).output()?;
+    let run = Run::read(folder.path(), resumed)?;
+    assert_eq!(run.exit, Some(1), "{}", run.said);
+    assert!(finished.iter().all(|name| run.said.matches(&format!("test {name} ")).count() == 0), "{}", run.said);
+    assert_eq!(run.with("crash"), MTTY_CRASHES, "{}", run.said);
     Ok(())
 }
 

@@ -127,6 +127,16 @@ fn checks_that_a_lost_device_left_blocked_run_again() {
     assert_eq!((code, run.counts().pass), (Some(Exit::Conforms as i32), run.checks.len()));
 }
 
+/// Makes it the beginning of a run in a guest.
+fn in_a_guest(began: &mut Value) {
+    began["lab"] = json!("qemu");
+    began["guest"] = json!({
+        "target": "mtty", "kernel": "7.3", "core": { "core": false, "core_source": null, "patch": [] }, "via": null,
+        "accel": "auto", "deadline": 5.0, "wear": null, "caps": null, "device_memory": "1M", "devices": null,
+        "device": null, "extra": [], "append": null
+    });
+}
+
 #[test]
 fn a_run_is_gone_on_with_only_as_it_began() {
     let cut = |change: fn(&mut Value)| {
@@ -147,7 +157,15 @@ fn a_run_is_gone_on_with_only_as_it_began() {
     add("still going on", same.refusal(&[]));
     drop(folder);
     add("another tool", cut(|began| began["tool"] = json!("0.0.1")).refusal(&[]));
-    add("in a guest", cut(|began| began["lab"] = json!("qemu")).refusal(&[]));
+    add("in a guest", cut(in_a_guest).refusal(&[]));
+    add("in a guest that is not known", cut(|began| began["lab"] = json!("qemu")).refusal(&[]));
+    let in_guest = |folder: &Folder, options: &[&str]| {
+        let output = folder.say(&[&["qemu", "--resume", "out"], options].concat());
+        assert_eq!(output.status.code(), Some(Exit::Usage as i32));
+        String::from_utf8(output.stderr).expect("text")
+    };
+    add("in a guest, with a filter", in_guest(&cut(in_a_guest), &["--", "fsm::"]));
+    add("on a host, with qemu", in_guest(&same, &[]));
     add("a walk", cut(|began| began["planned"][4]["name"] = json!("walk::seed_7")).refusal(&[]));
     let nowhere = same.say(&["run", "--resume", "nowhere"]);
     add("no run", String::from_utf8(nowhere.stderr).expect("text"));

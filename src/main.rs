@@ -11,7 +11,7 @@ use vfio_conform::arguments::{Handling, seconds, span};
 use vfio_conform::baseline::BaselineOptions;
 use vfio_conform::catalogue::{self, Filter, Format, Show};
 use vfio_conform::certificate::command::{CERTIFY_HELP, CertifyCommand, GuestCertify, VERIFY_HELP, VerifyCommand};
-use vfio_conform::device::{DeviceName, Via};
+use vfio_conform::device::{self, DeviceName, Via};
 use vfio_conform::fault::command::FaultsCommand;
 use vfio_conform::gate::bisect::{self, BisectCommand};
 use vfio_conform::gate::command::{self as gate, GateCommand};
@@ -490,6 +490,7 @@ fn run(command: RunCommand) -> Outcome {
         reproduce: command.handling.reproduce(device, command.handling.may_hang),
         guest: None,
     };
+    device::refuse_unusable(device)?;
     let spec = command.handling.spec(device)?;
     let baseline = command.common.baseline.read()?;
     let folder = RunFolder::create(command.common.out.as_deref())?.with_baseline(baseline);
@@ -578,6 +579,7 @@ fn open_for_walk(
         reproduce,
         guest: None,
     };
+    device::refuse_unusable(device)?;
     let folder = RunFolder::create(opening.out.as_deref())?;
     let lab = LocalLab::new(
         ExecutorSpec {

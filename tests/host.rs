@@ -18,8 +18,8 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 
 const KERNEL: &str = "7.3";
 /// What the script runs beside vfio-conform, of the environment's root file system.
-const PROGRAMS: [(&str, &str); 5] =
-    [("dash", "sh"), ("cat", "cat"), ("grep", "grep"), ("readlink", "readlink"), ("kmod", "modprobe")];
+const PROGRAMS: [(&str, &str); 6] =
+    [("dash", "sh"), ("cat", "cat"), ("grep", "grep"), ("readlink", "readlink"), ("kmod", "modprobe"), ("rm", "rm")];
 /// What the kernel has for VFIO, as a distribution ships it.
 const MODULES: [&str; 2] = ["kernel/drivers/vfio", "kernel/virt"];
 
@@ -171,6 +171,35 @@ fn a_function_is_found_bound_tested_and_put_back() -> Outcome<()> {
     said.expect("ready", &["note      vfio-conform bound 0000:00:10.0; it had no driver", "ready: ", "exit code 0"]);
     said.expect_not("ready", "obstacle");
     said.expect("run", &["test reset::", "verdict      conforms", "exit code 0"]);
+    said.expect(
+        "group number",
+        &[
+            "vfio-conform: failed to bind ",
+            "name one function by its address",
+            "exit code 2",
+            "vfio-conform: failed to unbind ",
+            "exit code 2",
+            "driver ",
+            "state kept",
+        ],
+    );
+    said.expect(
+        "killed without a driver",
+        &[
+            "no driver",
+            "state kept",
+            "obstacle  it is bound to no driver",
+            "sudo vfio-conform unbind 0000:00:10.0    # a run that was killed",
+            "note      a run that was killed took 0000:00:10.0 from the driver ",
+            "exit code 2",
+            "vfio-conform: failed to open ",
+            "exit code 2",
+            "0000:00:10.0 has the driver ",
+            "exit code 0",
+            "driver ",
+            "no state",
+        ],
+    );
     said.expect("cut off", &["killed: exit code 137"]);
     // It could not be opened again if the executor had not died with it. A check that was running then is left for the
     // second time, since it may be what killed the run.

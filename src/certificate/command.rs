@@ -14,7 +14,7 @@ use super::make::{Labs, Made, Order, make};
 use super::verify::{Verification, verify};
 use super::waiver::Waivers;
 use crate::arguments::{Handling, span};
-use crate::device::DeviceName;
+use crate::device::{self, DeviceName};
 use crate::harness::keeper::ExecutorSpec;
 use crate::harness::supervisor::{Length, RunFolder, RunOptions, Walk};
 use crate::harness::verdict::Exit;
@@ -140,6 +140,7 @@ impl CertifyCommand {
     /// # Errors
     /// Why there is no certificate.
     pub fn run(self) -> Outcome {
+        device::refuse_unusable(&self.device)?;
         let spec = self.handling.spec(&self.device)?;
         let is_model = self.device.is_model();
         let length = self.walk_for.map_or(Length::Steps(self.walk), Length::For);

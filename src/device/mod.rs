@@ -340,6 +340,17 @@ fn require_match(identity: &Identity, profile: Option<&Profile>) -> Result<(), O
     }
 }
 
+/// Refuses a name that does not mean one device that can be opened, before a run leaves anything anywhere.
+///
+/// # Errors
+/// What the name means instead, and what to type.
+pub fn refuse_unusable(name: &DeviceName) -> Result<(), OpenError> {
+    match name {
+        DeviceName::Model(_) => Ok(()),
+        DeviceName::Kernel(name) => kernel::refuse_unusable(name),
+    }
+}
+
 /// Why a device could not be opened. Each reads as a sentence that ends in what to do next.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("failed to open {device}: {why}{}", remedy_lines(.remedy))]
@@ -400,6 +411,8 @@ pub enum OpenFailure {
     Busy(PathBuf),
     /// The way that was asked for is not there.
     NoSuchWay(Via),
+    /// A group was named whose only device has no VFIO driver: the group, the device, its driver.
+    ForeignGroup(u32, String, Option<String>),
     /// A group with several devices was named, so it is not clear which is meant.
     Ambiguous(Vec<String>),
     /// The profile that was given is for other devices.
@@ -428,6 +441,11 @@ impl fmt::Display for OpenFailure {
             ),
             OpenFailure::Busy(path) => write!(f, "{} is open elsewhere", path.display()),
             OpenFailure::NoSuchWay(via) => write!(f, "this kernel has no {via} way to it"),
+            OpenFailure::ForeignGroup(group, device, driver) => write!(
+                f,
+                "{group} is the number of an IOMMU group, whose device {device} is bound to {}",
+                driver.as_ref().map_or("no driver".to_owned(), |driver| format!("{driver}, which is no VFIO driver"))
+            ),
             OpenFailure::Ambiguous(devices) => {
                 write!(f, "the group has several devices: {}", devices.join(", "))
             }

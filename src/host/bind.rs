@@ -7,9 +7,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::state::{Before, StateError, StateFolder};
-use super::users::{self, User};
-use super::{Host, read};
+use super::Host;
+use super::users::{self, Doubt, User};
+use crate::device::kernel::before::{Before, By, StateError, StateFolder};
 use crate::device::kernel::sysfs::{self, Found};
 use crate::device::{KernelName, OpenError};
 
@@ -22,6 +22,30 @@ pub enum BindError {
     /// Only PCI functions have a driver that can be chosen.
     #[error("failed to bind {0}: it is no PCI function\n    its parent's driver made it, and drives it")]
     NoFunction(String),
+    /// A group is not one function.
+    #[error(
+        "failed to {verb} {group}: it is the number of an IOMMU group, which holds {}\n    \
+         name one function by its address; vfio-conform doctor ADDRESS    # shows who uses it",
+        if .devices.is_empty() { "nothing".to_owned() } else { .devices.join(", ") }
+    )]
+    Group {
+        /// What was to be done.
+        verb: &'static str,
+        /// The group.
+        group: u32,
+        /// Its devices, each with its driver.
+        devices: Vec<String>,
+    },
+    /// It may be in use.
+    #[error("failed to {verb} {device}: it cannot be shown to be idle: {}", in_doubt(.verb, .device, .doubts))]
+    NotIdle {
+        /// What was to be done.
+        verb: &'static str,
+        /// The function.
+        device: String,
+        /// Why not.
+        doubts: Vec<Doubt>,
+    },
     /// Somebody uses it.
     #[error("failed to {verb} {device}: {}", in_use(.device, .users))]
     InUse {
@@ -80,6 +104,12 @@ fn in_use(device: &str, users: &[User]) -> String {
     format!("{}{remedy}", what.join("; "))
 }
 
+fn in_doubt(verb: &str, device: &str, doubts: &[Doubt]) -> String {
+    let reasons: Vec<String> = doubts.iter().map(Doubt::to_string).collect();
+    let remedies: String = doubts.iter().flat_map(Doubt::remedy).map(|line| format!("\n    {line}")).collect();
+    format!("{}{remedies}\n    if nothing uses it: sudo vfio-conform {verb} {device} --force", reasons.join("; "))
+}
+
 /// What came of it, in one sentence.
 type Told = Result<String, BindError>;
 
@@ -87,8 +117,8 @@ type Told = Result<String, BindError>;
 ///
 /// # Errors
 /// Why it is not bound. If it was taken from its driver, it was given back, or the file of its state still says how.
-pub fn bind(host: &Host, name: &KernelName, driver: Option<&str>, state: &StateFolder) -> Told {
-    let found = find(host, name)?;
+pub fn bind(host: &Host, name: &KernelName, driver: Option<&str>, state: &StateFolder, is_forced: bool) -> Told {
+    let found = find(host, name, "bind")?;
     let module = match driver {
         Some(driver) => driver.to_owned(),
         None => host.variant(&found).ok_or_else(|| BindError::NoVariant(found.name.clone()))?,
@@ -96,20 +126,21 @@ pub fn bind(host: &Host, name: &KernelName, driver: Option<&str>, state: &StateF
     if found.vfio_dev.is_some() && drives(host, &found, &module) {
         return Ok(format!("{} is bound to {module} already", found.name));
     }
-    refuse_used(host, &found, "bind")?;
+    let doubts = refuse_used(host, &found, "bind", is_forced)?;
     load(host, &module)?;
     let wanted = driver_of(host, &module).ok_or(BindError::NoDriver(module))?;
     keep_state(host, &found, state)?;
     give(host, &found, &wanted)?;
     let now = driver_now(&found);
     if now.as_deref() == Some(wanted.as_str()) {
+        let forced: String = doubts.iter().map(|doubt| format!("\n    forced, although {doubt}")).collect();
         return Ok(format!(
-            "{0} is bound to {wanted}\n    vfio-conform doctor {0}\n    sudo vfio-conform run {0}\n    \
+            "{0} is bound to {wanted}{forced}\n    vfio-conform doctor {0}\n    sudo vfio-conform run {0}\n    \
              sudo vfio-conform unbind {0}    # puts it back",
             found.name
         ));
     }
-    let put_back = match unbind(host, name, state) {
+    let put_back = match unbind(host, name, state, is_forced) {
         Ok(_) => "; it was put back as it was",
         Err(_) => "; vfio-conform unbind puts it back",
     };
@@ -120,8 +151,8 @@ pub fn bind(host: &Host, name: &KernelName, driver: Option<&str>, state: &StateF
 ///
 /// # Errors
 /// Why it is not as it was; it can be tried again.
-pub fn unbind(host: &Host, name: &KernelName, state: &StateFolder) -> Told {
-    let found = find(host, name)?;
+pub fn unbind(host: &Host, name: &KernelName, state: &StateFolder, is_forced: bool) -> Told {
+    let found = find(host, name, "unbind")?;
     let Some(before) = state.read(&found.name, &host.boot())? else {
         state.forget(&found.name)?;
         return Ok(format!("{} was not bound by vfio-conform; nothing to put back", found.name));
@@ -129,7 +160,7 @@ pub fn unbind(host: &Host, name: &KernelName, state: &StateFolder) -> Told {
     let now = driver_now(&found);
     if now != before.driver {
         // Taking it away from a program would wait in the kernel until that program is done.
-        refuse_used(host, &found, "unbind")?;
+        refuse_used(host, &found, "unbind", is_forced)?;
     }
     set(host, &found.path.join("driver_override"), before.driver_override.as_deref().unwrap_or("\n"))?;
     if now != before.driver {
@@ -147,7 +178,15 @@ pub fn unbind(host: &Host, name: &KernelName, state: &StateFolder) -> Told {
     Ok(format!("{} has {} again", found.name, before.before()))
 }
 
-fn find(host: &Host, name: &KernelName) -> Result<Found, BindError> {
+fn find(host: &Host, name: &KernelName, verb: &'static str) -> Result<Found, BindError> {
+    if let KernelName::Group(group) = name {
+        let folder = format!("sys/kernel/iommu_groups/{group}/devices");
+        let devices = host.entries(&folder).into_iter().map(|name| {
+            let driver = sysfs::link_name(&host.path(&folder).join(&name).join("driver"));
+            format!("{name} ({})", driver.as_deref().unwrap_or("no driver"))
+        });
+        return Err(BindError::Group { verb, group: *group, devices: devices.collect() });
+    }
     let found = sysfs::find_in(&host.root, name)?;
     match found.is_pci() {
         true => Ok(found),
@@ -155,11 +194,19 @@ fn find(host: &Host, name: &KernelName) -> Result<Found, BindError> {
     }
 }
 
-fn refuse_used(host: &Host, found: &Found, verb: &'static str) -> Result<(), BindError> {
-    let users = users::of(host, found);
-    match users.is_empty() {
-        true => Ok(()),
-        false => Err(BindError::InUse { verb, device: found.name.clone(), users }),
+/// Refuses a function that is in use, and one that may be unless that is forced. Returns the doubts that were overruled.
+fn refuse_used(host: &Host, found: &Found, verb: &'static str, is_forced: bool) -> Result<Vec<Doubt>, BindError> {
+    let device = found.name.clone();
+    let mut uses = users::of(host, found);
+    if !uses.users.is_empty() {
+        return Err(BindError::InUse { verb, device, users: uses.users });
+    }
+    if verb == "bind" {
+        uses.doubts.extend(users::group(found));
+    }
+    match uses.doubts.is_empty() || is_forced {
+        true => Ok(uses.doubts),
+        false => Err(BindError::NotIdle { verb, device, doubts: uses.doubts }),
     }
 }
 
@@ -189,20 +236,14 @@ fn driver_of(host: &Host, module: &str) -> Option<String> {
     drivers.iter().find_map(|name| name.strip_prefix("pci:")).map(str::to_owned)
 }
 
-/// Writes down what the function is, unless an earlier `bind` did: that one knew what it was in the beginning.
+/// Writes down what the function is, unless an earlier `bind` did: that one knew what it was in the beginning. What a run
+/// wrote down counts only while the function has no driver.
 fn keep_state(host: &Host, found: &Found, state: &StateFolder) -> Result<(), BindError> {
-    let boot = host.boot();
-    if state.read(&found.name, &boot)?.is_some() {
+    let kept = state.read(&found.name, &host.boot())?;
+    if kept.is_some_and(|before| before.by == By::Bind || found.driver.is_none()) {
         return Ok(());
     }
-    let forced = read(&found.path.join("driver_override"));
-    let before = Before {
-        address: found.name.clone(),
-        boot,
-        driver: found.driver.clone(),
-        driver_override: forced.filter(|driver| !driver.is_empty() && driver != "(null)"),
-    };
-    Ok(state.keep(&before)?)
+    Ok(state.keep(&Before::of(found, By::Bind))?)
 }
 
 fn give(host: &Host, found: &Found, driver: &str) -> Result<(), BindError> {

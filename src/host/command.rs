@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::state::{DEFAULT, StateFolder};
 use super::{Host, bind, doctor};
 use crate::device::DeviceName;
+use crate::device::kernel::before::{DEFAULT, StateFolder};
 use crate::harness::verdict::Exit;
 
 /// What `vfio-conform doctor --help` ends with.
@@ -22,7 +22,9 @@ Exit codes: 0 ready, 2 not.";
 pub const BIND_EXAMPLES: &str = "\
 Examples:
   sudo vfio-conform bind 0000:65:00.1                      to the variant driver that fits best
-  sudo vfio-conform bind 0000:65:00.1 --driver mlx5_vfio_pci";
+  sudo vfio-conform bind 0000:65:00.1 --driver mlx5_vfio_pci
+
+What is in use is refused. What cannot be shown to be idle is refused too, with the reasons, unless --force is given.";
 
 /// What `vfio-conform unbind --help` ends with.
 pub const UNBIND_EXAMPLES: &str = "\
@@ -71,6 +73,9 @@ pub struct DoctorCommand {
 pub struct BindCommand {
     /// PCI address of the function
     device: DeviceName,
+    /// Bind a function that is not in use as far as is seen, but that cannot be shown to be idle
+    #[arg(long)]
+    force: bool,
     /// The driver, or its module [default: that whose vfio_pci alias fits the function best]
     #[arg(long, value_name = "NAME")]
     driver: Option<String>,
@@ -83,6 +88,9 @@ pub struct BindCommand {
 pub struct UnbindCommand {
     /// PCI address of the function
     device: DeviceName,
+    /// Take a function from a driver that cannot be shown to be idle
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     place: Place,
 }
@@ -121,7 +129,7 @@ impl BindCommand {
     /// Why it is not bound.
     pub fn run(&self) -> Outcome {
         let name = doctor::kernel_name(&self.device)?;
-        println!("{}", bind::bind(&self.place.host(), name, self.driver.as_deref(), &self.place.state())?);
+        println!("{}", bind::bind(&self.place.host(), name, self.driver.as_deref(), &self.place.state(), self.force)?);
         Ok(Exit::Conforms)
     }
 }
@@ -133,7 +141,7 @@ impl UnbindCommand {
     /// Why it is not as it was.
     pub fn run(&self) -> Outcome {
         let name = doctor::kernel_name(&self.device)?;
-        println!("{}", bind::unbind(&self.place.host(), name, &self.place.state())?);
+        println!("{}", bind::unbind(&self.place.host(), name, &self.place.state(), self.force)?);
         Ok(Exit::Conforms)
     }
 }

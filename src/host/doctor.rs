@@ -5,8 +5,8 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::Host;
-use super::state::StateFolder;
-use super::users::{self, User};
+use super::users::{self, Doubt, User, Uses};
+use crate::device::kernel::before::{Before, By, StateFolder};
 use crate::device::kernel::sysfs::{self, Found};
 use crate::device::{DeviceName, KernelName, OpenError, OpenFailure, Via};
 use crate::harness::bench::{Fix, KernelVersion};
@@ -128,7 +128,9 @@ pub fn device(host: &Host, name: &KernelName, state: &StateFolder) -> Result<Dia
         obstacles.push(Obstacle::opening(&found, OpenFailure::GroupNotViable(group, others), why));
     }
     obstacles.extend(permissions(host, &found));
-    obstacles.extend(users::of(host, &found).iter().map(|user| used(user, &found)));
+    let Uses { users, doubts } = users::of(host, &found);
+    obstacles.extend(users.iter().map(|user| used(user, &found)));
+    obstacles.extend(doubts.iter().map(|doubt| in_doubt(doubt, &found)));
     diagnosis.notes.extend(bound_by_us(host, state, &found.name));
     Ok(diagnosis)
 }
@@ -136,10 +138,22 @@ pub fn device(host: &Host, name: &KernelName, state: &StateFolder) -> Result<Dia
 /// That a function is still as `bind` left it.
 fn bound_by_us(host: &Host, state: &StateFolder, address: &str) -> Option<String> {
     let before = match state.read(address, &host.boot()) {
-        Ok(kept) => kept?.before(),
+        Ok(kept) => kept?,
         Err(error) => return Some(error.to_string()),
     };
-    Some(format!("vfio-conform bound {address}; it had {before}: sudo vfio-conform unbind {address}"))
+    let now = sysfs::link_name(&host.path("sys/bus/pci/devices").join(address).join("driver"));
+    match before.by {
+        By::Bind => {
+            let had = before.before();
+            Some(format!("vfio-conform bound {address}; it had {had}: sudo vfio-conform unbind {address}"))
+        }
+        By::Run if now.is_none() => {
+            let had = before.before();
+            Some(format!("a run that was killed took {address} from {had}: sudo vfio-conform unbind {address}"))
+        }
+        // It was killed after it had given the function back.
+        By::Run => None,
+    }
 }
 
 /// The functions that could be tested: a VFIO driver drives them, or one fits.
@@ -154,7 +168,10 @@ pub fn candidates(host: &Host) -> Vec<String> {
         let next = match (is_vfio, &variant) {
             (true, None) => "vfio-conform doctor".to_owned(),
             (true, Some(module)) if is_driven_by(&found, module) => "vfio-conform doctor".to_owned(),
-            (_, Some(module)) => format!("vfio-conform bind    # to {module}"),
+            (_, Some(module)) => match users::of(host, &found).users.first() {
+                Some(user) => format!("in use: {user}"),
+                None => format!("vfio-conform bind    # to {module}"),
+            },
             (false, None) => return None,
         };
         let driver = found.driver.clone().unwrap_or_else(|| "-".to_owned());
@@ -267,6 +284,9 @@ fn huge_pages(host: &Host) -> Option<String> {
 fn driver(host: &Host, found: &Found) -> Option<Obstacle> {
     let variant = host.variant(found);
     let remedy = match &variant {
+        _ if Before::driver_lost_by_a_run(found).is_some() => {
+            format!("sudo vfio-conform unbind {}    # a run that was killed had taken it from its driver", found.name)
+        }
         Some(module) => format!("sudo vfio-conform bind {}    # to {module}", found.name),
         None if found.is_pci() => {
             "install the variant driver for it: no module of this kernel says that it is one".to_owned()
@@ -307,6 +327,12 @@ fn permissions(host: &Host, found: &Found) -> Vec<Obstacle> {
 
 fn used(user: &User, found: &Found) -> Obstacle {
     Obstacle::new(user.to_string(), "testing resets the device under its user", user.remedy(&found.name))
+}
+
+fn in_doubt(doubt: &Doubt, found: &Found) -> Obstacle {
+    let mut remedy = doubt.remedy();
+    remedy.push(format!("if nothing uses it: sudo vfio-conform bind {} --force", found.name));
+    Obstacle { what: doubt.to_string(), why: "what may be in use is not taken from its driver", remedy }
 }
 
 /// The device of the kernel that is meant.

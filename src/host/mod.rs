@@ -6,20 +6,45 @@ mod alias;
 mod bind;
 pub mod command;
 mod doctor;
-mod state;
 #[cfg(test)]
 mod tests;
 mod users;
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::unistd::{AccessFlags, access};
 
 use crate::device::KernelName;
+use crate::device::kernel::before;
 use crate::device::kernel::sysfs::{self, Found};
 use crate::harness::bench::KernelVersion;
+
+/// Whether somebody has a block device for themselves alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Claim {
+    /// Nobody has.
+    Free,
+    /// The kernel (a file system, RAID, ZFS, swap) or a program has.
+    Held,
+    /// It cannot be asked, for this reason.
+    Unknown(String),
+}
+
+/// Asks by claiming it for a moment. Nothing is read or written, and a drive without a medium does not wait for one.
+fn claim(node: &Path) -> Claim {
+    let exclusive = OFlag::O_EXCL | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    match OpenOptions::new().read(true).custom_flags(exclusive.bits()).open(node) {
+        Ok(_) => Claim::Free,
+        Err(error) if error.raw_os_error() == Some(Errno::EBUSY as i32) => Claim::Held,
+        Err(error) if error.raw_os_error() == Some(Errno::ENOMEDIUM as i32) => Claim::Free,
+        Err(error) => Claim::Unknown(format!("{}: {error}", node.display())),
+    }
+}
 
 /// How an attribute of sysfs is written. Made-up hosts have a kernel of their own here.
 type WriteAttribute = dyn Fn(&Path, &str) -> io::Result<()>;
@@ -30,6 +55,8 @@ struct Host {
     /// Whether we may open a device node.
     may_open: fn(&Path) -> bool,
     write: Box<WriteAttribute>,
+    /// Whether somebody has claimed a block device.
+    claim: fn(&Path) -> Claim,
     /// The program that loads modules.
     modprobe: PathBuf,
 }
@@ -41,6 +68,7 @@ impl Host {
             root: root.to_owned(),
             may_open: |node| access(node, AccessFlags::R_OK | AccessFlags::W_OK).is_ok(),
             write: Box::new(|path, text| OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes())),
+            claim,
             modprobe: PathBuf::from("modprobe"),
         }
     }
@@ -74,7 +102,7 @@ impl Host {
 
     /// What tells this boot from others.
     fn boot(&self) -> String {
-        self.text("proc/sys/kernel/random/boot_id").unwrap_or_default()
+        before::boot(&self.root)
     }
 
     /// The best variant driver for a function, by its module; `vfio_pci` itself is none.

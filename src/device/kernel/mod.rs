@@ -1,5 +1,6 @@
 //! Devices of the kernel: found in sysfs, opened through group and container or through cdev and iommufd.
 
+pub(crate) mod before;
 mod footprint;
 pub mod hardware;
 mod open;
@@ -28,6 +29,19 @@ use open::Way;
 use rebind::Driver;
 use sysfs::Found;
 
+/// Refuses a name that does not mean one device with a VFIO driver, before anything is touched.
+///
+/// # Errors
+/// What the name means instead, and what to type.
+pub fn refuse_unusable(name: &KernelName) -> Result<(), OpenError> {
+    let found = sysfs::find(name)?;
+    match before::Before::driver_lost_by_a_run(&found) {
+        // Opening it gives it back.
+        Some(_) => Ok(()),
+        None => found.is_driven_by_vfio(),
+    }
+}
+
 /// An open device of the kernel.
 #[derive(Debug)]
 pub struct KernelDevice {
@@ -46,7 +60,7 @@ impl KernelDevice {
     /// # Errors
     /// Why it cannot be opened, with what would mend it.
     pub fn open(name: &KernelName, via: Option<Via>, profile: Option<Profile>) -> Result<KernelDevice, OpenError> {
-        let found = sysfs::find(name)?;
+        let found = rebind::put_back(sysfs::find(name)?)?;
         let mut identity = Identity {
             name: found.name.clone(),
             driver: found.driver.clone().unwrap_or_default(),

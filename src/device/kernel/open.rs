@@ -11,6 +11,7 @@ use crate::uapi::memory::DmaMemory;
 use crate::uapi::vfio_device::VfioDevice;
 
 use super::super::{OpenError, OpenFailure, Via, WRONG_PROFILE_REMEDY};
+use super::before::Before;
 use super::sysfs::Found;
 
 /// What stays open beside the device, so that it can be opened again.
@@ -159,7 +160,13 @@ impl Found {
             OpenFailure::NoIommu => {
                 line("boot with intel_iommu=on (or amd_iommu=on) and the IOMMU enabled in the firmware")
             }
-            OpenFailure::WrongDriver(_) if self.is_pci() => self.rebind(),
+            OpenFailure::WrongDriver(None) if Before::driver_lost_by_a_run(self).is_some() => {
+                vec![format!(
+                    "sudo vfio-conform unbind {}    # a run that was killed had taken it from its driver",
+                    self.name
+                )]
+            }
+            OpenFailure::WrongDriver(_) if self.is_pci() => self.look(),
             OpenFailure::WrongDriver(_) => line("create the device with a driver that has migration"),
             OpenFailure::NoPermission(path) => {
                 vec![format!("run as root, or: sudo chown $USER {}", path.display())]
@@ -174,12 +181,15 @@ impl Found {
             }
             OpenFailure::NoSuchWay(Via::Group) => line("modprobe vfio_iommu_type1"),
             OpenFailure::WrongProfile(_) => line(WRONG_PROFILE_REMEDY),
-            OpenFailure::NoSuchDevice | OpenFailure::Ambiguous(_) | OpenFailure::Refused(..) => Vec::new(),
+            OpenFailure::NoSuchDevice
+            | OpenFailure::ForeignGroup(..)
+            | OpenFailure::Ambiguous(_)
+            | OpenFailure::Refused(..) => Vec::new(),
         }
     }
 
-    /// `bind` finds the driver, and remembers what the function was bound to.
-    fn rebind(&self) -> Vec<String> {
-        vec![format!("sudo vfio-conform bind {}    # undone by: sudo vfio-conform unbind {0}", self.name)]
+    /// It may be a disk that this host runs from, so nobody is led to take it from its driver without a look.
+    fn look(&self) -> Vec<String> {
+        vec![format!("vfio-conform doctor {}    # shows who uses it, and which VFIO driver fits", self.name)]
     }
 }

@@ -1,11 +1,13 @@
-//! Taking a PCI function away from its driver and giving it back, as `unbind` and `bind` of sysfs do.
+//! Taking a PCI function away from its driver and giving it back, as `unbind` and `bind` of sysfs do. Which driver that was
+//! is on disk meanwhile, so that a run that is killed here leaves a function that can be put back.
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+use super::before::{Before, By, StateFolder, boot};
 use super::sysfs::Found;
-use crate::device::{OpenFailure, RebindError};
+use crate::device::{OpenError, OpenFailure, RebindError};
 
 /// The driver of a device, which is known while it is bound.
 #[derive(Debug)]
@@ -35,11 +37,18 @@ impl Driver {
         Ok(driver)
     }
 
-    /// Takes the device away. Nobody may have it open.
+    /// Writes down which driver the device has, then takes it away. Nobody may have it open.
     ///
     /// # Errors
-    /// What the kernel answered; the driver has it still.
+    /// That it cannot be written down, or what the kernel answered; the driver has it still.
     pub(super) fn take_away(&self, found: &Found) -> Result<(), RebindError> {
+        let folder = StateFolder::of(found);
+        let not_allowed = |_| RebindError::NotAllowed(folder.file(&found.name));
+        let kept = folder.read(&found.name, &boot(&found.root)).map_err(not_allowed)?;
+        // What `bind` wrote down is what the function was in the beginning, and is to be again in the end.
+        if kept.is_none_or(|before| before.by == By::Run) {
+            folder.keep(&Before::of(found, By::Run)).map_err(not_allowed)?;
+        }
         self.write(&self.unbind, found)
     }
 
@@ -48,7 +57,14 @@ impl Driver {
     /// # Errors
     /// What the kernel answered; it is bound to nothing then.
     pub(super) fn give_back(&self, found: &Found) -> Result<(), RebindError> {
-        self.write(&self.bind, found)
+        self.write(&self.bind, found)?;
+        let folder = StateFolder::of(found);
+        let kept = folder.read(&found.name, &boot(&found.root)).ok().flatten();
+        if kept.is_some_and(|before| before.by == By::Run) {
+            // One that stays says that the function has the driver that it has.
+            let _ = folder.forget(&found.name);
+        }
+        Ok(())
     }
 
     fn write(&self, attribute: &Path, found: &Found) -> Result<(), RebindError> {
@@ -64,6 +80,21 @@ impl Driver {
             },
         })
     }
+}
+
+/// Gives a function back to the driver that a killed run left it without. One that no run left so stays as it is.
+///
+/// # Errors
+/// That the function is gone.
+pub(super) fn put_back(found: Found) -> Result<Found, OpenError> {
+    let Some(driver) = Before::driver_lost_by_a_run(&found) else {
+        return Ok(found);
+    };
+    let folder = found.root.join("sys/bus/pci/drivers").join(driver);
+    let driver = Driver { unbind: folder.join("unbind"), bind: folder.join("bind") };
+    // A driver that refuses it leaves it without one, which is said when it is opened.
+    let _ = driver.give_back(&found);
+    found.again()
 }
 
 #[cfg(test)]
@@ -100,11 +131,62 @@ mod tests {
             fs::write(folder.join(attribute), "")?;
         }
         let driver = Driver::of(&found)?;
+        let kept = StateFolder::of(&found).file(&found.name);
         driver.take_away(&found)?;
+        assert!(kept.exists(), "it is not known which driver the function had");
         assert_eq!(fs::read_to_string(folder.join("unbind"))?, "0000:01:00.0");
         assert_eq!(fs::read_to_string(folder.join("bind"))?, "");
         driver.give_back(&found)?;
         assert_eq!(fs::read_to_string(folder.join("bind"))?, "0000:01:00.0");
+        assert!(!kept.exists());
+        Ok(())
+    }
+
+    #[test]
+    fn function_left_without_a_driver_by_a_killed_run_is_given_back() -> Result<(), Box<dyn std::error::Error>> {
+        let root = tempfile::tempdir()?;
+        let device = root.path().join("sys/bus/pci/devices/0000:01:00.0");
+        let folder = root.path().join("sys/bus/pci/drivers/some_vfio_pci");
+        fs::create_dir_all(&device)?;
+        fs::create_dir_all(&folder)?;
+        fs::write(device.join("vendor"), "0x1234\n")?;
+        symlink("../../drivers/some_vfio_pci", device.join("driver"))?;
+        for attribute in ["unbind", "bind"] {
+            fs::write(folder.join(attribute), "")?;
+        }
+        let found = sysfs::find_in(root.path(), &KernelName::Pci("0000:01:00.0".to_owned()))?;
+        Driver::of(&found)?.take_away(&found)?;
+        // Killed here: the kernel has taken it away.
+        fs::remove_file(device.join("driver"))?;
+        let found = found.again()?;
+        assert_eq!(Before::driver_lost_by_a_run(&found).as_deref(), Some("some_vfio_pci"));
+        let remedy = found.failed(OpenFailure::WrongDriver(None)).to_string();
+        assert!(remedy.contains("sudo vfio-conform unbind 0000:01:00.0"), "{remedy}");
+        put_back(found.clone())?;
+        assert_eq!(fs::read_to_string(folder.join("bind"))?, "0000:01:00.0");
+        assert_eq!(Before::driver_lost_by_a_run(&found), None);
+        Ok(())
+    }
+
+    #[test]
+    fn what_bind_wrote_down_outlives_the_checks_that_unbind() -> Result<(), Box<dyn std::error::Error>> {
+        let root = tempfile::tempdir()?;
+        let device = root.path().join("sys/bus/pci/devices/0000:01:00.0");
+        let folder = root.path().join("sys/bus/pci/drivers/some_vfio_pci");
+        fs::create_dir_all(&device)?;
+        fs::create_dir_all(&folder)?;
+        fs::write(device.join("vendor"), "0x1234\n")?;
+        symlink("../../drivers/some_vfio_pci", device.join("driver"))?;
+        for attribute in ["unbind", "bind"] {
+            fs::write(folder.join(attribute), "")?;
+        }
+        let found = sysfs::find_in(root.path(), &KernelName::Pci("0000:01:00.0".to_owned()))?;
+        let native = Before { driver: Some("native".to_owned()), ..Before::of(&found, By::Bind) };
+        StateFolder::of(&found).keep(&native)?;
+        let driver = Driver::of(&found)?;
+        driver.take_away(&found)?;
+        driver.give_back(&found)?;
+        assert_eq!(StateFolder::of(&found).read(&found.name, &native.boot)?, Some(native));
         Ok(())
     }
 }

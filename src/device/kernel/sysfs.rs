@@ -31,9 +31,26 @@ pub struct Found {
     pub vfio_dev: Option<String>,
 }
 
-/// Finds a device by what the user called it.
+/// Finds a device by what the user called it, in order to open it.
 pub fn find(name: &KernelName) -> Result<Found, OpenError> {
-    find_in(Path::new("/"), name)
+    find_to_open(Path::new("/"), name)
+}
+
+/// The same, of a host whose file system begins there. A number is easily typed for something else, so the device of a
+/// group is taken only if a VFIO driver has it.
+pub(crate) fn find_to_open(root: &Path, name: &KernelName) -> Result<Found, OpenError> {
+    let found = find_in(root, name)?;
+    match name {
+        KernelName::Group(group) if found.vfio_dev.is_none() => Err(OpenError {
+            device: group.to_string(),
+            why: OpenFailure::ForeignGroup(*group, found.name.clone(), found.driver.clone()),
+            remedy: vec![
+                "name a device by its address; vfio-conform doctor    # lists those that can be tested".to_owned(),
+                format!("vfio-conform doctor {}    # shows what this one is, and who uses it", found.name),
+            ],
+        }),
+        _ => Ok(found),
+    }
 }
 
 /// The same, of a host whose file system begins there.
@@ -72,10 +89,16 @@ fn only_device_of(root: &Path, group: u32) -> Result<PathBuf, OpenError> {
         1 => Ok(folder.join(names.remove(0))),
         _ => Err(OpenError {
             device: format!("group {group}"),
-            why: OpenFailure::Ambiguous(names.clone()),
+            why: OpenFailure::Ambiguous(names.iter().map(|name| with_driver(&folder, name)).collect()),
             remedy: vec![format!("name the device instead: {}", names.join(" or "))],
         }),
     }
+}
+
+/// `0000:65:00.1 (mlx5_core)`.
+fn with_driver(folder: &Path, name: &str) -> String {
+    let driver = link_name(&folder.join(name).join("driver"));
+    format!("{name} ({})", driver.as_deref().unwrap_or("no driver"))
 }
 
 impl Found {

@@ -1,5 +1,5 @@
-//! What functions were before we bound them: a file for each, written before anything is changed, so that whatever dies
-//! meanwhile, things can be put back.
+//! What functions were before `bind` or a run took them from their drivers: a file for each, written before anything is
+//! changed, so that whatever dies meanwhile, things can be put back.
 
 use std::fs;
 use std::io::{self, ErrorKind, Write};
@@ -8,8 +8,21 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
+use super::sysfs::{self, Found};
+
 /// Where the files are unless another folder is named: it is emptied at boot, when bindings are gone too.
 pub const DEFAULT: &str = "/run/vfio-conform";
+
+/// Who took a function from its driver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum By {
+    /// `vfio-conform bind`, until `unbind`.
+    #[default]
+    Bind,
+    /// A check that unbinds the function and binds it again, for a moment.
+    Run,
+}
 
 /// What a function was before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,9 +36,37 @@ pub struct Before {
     pub driver: Option<String>,
     /// Which driver was forced upon it.
     pub driver_override: Option<String>,
+    /// Who changed it.
+    #[serde(default)]
+    pub by: By,
+}
+
+/// What tells this boot from others, on the host whose file system begins there.
+pub fn boot(root: &Path) -> String {
+    let boot = fs::read_to_string(root.join("proc/sys/kernel/random/boot_id")).unwrap_or_default();
+    boot.trim_end().to_owned()
 }
 
 impl Before {
+    /// What a function is now, before somebody changes it.
+    pub fn of(found: &Found, by: By) -> Before {
+        let forced = fs::read_to_string(found.path.join("driver_override")).unwrap_or_default();
+        let forced = Some(forced.trim_end().to_owned());
+        Before {
+            address: found.name.clone(),
+            boot: boot(&found.root),
+            driver: sysfs::link_name(&found.path.join("driver")),
+            driver_override: forced.filter(|driver| !driver.is_empty() && driver != "(null)"),
+            by,
+        }
+    }
+
+    /// The driver that a killed run left a function without, if one did.
+    pub fn driver_lost_by_a_run(found: &Found) -> Option<String> {
+        let before = StateFolder::of(found).read(&found.name, &boot(&found.root)).ok()??;
+        before.driver.filter(|_| before.by == By::Run && sysfs::link_name(&found.path.join("driver")).is_none())
+    }
+
     /// For people.
     pub fn before(&self) -> String {
         self.driver.as_ref().map_or("no driver".to_owned(), |driver| format!("the driver {driver}"))
@@ -63,7 +104,13 @@ impl StateFolder {
         StateFolder(path.to_owned())
     }
 
-    fn file(&self, address: &str) -> PathBuf {
+    /// The usual folder of the host that a function is on.
+    pub fn of(found: &Found) -> StateFolder {
+        StateFolder(found.root.join(DEFAULT.trim_start_matches('/')))
+    }
+
+    /// The file of a function.
+    pub fn file(&self, address: &str) -> PathBuf {
         self.0.join(format!("{address}.json"))
     }
 

@@ -6,7 +6,6 @@
 mod program;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -472,69 +471,6 @@ fn a_reader_that_goes_away_ends_a_list_and_no_run() {
     let run = read(&folder.path().join("out"));
     assert!(run.checks.len() == checks_of("reset::from_") && !run.cut_off, "{:?}", run.counts());
     assert!(run.checks.iter().all(|check| check.outcome.verdict == Verdict::Pass));
-}
-
-#[test]
-fn a_full_disk_is_said_and_loses_nothing_that_was_written() {
-    let folder = folder();
-    let script = "mkdir full && mount -t tmpfs -o size=64k full full && ! \"$0\" run model --out full/out \
-                  && cp -r full/out kept";
-    let Some(said) = in_namespace(folder.path(), script) else {
-        return;
-    };
-    assert!(said.error.contains("No space left on device"), "{}", said.whole());
-    assert!(said.error.contains("choose another folder with --out, or make room"), "{}", said.whole());
-    let report = say(folder.path(), &["report", "kept"]);
-    assert_eq!(report.code, Exit::Unfinished as i32, "{}", report.whole());
-    let counts = read(&folder.path().join("kept")).counts();
-    assert!(counts.pass > 0 && counts.blocked > 0, "{counts:?}");
-}
-
-#[test]
-fn a_folder_that_cannot_be_written_is_said() {
-    let (folder, _) = folder_with_run();
-    let script = "mount --bind out out && mount -o remount,ro,bind out && ! \"$0\" report out";
-    let Some(said) = in_namespace(folder.path(), script) else {
-        return;
-    };
-    assert!(said.error.contains("failed to write out/report.json"), "{}", said.whole());
-    assert!(said.error.contains("mend this, then run `vfio-conform report out`"), "{}", said.whole());
-    let script = "mkdir ro && mount -t tmpfs -o ro ro ro && ! \"$0\" run model --out ro/out";
-    let said = in_namespace(folder.path(), script).expect("it worked before");
-    assert!(said.error.contains("failed to write ro/out: Read-only file system"), "{}", said.whole());
-    assert!(said.error.contains("choose another folder with --out"), "{}", said.whole());
-}
-
-#[test]
-fn a_folder_of_somebody_else_is_said() {
-    if nix::unistd::geteuid().is_root() {
-        eprintln!("skipped: root may write everywhere");
-        return;
-    }
-    let folder = folder();
-    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o555)).expect("our own folder");
-    let said = say(folder.path(), &["run", "model", "--out", "out"]);
-    assert_eq!(said.code, 2, "{}", said.whole());
-    assert!(said.error.contains("failed to write out: Permission denied"), "{}", said.whole());
-}
-
-/// Runs a shell script in which `$0` is the program and mounts are nobody else's. `None`, and a remark, where this
-/// system does not allow it.
-fn in_namespace(folder: &Path, script: &str) -> Option<Said> {
-    let unshare = |script: &str| {
-        let mut command = Command::new("unshare");
-        command.args(["--map-root-user", "--mount", "sh", "-c", script, env!("CARGO_BIN_EXE_vfio-conform")]);
-        command.current_dir(folder).output()
-    };
-    if !unshare("mount -t tmpfs none /mnt").is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: this system does not let us mount");
-        return None;
-    }
-    let output = unshare(script).expect("it worked before");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let said = Said { code: output.status.code()?, out: text(&output.stdout), error: text(&output.stderr) };
-    assert_eq!(said.code, 0, "{}", said.whole());
-    Some(said)
 }
 
 fn read(folder: &Path) -> Run {

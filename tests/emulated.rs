@@ -17,7 +17,9 @@ use nix::unistd::{SysconfVar, sysconf};
 use serde_json::Value;
 use vfio_conform::uapi::state::Capabilities;
 
-mod kernels;
+mod trials;
+
+use trials::{Retries, Try};
 
 type Tested = Result<(), Box<dyn Error>>;
 
@@ -225,23 +227,27 @@ fn the_kernels_own_path_is_evidence() -> Tested {
 #[test]
 #[ignore = "boots guests: ./ci/test runs it"]
 fn all_of_mtty_costs_at_most_twice_a_bare_boot() -> Tested {
-    let mut told = String::new();
-    for _ in 0..6 {
+    COSTS.run("all_of_mtty_costs_at_most_twice_a_bare_boot", || {
         let floor = cost_of(bare_boot)?;
         let whole = cost_of(|| {
             let run = run("7.3", &[], &[])?;
             assert_eq!(run.exit, Some(1), "{}", run.said);
             run.report["timeline"]["power_on_to_verdict"].as_f64().ok_or_else(|| "no time in the report".into())
         })?;
-        told += &format!("power-on to verdict {whole:.2?}, bare boot {floor:.2?}\n");
+        let told = format!("power-on to verdict {whole:.2?}, bare boot {floor:.2?}");
         let is_busy = whole.others + floor.others > (whole.own + floor.own) / 4.0;
-        if whole.seconds <= 2.0 * floor.seconds || (is_busy && whole.own <= 2.5 * floor.own) {
-            print!("{told}");
-            return Ok(());
-        }
-    }
-    Err(told.into())
+        let is_cheap = whole.seconds <= 2.0 * floor.seconds || (is_busy && whole.own <= 2.5 * floor.own);
+        println!("{told}");
+        Ok(if is_cheap { Try::Right(()) } else { Try::Missed(told) })
+    })
 }
+
+/// A bare boot and a run are measured one after the other, and a machine may do something else during one of the two.
+const COSTS: Retries = Retries {
+    tries: 6,
+    since: "a machine may do something else during one of the two boots",
+    a_miss_means: "a run costs more than twice a bare boot",
+};
 
 /// What something costs, in seconds.
 #[derive(Debug)]
@@ -343,20 +349,6 @@ fn a_call_that_is_stuck_in_the_kernel_is_a_hang_of_its_check_alone() -> Tested {
     assert_eq!(run.exit, Some(1), "{}", run.said);
     assert_eq!(run.with("hang"), ["fsm::stop_to_resuming"]);
     assert_eq!(run.by_verdict().into_keys().collect::<Vec<_>>(), ["hang", "pass"], "{}", run.said);
-    Ok(())
-}
-
-/// The real thing, as long as the archive has it: this VFIO core spins for ever on the forbidden arcs.
-#[test]
-#[ignore = "boots guests: ./ci/test runs it"]
-fn a_kernel_without_the_fix_hangs_on_the_blocked_arcs_and_on_nothing_else() -> Tested {
-    let Some(unfixed) = kernels::unfixed()? else { return Ok(()) };
-    let run = run(unfixed, &[], &["fsm::"])?;
-    assert_eq!(run.exit, Some(1), "{}", run.said);
-    assert_eq!(run.with("hang"), BLOCKED_ARCS);
-    assert_eq!(run.with("fail"), MTTY_REOPENED);
-    assert_eq!(run.with("blocked"), [""; 0]);
-    assert_eq!(run.report["restarts"].as_array().map(Vec::len), Some(2));
     Ok(())
 }
 

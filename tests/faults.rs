@@ -6,6 +6,7 @@
 
 mod in_process;
 mod program;
+mod trials;
 
 use std::process::{ExitCode, Stdio};
 use std::sync::Arc;
@@ -22,11 +23,16 @@ use vfio_conform::harness::executor;
 use vfio_conform::harness::outcome::Outcome;
 use vfio_conform::suites;
 
+use trials::{Retries, Try};
+
 /// A sleeper that nobody wakes is given up after this: the model wakes one within a millisecond.
 const PATIENCE: Duration = Duration::from_millis(400);
-/// A machine that is busy with other things may hide a race, so a fault that is missed is missed so often. Who is blamed
-/// without cause has no second chance.
-const TRIES: usize = 3;
+/// Only a fault that was missed is tried again. A requirement that is blamed without cause is wrong at once.
+const RETRIES: Retries = Retries {
+    tries: 3,
+    since: "a machine that is busy may hide a race",
+    a_miss_means: "the checks do not find this fault",
+};
 /// How many devices the checks of one fault share.
 const DEVICES: usize = 10;
 
@@ -57,15 +63,16 @@ fn trial_of(fault: Fault, checks: Arc<Vec<Check>>) -> Trial {
 fn is_found(fault: &Fault, checks: &[Check]) -> Result<(), Failed> {
     let known = model::Fault::from_name(&fault.name).ok_or("the model does not have it")?;
     let spec = ModelSpec { capabilities: fault.capabilities(), ..ModelSpec::faulty(known) };
-    let attempt = || judge(fault, &outcomes_on(spec, &fault.noticed_by(checks)));
-    let mut finding = attempt();
-    for _ in 1..TRIES {
-        if finding.missed.is_empty() || !finding.blamed.is_empty() {
-            break;
-        }
-        finding = attempt();
-    }
-    require(finding.is_right(), || format!("missed {:?}, blamed without cause {:?}", finding.missed, finding.blamed))
+    let found = RETRIES.run(&fault.name, || {
+        let finding = judge(fault, &outcomes_on(spec, &fault.noticed_by(checks)));
+        let told = || format!("missed {:?}, blamed without cause {:?}", finding.missed, finding.blamed);
+        Ok(match (finding.is_right(), finding.blamed.is_empty()) {
+            (true, _) => Try::Right(()),
+            (false, true) => Try::Missed(told()),
+            (false, false) => Try::Wrong(told()),
+        })
+    });
+    found.map_err(|why| why.to_string().into())
 }
 
 /// What hangs or crashes takes an executor with it, so it takes the whole program.

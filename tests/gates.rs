@@ -1,22 +1,24 @@
 //! The gate and the search, in real guests: a fix is named as one, patches that break something are named with what they
 //! break, and harmless ones are not.
 //!
-//! These tests need the environment of the qemu lab, so a plain `cargo test` leaves them out. `VFIO_CONFORM` names the
-//! program to test, which is otherwise the one that cargo has just built.
+//! These tests need the environment of the qemu lab, so a plain `cargo test` leaves them out: `cargo test --test gates --
+//! --ignored`. All of them take a quarter of an hour; `./ci/test` runs the short ones, `./ci/test --all` every one.
+//! `VFIO_CONFORM` names the program to test, which is otherwise the one that cargo has just built.
 
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitCode};
 use std::time::SystemTime;
 
+use libtest_mimic::Arguments;
 use serde_json::Value;
 
 mod kernels;
+mod trials;
 
-use kernels::unfixed;
-
-type Tested = Result<(), Box<dyn Error>>;
+use kernels::{lacking_unfixed, unfixed};
+use trials::{Tested, done, guest_trials, lacking};
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures");
 /// Chapters that no patch of these is about, and that take most of the time.
@@ -46,6 +48,20 @@ fn program() -> PathBuf {
     std::env::var_os("VFIO_CONFORM").map_or_else(|| env!("CARGO_BIN_EXE_vfio-conform").into(), PathBuf::from)
 }
 
+fn main() -> ExitCode {
+    let trials = guest_trials![
+        the_fix_of_the_blocked_arcs_is_named,
+        a_fix_is_told_from_a_finished_run_without_it,
+        patches_that_break_something_are_named_with_what_they_break,
+        a_patch_that_breaks_something_is_told_from_a_harmless_one,
+        harmless_patches_change_nothing,
+        a_patch_that_does_not_apply_or_build_is_no_regression,
+        a_built_tree_takes_a_patch_and_stays_as_it_is,
+        the_first_kernel_that_refuses_the_blocked_arcs_is_found,
+    ];
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
 fn gate(options: &[&str], libtest: &[&str]) -> Result<Gate, Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
     let output = Command::new(program())
@@ -73,10 +89,8 @@ fn patches(folder: &str) -> Result<Vec<PathBuf>, Box<dyn Error>> {
     Ok(patches)
 }
 
-#[test]
-#[ignore = "boots guests, as long as there is a Linux without the fix: cargo test --test gates -- --ignored"]
 fn the_fix_of_the_blocked_arcs_is_named() -> Tested {
-    let Some(unfixed) = unfixed()? else { return Ok(()) };
+    let Some(unfixed) = unfixed()? else { return lacking_unfixed() };
     let patch = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/patches/blocked-arcs-6.12.patch");
     for options in [["--base", unfixed, "--head", "6.12"], ["--base", unfixed, "--patch", patch]] {
         let gate = gate(&options, &["fsm::"])?;
@@ -84,12 +98,10 @@ fn the_fix_of_the_blocked_arcs_is_named() -> Tested {
         assert_eq!(gate.names("fixed"), BLOCKED_ARCS, "{}", gate.said);
         assert_eq!(gate.names("regression"), [""; 0], "{}", gate.said);
     }
-    Ok(())
+    done()
 }
 
 /// The same with a kernel of today, from which the fix is taken away.
-#[test]
-#[ignore = "boots guests: cargo test --test gates -- --ignored"]
 fn a_fix_is_told_from_a_finished_run_without_it() -> Tested {
     let before = tempfile::tempdir()?;
     let unfixed = Path::new(FIXTURES).join("patches/blocked-arcs-undone-7.3.patch");
@@ -101,18 +113,16 @@ fn a_fix_is_told_from_a_finished_run_without_it() -> Tested {
     assert_eq!(gate.exit, Some(0), "{}", gate.said);
     assert_eq!(gate.names("fixed"), BLOCKED_ARCS, "{}", gate.said);
     assert_eq!(gate.names("regression"), [""; 0], "{}", gate.said);
-    Ok(())
+    done()
 }
 
-#[test]
-#[ignore = "boots guests for a quarter of an hour: cargo test --test gates -- --ignored"]
 fn patches_that_break_something_are_named_with_what_they_break() -> Tested {
     let patches = patches("patches/breaking")?;
     assert_eq!(patches.len(), 10);
     for patch in patches {
         judge_breaking(&patch)?;
     }
-    Ok(())
+    done()
 }
 
 /// The name of the file says which requirement is broken.
@@ -123,12 +133,10 @@ fn judge_breaking(patch: &Path) -> Tested {
     let regressions = gate.of_kind("regression");
     let mut accused = regressions.iter().flat_map(|change| change["requirements"].as_array().into_iter().flatten());
     assert!(accused.any(|requirement| requirement["id"] == broken.as_str()), "{broken}: {}", gate.said);
-    Ok(())
+    done()
 }
 
 /// The short form of the two tests around it, which `./ci/test` runs: all checks, and a base that is run once.
-#[test]
-#[ignore = "boots guests: ./ci/test, or cargo test --test gates -- --ignored"]
 fn a_patch_that_breaks_something_is_told_from_a_harmless_one() -> Tested {
     let patch = |name: &str| Path::new(FIXTURES).join(name).display().to_string();
     let harmless = gate(&["--base", "7.3", "--patch", &patch("faults/harmless/split-function.patch")], &[])?;
@@ -138,8 +146,6 @@ fn a_patch_that_breaks_something_is_told_from_a_harmless_one() -> Tested {
     judge_breaking(&PathBuf::from(patch("patches/breaking/fsm.refuse.blocked_arc.patch")))
 }
 
-#[test]
-#[ignore = "boots guests for ten minutes: cargo test --test gates -- --ignored"]
 fn harmless_patches_change_nothing() -> Tested {
     let patches = patches("faults/harmless")?;
     assert_eq!(patches.len(), 10);
@@ -148,11 +154,9 @@ fn harmless_patches_change_nothing() -> Tested {
         assert_eq!(gate.exit, Some(0), "{}: {}", patch.display(), gate.said);
         assert_eq!(gate.names("regression"), [""; 0], "{}: {}", patch.display(), gate.said);
     }
-    Ok(())
+    done()
 }
 
-#[test]
-#[ignore = "builds modules: cargo test --test gates -- --ignored"]
 fn a_patch_that_does_not_apply_or_build_is_no_regression() -> Tested {
     let folder = tempfile::tempdir()?;
     let patch = |name: &str, first: &str| -> Result<String, std::io::Error> {
@@ -174,7 +178,7 @@ fn a_patch_that_does_not_apply_or_build_is_no_regression() -> Tested {
         assert_eq!(gate.report["obstacle"]["obstacle"], obstacle, "{}", gate.said);
         assert_eq!(gate.report["obstacle"]["side"], "head", "{}", gate.said);
     }
-    Ok(())
+    done()
 }
 
 /// The newest file of a tree: when something was last written to it.
@@ -191,12 +195,9 @@ fn newest(folder: &Path) -> Result<SystemTime, Box<dyn Error>> {
     Ok(newest)
 }
 
-#[test]
-#[ignore = "needs a built kernel tree: VFIO_CONFORM_TREE=~/linux cargo test --test gates -- --ignored"]
 fn a_built_tree_takes_a_patch_and_stays_as_it_is() -> Tested {
     let Some(tree) = std::env::var_os("VFIO_CONFORM_TREE").map(PathBuf::from) else {
-        eprintln!("left out: VFIO_CONFORM_TREE names no kernel tree that was built with CONFIG_VFIO=m");
-        return Ok(());
+        return lacking("a kernel tree that was built with CONFIG_VFIO=m, named by VFIO_CONFORM_TREE");
     };
     let before = newest(&tree)?;
     for (patch, exit) in [("faults/harmless/comment.patch", 0), ("patches/breaking/fsm.refuse.out_of_range.patch", 1)] {
@@ -205,13 +206,11 @@ fn a_built_tree_takes_a_patch_and_stays_as_it_is() -> Tested {
         assert_eq!(gate.exit, Some(exit), "{patch}: {}", gate.said);
     }
     assert_eq!(newest(&tree)?, before, "something was written to the tree");
-    Ok(())
+    done()
 }
 
-#[test]
-#[ignore = "boots guests, as long as there is a Linux without the fix: cargo test --test gates -- --ignored"]
 fn the_first_kernel_that_refuses_the_blocked_arcs_is_found() -> Tested {
-    let Some(unfixed) = unfixed()? else { return Ok(()) };
+    let Some(unfixed) = unfixed()? else { return lacking_unfixed() };
     let kernels = kernels::all()?;
     let at = kernels.iter().position(|kernel| kernel == unfixed).ok_or("it is not among them")?;
     let folder = tempfile::tempdir()?;
@@ -225,5 +224,5 @@ fn the_first_kernel_that_refuses_the_blocked_arcs_is_found() -> Tested {
     assert_eq!(turns[0]["check"], check, "{said}");
     assert_eq!(turns[0]["last"], serde_json::json!([unfixed, "hang"]), "{said}");
     assert_eq!(turns[0]["first"], serde_json::json!([kernels[at + 1], "pass"]), "{said}");
-    Ok(())
+    done()
 }

@@ -57,6 +57,46 @@ fn they_call_commands_that_there_are() {
     }
 }
 
+/// Each weekly job runs a part of `./ci/test --all`, and no part has no job.
+#[test]
+fn weekly_jobs_are_the_parts_of_the_whole_test() {
+    let text = text("weekly.yml");
+    assert!(text.starts_with("# vfio-conform") && text.contains("\n# How to use it: "));
+    let documents = Yaml::load_from_str(&text).expect("YAML");
+    let jobs = &documents[0]["jobs"]["all"];
+    let of_jobs = texts(&jobs["strategy"]["matrix"]["part"]);
+    assert!(texts(jobs).iter().any(|step| step.contains("./ci/test --only ${{ matrix.part }}")), "{text}");
+    let test = Path::new(env!("CARGO_MANIFEST_DIR")).join("ci/test");
+    let list = |words: &[&str]| {
+        let output = Command::new("bash").arg(&test).args(words).output().expect("bash");
+        assert!(output.status.success(), "{words:?}");
+        let text = String::from_utf8(output.stdout).expect("text");
+        text.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(of_jobs, list(&["--all", "--list"]));
+    for part in of_jobs {
+        assert_eq!(list(&["--only", &part, "--list"]), [part]);
+    }
+}
+
+/// Every test program is run by a part: one that nobody runs proves nothing.
+#[test]
+fn every_test_program_is_in_a_part_of_the_whole_test() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let script = fs::read_to_string(root.join("ci/test")).expect("ci/test");
+    for entry in fs::read_dir(root.join("tests")).expect("tests").flatten() {
+        let path = entry.path();
+        if path.extension().is_none_or(|extension| extension != "rs") {
+            continue;
+        }
+        let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+        let source = fs::read_to_string(&path).expect("a test program");
+        let runs_only_if_asked = source.contains("\n#[ignore") || source.contains("guest_trials!");
+        let words: Vec<&str> = script.split_whitespace().collect();
+        assert!(!runs_only_if_asked || words.contains(&name.as_str()), "no part of ci/test runs {name} with --ignored");
+    }
+}
+
 /// LAVA hears of each check what KTAP says of it.
 #[test]
 fn lava_makes_a_test_case_of_each_check() {

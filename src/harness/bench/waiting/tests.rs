@@ -252,3 +252,35 @@ fn who_has_come_back_at_once_does_not_wait() {
     let mut waiter = Waiter { wait: Wait::Poll, thread: None, calls: Arc::default(), stop: Arc::default(), answers };
     assert_eq!(waiter.until_it_waits().as_deref(), Some("POLLIN"));
 }
+
+#[test]
+fn only_a_waiter_that_waited_and_was_never_woken_accuses() {
+    let expect = |ends: &[WaitEnd]| {
+        let waited: Vec<Waited> = ends.iter().map(|end| Waited { wait: Wait::Poll, end: end.clone() }).collect();
+        let mut bench = bench_of(ModelSpec::default(), SHORT);
+        (bench.expect_woken(&crate::requirement::fsm::ARC, "", &waited), bench.broken.len())
+    };
+    let (woken, at_once) = (WaitEnd::Woken("POLLIN".to_owned()), WaitEnd::AtOnce("POLLIN".to_owned()));
+    assert!(matches!(expect(&[woken.clone(), woken.clone()]), (Ok(()), 0)));
+    assert!(matches!(expect(&[woken.clone(), WaitEnd::Never]), (Err(Interruption::Broken), 1)));
+    assert!(matches!(expect(&[at_once, WaitEnd::Never]), (Err(Interruption::Blocked(_)), 0)));
+}
+
+#[test]
+fn each_waiter_is_told_apart_by_when_it_came_back() {
+    let mut bench = bench_of(ModelSpec::default(), LONG);
+    let session = bench.bring_to_temporary_end(State::PreCopy).expect("a session at its temporary end");
+    let waited = bench.while_waiting(&session, &[Wait::Poll], |bench| {
+        bench.stimulate(Stimulus::Dirty(1))?;
+        Ok(())
+    });
+    assert_eq!(waited.ok(), Some(vec![Waited { wait: Wait::Poll, end: WaitEnd::Woken("POLLIN".to_owned()) }]));
+    let waited = bench.while_waiting(&session, &[Wait::Poll], |_| Ok(()));
+    assert_eq!(waited.ok(), Some(vec![Waited { wait: Wait::Poll, end: WaitEnd::AtOnce("POLLIN".to_owned()) }]));
+    let failed = bench.while_waiting(&session, &[], |_| Err(Interruption::Broken));
+    assert!(matches!(failed, Err(Interruption::Broken)), "what the action answered");
+    let mut impatient = bench_of(ModelSpec::default(), SHORT);
+    let session = impatient.bring_to_temporary_end(State::PreCopy).expect("a session at its temporary end");
+    let waited = impatient.while_waiting(&session, &[Wait::Poll], |_| Ok(()));
+    assert_eq!(waited.ok(), Some(vec![Waited { wait: Wait::Poll, end: WaitEnd::Never }]));
+}

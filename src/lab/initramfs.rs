@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::LabError;
 use super::environment::Modules;
 use super::qemu::Target;
+use super::room::hint_if_full;
 use crate::harness::keeper::ExecutorSpec;
 use crate::probe::Probe;
 
@@ -70,7 +71,10 @@ pub fn write_with(
     plan: &GuestPlan,
     files: &[(PathBuf, PathBuf)],
 ) -> Result<(), LabError> {
-    let failed = |error: std::io::Error| LabError::failed("make the initramfs", error);
+    let failed = |error: std::io::Error| {
+        let full = path.parent().map(hint_if_full).unwrap_or_default();
+        LabError::failed("make the initramfs", format!("{error}{full}"))
+    };
     let program = super::local::this_program().and_then(fs::read).map_err(failed)?;
     if is_dynamic(&program) {
         return Err(LabError::failed(

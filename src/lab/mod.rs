@@ -7,6 +7,7 @@ pub mod local;
 pub mod pci;
 pub mod progress;
 pub mod qemu;
+mod room;
 pub mod surroundings;
 
 use crate::harness::bench::Fix;

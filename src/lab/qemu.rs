@@ -26,6 +26,7 @@ use crate::suites;
 
 use super::environment::{Environment, Kernel, ModuleOptions, Modules, ModulesError};
 use super::initramfs::{self, GuestPlan};
+use super::room::hint_if_full;
 use super::{Announced, Answer, Lab, LabError, Surroundings, Watch, pci};
 use accelerator::Accelerator;
 pub use accelerator::AcceleratorChoice;
@@ -429,7 +430,7 @@ impl QemuLab {
 fn scratch() -> Result<tempfile::TempDir, LabError> {
     let folder = tempfile::Builder::new().prefix("vfio-conform-").tempdir();
     folder.map_err(|error| {
-        let full = death::full(&std::env::temp_dir()).map(|full| format!("; {full}")).unwrap_or_default();
+        let full = hint_if_full(&std::env::temp_dir());
         LabError::failed("make a folder for the guest", format!("{error}{full}"))
     })
 }

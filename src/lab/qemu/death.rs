@@ -2,16 +2,12 @@
 //! from how each of them ended.
 
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
 use std::process::ExitStatus;
 
 use nix::libc;
-use nix::sys::statvfs::statvfs;
 
 /// What QEMU says when a signal asked it to end, after which it ends as if all was well.
 const ASKED_TO_END: &str = "terminating on signal";
-/// A folder with less room than this is full: what a guest needs there beside its saved state is a tenth of it.
-const FULL_BELOW: u64 = 16 << 20;
 
 /// Who died first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,23 +57,6 @@ pub fn describe(status: ExitStatus) -> String {
         }
         (None, code) => format!("ended with code {}", code.unwrap_or_default()),
     }
-}
-
-/// That the file system of a folder is full, and what to do about it; nothing if it is not.
-pub fn full(folder: &Path) -> Option<String> {
-    let room = statvfs(folder).ok()?;
-    let [free, size] = [room.blocks_available(), room.blocks()].map(|blocks| {
-        #[allow(clippy::useless_conversion)]
-        u64::from(blocks).saturating_mul(u64::from(room.fragment_size()))
-    });
-    (free < FULL_BELOW).then(|| {
-        format!(
-            "{} is full: {} of {} MiB are free; make room there, or set TMPDIR to a folder with more of it",
-            folder.display(),
-            free >> 20,
-            size >> 20
-        )
-    })
 }
 
 #[cfg(test)]
@@ -131,13 +110,5 @@ mod tests {
         assert_eq!(describe(ExitStatus::from_raw(2 << 8)), "ended with code 2");
         assert!(is_killed(ExitStatus::from_raw(libc::SIGKILL), ""));
         assert!(!is_killed(ExitStatus::from_raw(0), "") && !is_killed(ExitStatus::from_raw(1 << 8), ""));
-    }
-
-    #[test]
-    fn a_full_folder_is_said_to_be_one() {
-        assert_eq!(full(Path::new("/nowhere/at/all")), None);
-        // No file can be made there, and it has no blocks.
-        let said = full(Path::new("/proc")).expect("it is full");
-        assert!(said.starts_with("/proc is full: 0 of 0 MiB are free"), "{said}");
     }
 }

@@ -17,6 +17,7 @@ use crate::harness::wire::{Channel, Done, GuestRequest, Receiver, Reply, WireErr
 use crate::lab::LabError;
 use crate::lab::guest::PORT_NAME;
 use crate::lab::pci::{self, MOST_DEVICES, PciTarget};
+use crate::lab::room::hint_if_full;
 use crate::requirement::health;
 use crate::uapi::process::die_with_parent;
 use vfio_conform_pci_target::registers::layout;
@@ -231,7 +232,7 @@ impl Vm {
         match self.monitor.save(&file, SAVE_BOUND) {
             Ok(()) => Ok(Snapshot { file, channel: self.talks_over }),
             Err(LabError(why)) => {
-                let full = file.parent().and_then(death::full).map(|full| format!("; {full}")).unwrap_or_default();
+                let full = file.parent().map(hint_if_full).unwrap_or_default();
                 // A part of a guest takes room and is of no use.
                 let _ = fs::remove_file(&file);
                 Err(LabError(format!("{why}{full}")))
@@ -315,7 +316,10 @@ impl Vm {
     }
 
     fn errors(&self) -> String {
-        fs::read_to_string(&self.errors).unwrap_or_default().trim().to_owned()
+        let said = fs::read_to_string(&self.errors).unwrap_or_default();
+        // Of its options that another version will not take any more.
+        let lines = said.lines().filter(|line| !line.contains(": warning: ")).map(str::trim_end);
+        lines.collect::<Vec<_>>().join("\n").trim().to_owned()
     }
 
     /// Waits until the guest powers off by itself.
@@ -446,7 +450,7 @@ impl Vm {
 
     fn tell_end(&self, status: ExitStatus) -> String {
         let how = death::describe(status);
-        let full = self.mirror.parent().and_then(death::full).map(|full| format!("; {full}")).unwrap_or_default();
+        let full = self.mirror.parent().map(hint_if_full).unwrap_or_default();
         match self.errors() {
             said if said.is_empty() => format!("{how}{full}"),
             said => format!("{how} and said: {said}{full}"),
@@ -527,8 +531,7 @@ impl Machine {
 
     /// The error of making something in the guest's folder.
     fn failed(&self, what: &str, error: std::io::Error) -> LabError {
-        let full = death::full(&self.sockets).map(|full| format!("; {full}")).unwrap_or_default();
-        LabError::failed(what, format!("{error}{full}"))
+        LabError::failed(what, format!("{error}{}", hint_if_full(&self.sockets)))
     }
 
     fn start_devices(&self) -> Result<Vec<PciTarget>, BootError> {
@@ -610,9 +613,9 @@ fn explain_start(error: LabError, machine: &Machine, qemu: &mut Child, devices: 
     let status = wait_for_end(qemu, FOLLOWS_WITHIN);
     let is_killed = status.is_some_and(|status| death::is_killed(status, ""));
     let is_killed = is_killed || devices.iter_mut().any(PciTarget::is_killed);
-    let why = devices.iter_mut().find_map(PciTarget::failed).into_iter().chain(death::full(&machine.sockets));
+    let why = devices.iter_mut().find_map(PciTarget::failed).map(|why| format!("; {why}")).unwrap_or_default();
     end(qemu);
-    let error = LabError(why.fold(error.0, |error, why| format!("{error}; {why}")));
+    let error = LabError(format!("{error}{why}{}", hint_if_full(&machine.sockets)));
     match is_killed {
         true => BootError::Killed(error),
         false => BootError::Failed(error),

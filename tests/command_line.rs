@@ -399,6 +399,34 @@ fn exit_codes_are_those_of_the_table() {
 }
 
 #[test]
+fn device_that_crashes_or_hangs_at_open_is_a_finding_with_every_report() {
+    let folder = folder();
+    let walk = "#step\nRESET\n";
+    fs::write(folder.path().join("walk.txt"), walk).expect("a list");
+    for (out, command) in [
+        ("run", &["run"][..]),
+        ("walk", &["walk", "--steps", "10"]),
+        ("replay", &["replay", "walk.txt"]),
+        ("certify", &["certify", "--repeat", "1", "--walk", "10"]),
+    ] {
+        let said = say(folder.path(), &[command, &["model:fault=open-crashes", "--out", out]].concat());
+        assert_eq!(said.code, Exit::Findings as i32, "{}", said.whole());
+        let runs = folder.path().join(if out == "certify" { "certify/runs/1" } else { out });
+        for report in ["report.html", "summary.md", "junit.xml", "report.json", "journal.jsonl"] {
+            assert!(runs.join(report).exists(), "{out} leaves no {report}");
+        }
+        let junit = fs::read_to_string(runs.join("junit.xml")).expect("a report");
+        let crash = "the executor was killed by signal 6 while the device was opened";
+        assert!(junit.contains("<testcase name=\"open\"") && junit.contains(crash), "{junit}");
+    }
+    let again = say(folder.path(), &["report", "run"]);
+    assert_eq!(again.code, Exit::Findings as i32, "{}", again.whole());
+    let closed = say(folder.path(), &["run", "model:fault=close-crashes", "--out", "closed", "--", "reset::is_"]);
+    assert_eq!(closed.code, Exit::Findings as i32, "{}", closed.whole());
+    assert!(closed.out.contains("run::close"), "{}", closed.whole());
+}
+
+#[test]
 fn a_run_that_never_began_can_be_begun_again_in_its_folder() {
     let folder = folder();
     assert_eq!(say(folder.path(), &["run", "0000:ff:1f.7", "--out", "out"]).code, 2);

@@ -97,13 +97,15 @@ struct Run {
     exit: Option<i32>,
     said: String,
     report: Value,
+    junit: String,
 }
 
 impl Run {
     fn read(folder: &Path, output: Output) -> Result<Run, Box<dyn Error>> {
         let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         let report = fs::read(folder.join("report.json")).map_err(|error| format!("{error}; it said:\n{said}"))?;
-        Ok(Run { exit: output.status.code(), said, report: serde_json::from_slice(&report)? })
+        let junit = fs::read_to_string(folder.join("junit.xml"))?;
+        Ok(Run { exit: output.status.code(), said, report: serde_json::from_slice(&report)?, junit })
     }
 
     /// The names of the checks by verdict.
@@ -324,6 +326,50 @@ fn a_panic_costs_one_check_and_a_restart() -> Tested {
     assert!(broken.contains("Kernel panic"), "{broken}");
     let check = run.check("fsm::stop_to_resuming");
     assert_eq!(check["message"], "the guest's kernel panicked during SET RESUMING", "{}", run.said);
+    Ok(())
+}
+
+/// A run of one check, with a kernel that fails once in this function.
+fn run_stumbling_at(how: &str, at: &str, after: u32) -> Result<Run, Box<dyn Error>> {
+    let append = format!("stumble.how={how} stumble.at={at} stumble.after={after}");
+    run("7.3", &["--extra", &stumble(), "--append", &append], &["--exact", "fsm::running_to_stop"])
+}
+
+/// The finding of a run that belongs to no check, and the verdict of the check beside it.
+fn outside(run: &Run, name: &str, verdict: &str, check: &str) -> Tested {
+    assert_eq!(run.exit, Some(1), "{}", run.said);
+    assert_eq!(run.with(verdict), [name], "{}", run.said);
+    assert_eq!(run.with(check), ["fsm::running_to_stop"], "{}", run.said);
+    let short = name.trim_start_matches("run::");
+    assert!(run.junit.contains(&format!("name=\"{short}\"")), "{}", run.junit);
+    Ok(())
+}
+
+#[test]
+#[ignore = "boots guests: ./ci/test runs it"]
+fn warning_outside_checks_is_a_finding_of_its_phase() -> Tested {
+    for (at, name) in [
+        ("mtty_probe", "run::bind"),
+        ("vfio_df_open", "run::open"),
+        ("vfio_df_close", "run::close"),
+        ("mtty_remove", "run::unbind"),
+    ] {
+        outside(&run_stumbling_at("warn", at, 0)?, name, "fail", "pass")?;
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "boots guests: ./ci/test runs it"]
+fn crash_before_the_first_check_is_a_finding_with_reports() -> Tested {
+    for (how, at, name, verdict) in [
+        ("panic", "mtty_probe", "run::bind", "crash"),
+        ("oops", "vfio_df_open", "run::open", "crash"),
+        ("panic", "vfio_df_open", "run::open", "crash"),
+        ("hang", "vfio_df_open", "run::open", "hang"),
+    ] {
+        outside(&run_stumbling_at(how, at, 0)?, name, verdict, "blocked")?;
+    }
     Ok(())
 }
 

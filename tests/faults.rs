@@ -64,7 +64,7 @@ fn is_found(fault: &Fault, checks: &[Check]) -> Result<(), Failed> {
     let known = model::Fault::from_name(&fault.name).ok_or("the model does not have it")?;
     let spec = ModelSpec { capabilities: fault.capabilities(), ..ModelSpec::faulty(known) };
     let found = RETRIES.run(&fault.name, || {
-        let finding = judge(fault, &outcomes_on(spec, &fault.noticed_by(checks)));
+        let finding = judge(fault, &outcomes_on(spec, &fault.noticed_by(checks)), &[]);
         let told = || format!("missed {:?}, blamed without cause {:?}", finding.missed, finding.blamed);
         Ok(match (finding.is_right(), finding.blamed.is_empty()) {
             (true, _) => Try::Right(()),

@@ -65,7 +65,7 @@ fn a_killed_supervisor_leaves_a_true_journal_and_no_executor() {
 }
 
 #[test]
-fn a_killed_executor_costs_its_check_and_no_other() {
+fn executor_killed_from_outside_accuses_nobody() {
     in_parallel(RUNS_WITHOUT_PEACE, |number| {
         let mut random = random(1000 + number);
         let folder = folder();
@@ -90,13 +90,15 @@ fn a_killed_executor_costs_its_check_and_no_other() {
         let code = supervisor.wait().expect("a status").code();
         let finished = finished(folder.path());
         assert_eq!(finished.len(), planned(folder.path()).len(), "a check has no verdict");
-        let victims = finished.values().filter(|verdict| ["crash", "blocked"].contains(&verdict.as_str())).count();
-        assert!((1..=kills).contains(&victims), "{kills} kills have {victims} victims");
-        // A check that crashed is a finding, whoever is to blame; one that was blocked leaves the question open.
-        let crashed = finished.values().any(|verdict| verdict == "crash");
-        let exit = if crashed { Exit::Findings } else { Exit::Unfinished };
+        // Its check is run once more, and blocked only if that is killed too.
+        let blocked = finished.values().filter(|verdict| *verdict == "blocked").count();
+        assert!(blocked * 2 <= kills, "{kills} kills block {blocked} checks");
+        let exit = if blocked > 0 { Exit::Unfinished } else { Exit::Conforms };
         assert_eq!(code, Some(exit as i32));
-        assert!(!finished.values().any(|verdict| ["fail", "warn", "hang"].contains(&verdict.as_str())), "{finished:?}");
+        assert!(
+            !finished.values().any(|verdict| ["crash", "fail", "warn", "hang"].contains(&verdict.as_str())),
+            "{finished:?}"
+        );
         no_executor_is_left(supervisor.id());
         the_report_is_true(folder.path());
     });

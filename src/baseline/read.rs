@@ -8,6 +8,7 @@ use toml::Spanned;
 
 use super::{Baseline, Entry, Kernels};
 use crate::harness::check::Check;
+use crate::harness::incident::Phase;
 use crate::harness::verdict::Verdict;
 use crate::requirement;
 use crate::stimulus::profile::error::{Complaint, nearest};
@@ -113,7 +114,8 @@ fn understand(file: &Path, written: Written, checks: &[Check]) -> Result<Entry, 
     if written.checks.get_ref().is_empty() {
         return Err(Complaint::at(written.checks.span(), "no check is named, so nothing is expected"));
     }
-    let names: Vec<&str> = checks.iter().map(Check::name).collect();
+    let phases = Phase::ALL.map(Phase::test_name);
+    let names: Vec<&str> = checks.iter().map(Check::name).chain(phases).collect();
     for check in written.checks.get_ref() {
         known(check, "check", &names)?;
     }

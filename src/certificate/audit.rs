@@ -63,6 +63,8 @@ impl Audit<'_> {
     fn event(&mut self, event: &Event) -> Result<(), Flaw> {
         match event {
             Event::RunStarted(_) | Event::Stage { .. } | Event::LabRestarted { .. } => {}
+            Event::Incident(incident) if !incident.says_something() => return Err(Flaw::Alien),
+            Event::Incident(_) => {}
             Event::RunResumed { .. } => return Err(Flaw::Resumed),
             Event::LabReady(_) => self.ready = true,
             Event::CheckStarted { check } if self.running => return Err(self.out_of_turn(check)),

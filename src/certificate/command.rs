@@ -1,6 +1,6 @@
 //! `vfio-conform certify` and `vfio-conform verify`: their command lines.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
@@ -10,7 +10,7 @@ use time::{Date, OffsetDateTime};
 use super::document::Tool;
 use super::files::STATEMENT;
 use super::judge::PartName;
-use super::make::{Labs, Made, Order, make};
+use super::make::{CertifyError, Labs, Made, Order, make};
 use super::verify::{Verification, verify};
 use super::waiver::Waivers;
 use crate::arguments::{Handling, span};
@@ -165,8 +165,19 @@ impl CertifyCommand {
             firmware: self.firmware.map(|firmware| one_line(&firmware)),
             has_kernel_log: !is_model && !self.no_kernel_log,
         };
-        let made = make(&order, &self.out, &mut LocalLabs(spec))?;
-        Ok(tell(&made, &self.out))
+        conclude(make(&order, &self.out, &mut LocalLabs(spec)), &self.out)
+    }
+}
+
+/// A driver that keeps its device from being opened is a finding, and no wrong usage.
+fn conclude(made: Result<Made, CertifyError>, out: &Path) -> Outcome {
+    match made {
+        Ok(made) => Ok(tell(&made, out)),
+        Err(error @ CertifyError::NotOpened(_)) => {
+            eprintln!("vfio-conform: {error}");
+            Ok(Exit::Findings)
+        }
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -219,8 +230,7 @@ impl GuestCertify {
             firmware: None,
             has_kernel_log: false,
         };
-        let made = make(&order, &out, &mut Guests(guest))?;
-        Ok(tell(&made, &out))
+        conclude(make(&order, &out, &mut Guests(guest)), &out)
     }
 }
 

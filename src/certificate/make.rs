@@ -19,7 +19,7 @@ use crate::harness::kernel_log;
 use crate::harness::supervisor::{RunError, RunFolder, RunOptions, Walk, walk_silently, whole};
 use crate::harness::verdict::Exit;
 use crate::lab::{Lab, LabError, Progress, Surroundings};
-use crate::report::write_whole;
+use crate::report::{HTML, Run, write_whole};
 
 /// What to certify, and how.
 #[derive(Debug)]
@@ -80,6 +80,9 @@ pub enum CertifyError {
     /// The lab does not say where it is.
     #[error("failed to make a certificate: the lab did not say which kernel the device is in; run it again")]
     NoSurroundings,
+    /// The driver kept the device from being opened.
+    #[error("failed to make a certificate: the device could not be opened\n    {} has the finding", .0.display())]
+    NotOpened(PathBuf),
     /// What was made is not what it should be.
     #[error("failed to make a certificate that verifies, which is a defect of vfio-conform; please report it:{}",
         .0.iter().map(|reason| format!("\n  - {reason}")).collect::<String>())]
@@ -166,7 +169,7 @@ fn run_suite(
     let lab = labs.lab(name, &run_folder)?;
     let mut told = Told::new(format!("{name} of {}", order.repetitions));
     let whole = whole(&order.suite, &run_folder, lab, &mut |over, check| told.tell(over, check))?;
-    Ok((Part { name, run: whole.run }, whole.surroundings))
+    Ok((Part { name, run: opened(whole.run, &run_folder)? }, whole.surroundings))
 }
 
 fn run_walk(order: &Order, folder: &Path, labs: &mut dyn Labs) -> Result<Part, CertifyError> {
@@ -174,7 +177,16 @@ fn run_walk(order: &Order, folder: &Path, labs: &mut dyn Labs) -> Result<Part, C
     let run_folder = RunFolder::create(Some(&folder.join(name.folder())))?;
     let lab = labs.lab(name, &run_folder)?;
     let options = RunOptions { reproduce: order.reproduce_walk.clone(), ..order.suite.clone() };
-    Ok(Part { name, run: walk_silently(&options, &run_folder, order.walk, lab)? })
+    let run = walk_silently(&options, &run_folder, order.walk, lab)?;
+    Ok(Part { name, run: opened(run, &run_folder)? })
+}
+
+/// Without a device there is nothing to certify, but a finding.
+fn opened(run: Run, folder: &RunFolder) -> Result<Run, CertifyError> {
+    match run.ready.is_some() {
+        true => Ok(run),
+        false => Err(CertifyError::NotOpened(folder.path().join(HTML))),
+    }
 }
 
 /// Tells people how far a run is: often where it costs a line nothing, else now and then.

@@ -316,7 +316,7 @@ pub struct Identity {
 pub fn open(name: &DeviceName, via: Option<Via>, profile: Option<Profile>) -> Result<Box<dyn Device>, OpenError> {
     match name {
         DeviceName::Model(spec) => {
-            let model = model::ModelDevice::new(*spec);
+            let model = model::ModelDevice::open(*spec);
             require_match(model.identity(), profile.as_ref())?;
             Ok(Box::new(model.with_profile(profile)))
         }

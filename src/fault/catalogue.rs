@@ -6,7 +6,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::harness::check::Check;
+use crate::harness::incident::Phase;
 use crate::harness::verdict::Verdict;
+use crate::report::is_incident;
 use crate::requirement;
 use crate::uapi::state::Capabilities;
 
@@ -63,12 +65,15 @@ impl Place {
 pub enum Need {
     /// DMA logging, which comes with IOMMUFD.
     DmaLogging,
+    /// The kernel's own look for sleeping where it must not, which debug kernels have.
+    AtomicSleepDebugging,
 }
 
 impl fmt::Display for Need {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Need::DmaLogging => "DMA logging",
+            Need::AtomicSleepDebugging => "CONFIG_DEBUG_ATOMIC_SLEEP",
         })
     }
 }
@@ -87,7 +92,8 @@ pub struct Fault {
     /// What may be accused too, since it follows, with the reason: requirements, or the verdict of a check that does not
     /// come to its end.
     pub follows: BTreeMap<String, String>,
-    /// The checks that show it soonest; where none is named, all that can prove what it breaks.
+    /// The checks that show it soonest, or the phases of a run outside checks; where none is named, all checks that can prove
+    /// what it breaks.
     pub by: Vec<String>,
     /// The verdict of the checks that meet it, where no requirement is accused since the check does not come to its end.
     pub ends: Option<Verdict>,
@@ -110,6 +116,11 @@ impl Fault {
     /// The capability set of the model that shows it; `None` for a device that cannot migrate.
     pub fn capabilities(&self) -> Option<Capabilities> {
         (!self.needs_no_migration).then(|| self.caps.unwrap_or(Capabilities::FULL))
+    }
+
+    /// Whether it shows in this phase, in which no check runs.
+    pub fn shows_in(&self, phase: Phase) -> bool {
+        self.by.iter().any(|name| name == phase.test_name())
     }
 
     /// Whether people mean this fault, or a group with it, by these letters.
@@ -217,7 +228,8 @@ impl Catalogue {
             if let Some((following, _)) = fault.follows.iter().find(|(_, reason)| reason.trim().is_empty()) {
                 return Err(format!("{id}: why {following:?} follows is not said"));
             }
-            if let Some(unknown) = fault.by.iter().find(|name| checks.iter().all(|check| check.name() != **name)) {
+            let is_known = |name: &&String| is_incident(name) || checks.iter().any(|check| check.name() == **name);
+            if let Some(unknown) = fault.by.iter().find(|name| !is_known(name)) {
                 return Err(format!("{id}: {unknown:?} is no check; see vfio-conform list"));
             }
         }

@@ -8,6 +8,7 @@ use super::catalogue::Fault;
 use crate::harness::check::Check;
 use crate::harness::outcome::Outcome;
 use crate::harness::verdict::Verdict;
+use crate::report::CheckRun;
 
 /// What the suite made of one fault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -40,14 +41,23 @@ impl Finding {
     }
 }
 
-/// Judges what checks said on a device with this fault.
-pub fn judge(fault: &Fault, outcomes: &[(&Check, Outcome)]) -> Finding {
+/// Judges what checks said on a device with this fault, and what went wrong while none ran.
+pub fn judge(fault: &Fault, outcomes: &[(&Check, Outcome)], incidents: &[CheckRun]) -> Finding {
     let mut caught = BTreeMap::new();
     let mut followed = BTreeMap::new();
     let mut blamed = BTreeMap::new();
-    for (check, outcome) in outcomes {
-        for (requirement, message) in accusations(fault, check, outcome) {
-            let name = check.name().to_owned();
+    let of_checks = outcomes.iter().map(|(check, outcome)| {
+        let proves = check.requirements().iter().map(|requirement| requirement.id).collect();
+        (check.name(), proves, outcome)
+    });
+    let of_incidents = incidents.iter().map(|incident| {
+        let proves = incident.requirements.iter().map(String::as_str).collect();
+        (incident.name.as_str(), proves, &incident.outcome)
+    });
+    let all: Vec<(&str, Vec<&str>, &Outcome)> = of_checks.chain(of_incidents).collect();
+    for (name, proves, outcome) in &all {
+        for (requirement, message) in accusations(fault, proves, outcome) {
+            let name = (*name).to_owned();
             if fault.breaks.contains(&requirement) {
                 caught.entry(requirement).or_insert(Caught { check: name, message });
             } else if fault.follows.contains_key(&requirement) {
@@ -58,16 +68,16 @@ pub fn judge(fault: &Fault, outcomes: &[(&Check, Outcome)]) -> Finding {
         }
     }
     let missed = fault.breaks.iter().filter(|requirement| !caught.contains_key(*requirement)).cloned().collect();
-    let said = outcomes.iter().map(|(check, outcome)| {
+    let said = all.iter().map(|(name, _, outcome)| {
         let words = format!("{} {}", outcome.verdict, outcome.message);
-        (check.name().to_owned(), words.trim_end().to_owned())
+        ((*name).to_owned(), words.trim_end().to_owned())
     });
     Finding { caught, followed, missed, blamed, said: said.collect() }
 }
 
 /// What an outcome accuses, with what it says. A check that did not come to its end, as this fault would have it, stands
 /// for all that it proves and the fault breaks.
-fn accusations(fault: &Fault, check: &Check, outcome: &Outcome) -> Vec<(String, String)> {
+fn accusations(fault: &Fault, proves: &[&str], outcome: &Outcome) -> Vec<(String, String)> {
     let broken = outcome.broken.iter().map(|broken| {
         let message = format!("{}: expected {}, got {}", broken.asked, broken.expected, broken.actual);
         (broken.requirement.clone(), message)
@@ -77,8 +87,8 @@ fn accusations(fault: &Fault, check: &Check, outcome: &Outcome) -> Vec<(String, 
         return accused;
     }
     if fault.ends == Some(outcome.verdict) {
-        let proven = check.requirements().iter().filter(|r| fault.breaks.iter().any(|id| id == r.id));
-        accused.extend(proven.map(|r| (r.id.to_owned(), outcome.message.clone())));
+        let proven = proves.iter().filter(|proves| fault.breaks.iter().any(|id| id == *proves));
+        accused.extend(proven.map(|id| ((*id).to_owned(), outcome.message.clone())));
     } else {
         accused.push((outcome.verdict.to_string(), outcome.message.clone()));
     }
@@ -120,7 +130,7 @@ mod tests {
     #[test]
     fn what_is_broken_must_be_accused_what_follows_may_and_nothing_else() {
         let check = check();
-        let judge = |outcome| judge(&fault(None), &[(&check, outcome)]);
+        let judge = |outcome| judge(&fault(None), &[(&check, outcome)], &[]);
         let right = judge(accusing(&[&fsm::ARC, &session::FD_COMES]));
         assert!(right.is_right());
         assert_eq!(right.followed[session::FD_COMES.id].check, "fsm::x");
@@ -133,7 +143,7 @@ mod tests {
     #[test]
     fn one_that_was_missed_or_blamed_is_enough_to_be_wrong() {
         let check = check();
-        let judge = |outcome| judge(&fault(None), &[(&check, outcome)]);
+        let judge = |outcome| judge(&fault(None), &[(&check, outcome)], &[]);
         assert!(!judge(accusing(&[])).is_right());
         assert!(!judge(accusing(&[&fsm::ARC, &fsm::STEADY])).is_right());
     }
@@ -142,8 +152,8 @@ mod tests {
     fn a_hang_counts_for_faults_that_hang_and_is_a_false_alarm_for_others() {
         let check = check();
         let hang = || Outcome::without_judgement(Verdict::Hang, "SET STOP did not come back");
-        assert!(judge(&fault(Some(Verdict::Hang)), &[(&check, hang())]).is_right());
-        let other = judge(&fault(None), &[(&check, hang())]);
+        assert!(judge(&fault(Some(Verdict::Hang)), &[(&check, hang())], &[]).is_right());
+        let other = judge(&fault(None), &[(&check, hang())], &[]);
         assert_eq!(other.missed, [fsm::ARC.id]);
         assert_eq!(other.blamed["hang"], "fsm::x");
     }

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use vfio_conform_pci_target::fault::Fault as DeviceFault;
 
-use super::catalogue::{Fault, Place};
+use super::catalogue::{Fault, Need, Place};
 use crate::baseline::Baseline;
 use crate::device::model::{self, ModelSpec};
+use crate::harness::incident::{Incident, Phase};
 use crate::harness::journal::LabReady;
 use crate::harness::keeper::{ExecutorSpec, Keeper};
 use crate::harness::outcome::Outcome;
@@ -24,6 +25,8 @@ const MODEL_DEADLINE: Duration = Duration::from_secs(10);
 /// How long, where the fault makes a call hang: it does not matter how late the others are.
 const HANGS_WITHIN: Duration = Duration::from_millis(500);
 const OPEN_DEADLINE: Duration = Duration::from_secs(20);
+/// How long, where opening hangs: a process that opens the model at once is much faster, also on a busy machine.
+const OPEN_HANGS_WITHIN: Duration = Duration::from_secs(5);
 
 /// A place with devices that can be given a fault.
 pub trait Lane {
@@ -41,6 +44,15 @@ pub trait Lane {
     /// # Errors
     /// Why there is none.
     fn recover(&mut self, watch: &mut dyn Watch) -> Result<(), LabError>;
+
+    /// Closes and unbinds the device, still with the fault.
+    fn leave(&mut self, watch: &mut dyn Watch);
+
+    /// Whether the kernel's configuration says that it lacks this.
+    fn is_built_without(&mut self, need: Need) -> bool;
+
+    /// What went wrong while no check ran, since this was last asked.
+    fn incidents(&mut self) -> Vec<Incident>;
 }
 
 /// Models, each in an executor of its own.
@@ -63,12 +75,12 @@ impl Lane for ModelLane {
             may_hang: true,
             wear: None,
             deadline: if hangs { HANGS_WITHIN } else { MODEL_DEADLINE },
-            open_deadline: OPEN_DEADLINE,
+            open_deadline: if hangs { OPEN_HANGS_WITHIN } else { OPEN_DEADLINE },
         };
         let mut keeper = Keeper::new(local::this_program().map_err(failed)?, spec, None).map_err(failed)?;
-        keeper.start().map_err(LabError)?;
+        let started = keeper.start();
         self.keeper = Some(keeper);
-        Ok(())
+        started.map(drop).map_err(LabError)
     }
 
     fn run(&mut self, check: &str) -> Done {
@@ -83,6 +95,18 @@ impl Lane for ModelLane {
             Some(keeper) => keeper.start().map(drop).map_err(LabError),
             None => Ok(()),
         }
+    }
+
+    fn is_built_without(&mut self, _need: Need) -> bool {
+        false
+    }
+
+    fn leave(&mut self, _watch: &mut dyn Watch) {
+        self.keeper.iter_mut().for_each(Keeper::stop);
+    }
+
+    fn incidents(&mut self) -> Vec<Incident> {
+        self.keeper.iter_mut().flat_map(Keeper::take_incidents).collect()
     }
 }
 
@@ -108,6 +132,9 @@ pub struct GuestLane {
     parameters: Vec<Parameter>,
     // What its kernel is accused of without any fault.
     baseline: Baseline,
+    /// The fault that the driver is loaded with, where it shows before a parameter can be set.
+    loaded_with: Option<String>,
+    incidents: Vec<Incident>,
 }
 
 /// What can be said of the guest.
@@ -127,19 +154,38 @@ impl GuestLane {
     pub fn new(options: QemuOptions, console: PathBuf, baseline: Baseline) -> GuestLane {
         let lab = QemuLab::with_faults(options.clone(), console.clone());
         let caps = options.caps;
-        GuestLane { options, console, caps, lab, guest: Guest::None, ready: None, parameters: Vec::new(), baseline }
+        GuestLane {
+            options,
+            console,
+            caps,
+            lab,
+            guest: Guest::None,
+            ready: None,
+            parameters: Vec::new(),
+            baseline,
+            loaded_with: None,
+            incidents: Vec::new(),
+        }
     }
 
-    /// Has the driver offer the capability set that the fault needs, or else the one that was asked for.
-    fn offer(&mut self, wanted: Option<Capabilities>) {
-        let caps = wanted.or(self.options.caps);
-        if caps == self.caps {
+    /// Has the driver offer the capability set that the fault needs, or else the one that was asked for, and loads it with
+    /// the fault if that shows while it is loaded or bound.
+    fn offer(&mut self, fault: &Fault) {
+        let caps = fault.caps.or(self.options.caps);
+        let is_early = [Phase::Load, Phase::Bind].iter().any(|phase| fault.shows_in(*phase));
+        let loaded_with = (is_early && fault.place == Place::Driver).then(|| fault.name.clone());
+        if caps == self.caps && loaded_with == self.loaded_with {
             return;
         }
-        let options = QemuOptions { caps, ..self.options.clone() };
+        let mut options = QemuOptions { caps, ..self.options.clone() };
+        if let Some(name) = &loaded_with {
+            let parameter = format!("{}.fault={name}", pci::DRIVER);
+            options.append = Some(options.append.map_or(parameter.clone(), |words| format!("{words} {parameter}")));
+        }
         self.lab = QemuLab::with_faults(options, self.console.clone());
         self.guest = Guest::None;
         self.caps = caps;
+        self.loaded_with = loaded_with;
     }
 
     /// Has an open device with the fault, in the guest that runs or else in a new one.
@@ -164,8 +210,12 @@ impl GuestLane {
 impl Lane for GuestLane {
     fn enter(&mut self, fault: &Fault, watch: &mut dyn Watch) -> Result<(), LabError> {
         self.parameters = parameters(fault)?;
-        self.offer(fault.caps);
-        self.switch(watch)
+        self.offer(fault);
+        // What closing the device brought to light was the last fault's.
+        let switched = self.switch(watch);
+        let incidents = self.lab.incidents();
+        self.incidents.extend(incidents.into_iter().filter(|incident| incident.phase.is_before_checks()));
+        switched
     }
 
     fn run(&mut self, check: &str) -> Done {
@@ -173,6 +223,7 @@ impl Lane for GuestLane {
             Answer::Done(done) => *done,
             Answer::Again(why) => Done::lost(Verdict::Blocked, why),
         };
+        self.incidents.extend(self.lab.incidents());
         let is_health = |id: &str| [health::LOG.id, health::TAINT.id].contains(&id);
         let complained = done.outcome.broken.iter().any(|broken| is_health(&broken.requirement));
         if done.lost.is_some() || complained {
@@ -187,6 +238,31 @@ impl Lane for GuestLane {
 
     fn recover(&mut self, watch: &mut dyn Watch) -> Result<(), LabError> {
         self.switch(watch)
+    }
+
+    fn is_built_without(&mut self, need: Need) -> bool {
+        let option = match need {
+            // Shows in the checks.
+            Need::DmaLogging => return false,
+            Need::AtomicSleepDebugging => "CONFIG_DEBUG_ATOMIC_SLEEP=y",
+        };
+        let configuration = self.lab.surroundings().configuration;
+        let text = configuration.and_then(|path| std::fs::read_to_string(path).ok());
+        text.is_some_and(|text| !text.lines().any(|line| line == option))
+    }
+
+    fn leave(&mut self, watch: &mut dyn Watch) {
+        self.lab.stop(watch);
+        self.guest = Guest::Spent;
+    }
+
+    fn incidents(&mut self) -> Vec<Incident> {
+        self.incidents.extend(self.lab.incidents());
+        // The kernel says some things once only.
+        if !self.incidents.is_empty() {
+            self.guest = Guest::Spent;
+        }
+        std::mem::take(&mut self.incidents)
     }
 }
 

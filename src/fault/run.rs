@@ -8,9 +8,11 @@ use super::catalogue::{Fault, Need};
 use super::judge::{Finding, judge};
 use super::lane::Lane;
 use crate::harness::check::{Check, Skip};
+use crate::harness::incident::{Incident, Phase};
 use crate::harness::journal::Stage;
 use crate::harness::outcome::Outcome;
 use crate::lab::{Progress, Watch};
+use crate::report::tests_of;
 
 /// One fault that was tried.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -66,7 +68,13 @@ pub fn run(
         let known = lacking.as_ref().filter(|(need, _)| fault.needs == Some(*need));
         let result = match known {
             Some((_, why)) => TriedResult::LeftOut(why.clone()),
-            None => result_of(fault, try_one(lane, fault, &wanted, progress)),
+            None => {
+                let tried = try_one(lane, fault, &wanted, progress);
+                match fault.needs.filter(|need| tried.is_ok() && lane.is_built_without(*need)) {
+                    Some(need) => TriedResult::LeftOut(left_out(need)),
+                    None => result_of(fault, tried),
+                }
+            }
         };
         if let (Some(need), TriedResult::LeftOut(why)) = (fault.needs, &result) {
             lacking = Some((need, why.clone()));
@@ -83,15 +91,25 @@ pub fn run(
     tried
 }
 
-fn result_of(fault: &Fault, tried: Result<Vec<(&Check, Outcome)>, String>) -> TriedResult {
-    let outcomes = match tried {
-        Ok(outcomes) => outcomes,
+/// What checks said, and what went wrong while none ran.
+struct Said<'a> {
+    outcomes: Vec<(&'a Check, Outcome)>,
+    incidents: Vec<Incident>,
+}
+
+fn result_of(fault: &Fault, tried: Result<Said<'_>, String>) -> TriedResult {
+    let Said { outcomes, incidents } = match tried {
+        Ok(said) => said,
         Err(why) => return TriedResult::NotTried(why),
     };
     match fault.needs.and_then(|need| lacks(need, fault, &outcomes)) {
         Some(why) => TriedResult::LeftOut(why),
-        None => TriedResult::Judged(judge(fault, &outcomes)),
+        None => TriedResult::Judged(judge(fault, &outcomes, &tests_of(&incidents))),
     }
+}
+
+fn left_out(need: Need) -> String {
+    format!("this kernel has no {need}; give --kernel debug-7.3")
 }
 
 /// Why nothing can be seen of a fault, if every check on what it breaks found that the kernel rightly lacks what it needs.
@@ -100,7 +118,7 @@ fn lacks(need: Need, fault: &Fault, outcomes: &[(&Check, Outcome)]) -> Option<St
     let mut about = outcomes.iter().filter(|(check, _)| is_about(check)).map(|(_, outcome)| outcome).peekable();
     about.peek()?;
     let is_absent = |outcome: &Outcome| matches!(outcome.skip, Some(Skip::CorrectlyAbsent { .. }));
-    about.all(is_absent).then(|| format!("this kernel has no {need}; give --kernel debug-7.3"))
+    about.all(is_absent).then(|| left_out(need))
 }
 
 fn try_one<'a>(
@@ -108,17 +126,27 @@ fn try_one<'a>(
     fault: &Fault,
     checks: &[&'a Check],
     watch: &mut dyn Watch,
-) -> Result<Vec<(&'a Check, Outcome)>, String> {
-    lane.enter(fault, watch).map_err(|error| error.to_string())?;
-    let mut outcomes = Vec::new();
+) -> Result<Said<'a>, String> {
+    let entered = lane.enter(fault, watch);
+    let mut said = Said { outcomes: Vec::new(), incidents: lane.incidents() };
+    if let Err(error) = entered {
+        // A device that the fault keeps shut is what was to be seen.
+        return if said.incidents.is_empty() { Err(error.to_string()) } else { Ok(said) };
+    }
     for (left, check) in (0..checks.len()).rev().zip(checks) {
         let done = lane.run(check.name());
-        outcomes.push((*check, done.outcome));
+        said.incidents.extend(lane.incidents());
+        said.outcomes.push((*check, done.outcome));
         if done.lost.is_some() && left > 0 {
             lane.recover(watch).map_err(|error| error.to_string())?;
+            said.incidents.extend(lane.incidents());
         }
     }
-    Ok(outcomes)
+    if [Phase::Close, Phase::Unbind, Phase::PowerOff].iter().any(|phase| fault.shows_in(*phase)) {
+        lane.leave(watch);
+        said.incidents.extend(lane.incidents());
+    }
+    Ok(said)
 }
 
 impl Watch for Forecast {
@@ -193,6 +221,16 @@ mod tests {
 
         fn recover(&mut self, _watch: &mut dyn Watch) -> Result<(), LabError> {
             Ok(())
+        }
+
+        fn leave(&mut self, _watch: &mut dyn Watch) {}
+
+        fn is_built_without(&mut self, _need: Need) -> bool {
+            false
+        }
+
+        fn incidents(&mut self) -> Vec<Incident> {
+            Vec::new()
         }
     }
 

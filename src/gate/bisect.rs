@@ -12,11 +12,12 @@ use super::reference::{self, Reference};
 use super::search::{Found, Verdicts, search};
 use super::trial::{self, Plan, Subject};
 use crate::baseline::{Kernels, Version};
+use crate::harness::incident::Phase;
 use crate::harness::verdict::{Exit, Verdict};
 use crate::lab::Progress;
 use crate::lab::environment::{CoreOptions, Environment};
 use crate::lab::qemu::QemuOptions;
-use crate::report::{Run, write_whole};
+use crate::report::{Run, is_incident, write_whole};
 use crate::suites;
 
 /// The examples of `bisect --help`, and what its exit codes mean there.
@@ -299,11 +300,16 @@ fn write(folder: &Path, turns: &[Turn]) -> Result<(), Failure> {
 }
 
 fn verdicts(run: &Run) -> Verdicts {
-    run.checks.iter().map(|check| (check.name.clone(), check.outcome.verdict)).collect()
+    let incidents = Phase::ALL.map(|phase| phase.test_name().to_owned()).into_iter();
+    let names = run.checks.iter().map(|check| check.name.clone()).chain(incidents);
+    names.filter_map(|name| run.verdict_of(&name).map(|verdict| (name, verdict))).collect()
 }
 
-/// Options of libtest for just these checks.
+/// Options of libtest for just these checks. What goes wrong outside checks may need any of them.
 fn only(checks: &BTreeSet<String>) -> Vec<String> {
+    if checks.iter().any(|name| is_incident(name)) {
+        return Vec::new();
+    }
     let others = suites::all().into_iter().map(|check| check.name().to_owned()).filter(|name| !checks.contains(name));
     std::iter::once("--exact".to_owned()).chain(others.flat_map(|name| ["--skip".to_owned(), name])).collect()
 }

@@ -18,7 +18,7 @@ use crate::lab::Progress;
 use crate::lab::environment::CoreOptions;
 use crate::lab::qemu::{Built, QemuOptions};
 use crate::report::console::terminal_width;
-use crate::report::write_whole;
+use crate::report::{is_incident, write_whole};
 use crate::suites;
 
 /// The examples of `gate --help`, and what its exit codes mean there.
@@ -229,15 +229,19 @@ fn confirm(changes: &mut [Change], subject: &Subject, out: &Path, tell: &mut dyn
     }
     tell(&format!("{}: asking again about {} that differ", subject.name, suspects.len()));
     let skip = suites::all().into_iter().map(|check| check.name().to_owned());
-    let skip = skip.filter(|check| !suspects.contains(&check.as_str())).flat_map(|check| ["--skip".to_owned(), check]);
+    // What goes wrong outside checks may need any of them.
+    let needs_all = suspects.iter().any(|name| is_incident(name));
+    let skip = skip
+        .filter(|check| !needs_all && !suspects.contains(&check.as_str()))
+        .flat_map(|check| ["--skip".to_owned(), check]);
     let libtest: Vec<String> = std::iter::once("--exact".to_owned()).chain(skip).collect();
     // A guest that does not even come up again acquits nobody.
     let Ok(again) = trial::run_once(subject, &libtest, out, tell) else { return };
     for change in changes.iter_mut().filter(|change| change.kind == Kind::Regression) {
-        let Some(check) = again.checks.iter().find(|check| check.name == change.check) else { continue };
-        change.is.push(check.outcome.verdict);
+        let Some(verdict) = again.verdict_of(&change.check) else { continue };
+        change.is.push(verdict);
         // A loss shows as a skip, in both runs.
-        if check.outcome.verdict == Verdict::Pass {
+        if verdict == Verdict::Pass {
             change.kind = Kind::Flaky;
         }
     }

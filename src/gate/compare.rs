@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::harness::incident::Phase;
 use crate::harness::verdict::Verdict;
-use crate::report::{CheckRun, Run};
+use crate::report::{CheckRun, Run, is_incident};
 use crate::requirement::{self, Level};
 
 /// How a check came out on the head, compared with the base.
@@ -83,7 +84,34 @@ pub fn compare(base: &[Run], head: &[Run]) -> Vec<Change> {
     let was = by_check(base);
     let is = by_check(head);
     let only_in_base = names(base).filter(|name| !is.contains_key(name));
-    names(head).chain(only_in_base).map(|name| change(name, side(&was, name), side(&is, name))).collect()
+    let checks = names(head).chain(only_in_base).filter(|name| !is_incident(name));
+    let incidents = Phase::ALL.map(Phase::test_name).into_iter();
+    let incidents = incidents.filter(|name| was.contains_key(name) || is.contains_key(name));
+    checks
+        .chain(incidents)
+        .map(|name| {
+            let (was, is) = (Side::of(&was, name, base.len()), Side::of(&is, name, head.len()));
+            change(name, &was, &is)
+        })
+        .collect()
+}
+
+/// What one check came to on one side.
+struct Side<'a, 'b> {
+    seen: &'b [(&'a Run, &'a CheckRun)],
+    /// In each run; nothing went wrong outside checks in those that do not say so.
+    verdicts: Vec<Verdict>,
+}
+
+impl<'a, 'b> Side<'a, 'b> {
+    fn of(all: &'b BTreeMap<&str, Seen<'a>>, name: &str, runs: usize) -> Side<'a, 'b> {
+        let seen = all.get(name).map_or(&[][..], Vec::as_slice);
+        let mut verdicts: Vec<Verdict> = seen.iter().map(|(_, check)| check.outcome.verdict).collect();
+        if is_incident(name) {
+            verdicts.resize(runs.max(verdicts.len()), Verdict::Pass);
+        }
+        Side { seen, verdicts }
+    }
 }
 
 /// What one check came to in the runs of one side.
@@ -104,14 +132,9 @@ fn names(runs: &[Run]) -> impl Iterator<Item = &str> {
     runs.iter().take(1).flat_map(|run| run.checks.iter().map(|check| check.name.as_str()))
 }
 
-fn side<'a, 'b>(seen: &'b BTreeMap<&str, Seen<'a>>, name: &str) -> &'b [(&'a Run, &'a CheckRun)] {
-    seen.get(name).map_or(&[], Vec::as_slice)
-}
-
-fn change(name: &str, was: &[(&Run, &CheckRun)], is: &[(&Run, &CheckRun)]) -> Change {
-    let verdicts = |seen: &[(&Run, &CheckRun)]| seen.iter().map(|(_, check)| check.outcome.verdict).collect::<Vec<_>>();
-    let kind = match judge(&verdicts(was), &verdicts(is)) {
-        Kind::Unchanged if breaks_more(was, is) => Kind::Regression,
+fn change(name: &str, was: &Side<'_, '_>, is: &Side<'_, '_>) -> Change {
+    let kind = match judge(&was.verdicts, &is.verdicts) {
+        Kind::Unchanged if breaks_more(was.seen, is.seen) => Kind::Regression,
         kind => kind,
     };
     // The run that shows it: of the head's the worst, or of the base's where only that has something to show.
@@ -119,14 +142,14 @@ fn change(name: &str, was: &[(&Run, &CheckRun)], is: &[(&Run, &CheckRun)]) -> Ch
         (0..seen.len()).max_by_key(|index| badness(seen[*index].1.outcome.verdict))
     };
     let shown = match kind {
-        Kind::Fixed | Kind::Gone => worst(was).map(|index| was[index]),
-        _ => worst(is).map(|index| is[index]),
+        Kind::Fixed | Kind::Gone => worst(was.seen).map(|index| was.seen[index]),
+        _ => worst(is.seen).map(|index| is.seen[index]),
     };
     Change {
         check: name.to_owned(),
         kind,
-        was: verdicts(was),
-        is: verdicts(is),
+        was: was.verdicts.clone(),
+        is: is.verdicts.clone(),
         requirements: shown.map(|(_, check)| meant(check)).unwrap_or_default(),
         message: shown.map(|(_, check)| check.outcome.message.clone()).unwrap_or_default(),
         reproduce: shown.map(|(run, _)| run.reproduce(name)).unwrap_or_default(),
@@ -230,6 +253,8 @@ mod tests {
     use Verdict::*;
 
     use super::*;
+    use crate::harness::incident::Stop;
+    use crate::harness::journal::Event;
     use crate::harness::outcome::{Broken, Outcome};
     use crate::report::sample::{self, finish, journal, start};
     use crate::requirement::{Requirement, fsm};
@@ -314,6 +339,26 @@ mod tests {
         let told: Vec<_> =
             changes.iter().map(|change| (&*change.check, change.kind, change.was.len(), change.is.len())).collect();
         assert_eq!(told, [(A, Kind::New, 0, 1), (B, Kind::Unchanged, 2, 1), (C, Kind::Gone, 2, 0)]);
+    }
+
+    #[test]
+    fn incident_of_the_head_alone_is_a_regression() {
+        let run = |incidents: &[Event]| {
+            let events = [&[sample::began(&[A])], incidents, &[sample::ready(), start(A), finish(A, pass())]].concat();
+            Run::of(&journal(events)).unwrap()
+        };
+        let crash = sample::incident(Phase::Bind, Some(Stop::Panic), None);
+        let (clean, crashed) = (run(&[]), run(&[crash]));
+        let kinds = |base: &[Run], head: &[Run]| -> Vec<(String, Kind)> {
+            compare(base, head).into_iter().map(|change| (change.check, change.kind)).collect()
+        };
+        let (a, bind) = (|kind| (A.to_owned(), kind), |kind| ("run::bind".to_owned(), kind));
+        let (old, new) = (std::slice::from_ref(&clean), std::slice::from_ref(&crashed));
+        assert_eq!(kinds(old, new), [a(Kind::Unchanged), bind(Kind::Regression)]);
+        assert_eq!(kinds(new, old), [a(Kind::Unchanged), bind(Kind::Fixed)]);
+        assert_eq!(kinds(new, new), [a(Kind::Unchanged), bind(Kind::Unchanged)]);
+        assert_eq!(kinds(old, &[clean.clone(), crashed.clone()]), [a(Kind::Unchanged), bind(Kind::Flaky)]);
+        assert_eq!(kinds(old, old), [a(Kind::Unchanged)]);
     }
 
     #[test]

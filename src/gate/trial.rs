@@ -195,7 +195,8 @@ fn complaint(said: &str) -> Option<String> {
 
 /// Why a run is none, if its guest never could run checks.
 fn obstacle(run: &Run, complaint: Option<String>) -> Option<Obstacle> {
-    if run.ready.is_some() || run.checks.is_empty() {
+    // A driver that keeps its device from being opened is a result.
+    if run.ready.is_some() || run.checks.is_empty() || run.has_incidents() {
         return None;
     }
     let why = complaint.unwrap_or_else(|| "the run was cut off".to_owned());

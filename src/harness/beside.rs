@@ -6,13 +6,24 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
+use super::incident::Incident;
 use super::journal::LabReady;
 use super::keeper::{ExecutorSpec, Keeper};
+use super::kernel_log::Told;
 use super::verdict::Verdict;
 use super::wire::Done;
 
-/// Who hears of a check that is over, with the number of its device.
-pub type Report = dyn Fn(usize, Done) + Send + Sync;
+/// What happens on a device.
+#[derive(Debug)]
+pub enum News {
+    /// A check is over on the device of this number.
+    Over(usize, Box<Done>),
+    /// Something went wrong while no check ran.
+    Incident(Box<Incident>),
+}
+
+/// Who hears of it.
+pub type Report = dyn Fn(News) + Send + Sync;
 
 /// A keeper for each device, in a thread of its own: an executor ends with the thread that started it.
 #[derive(Debug)]
@@ -34,24 +45,25 @@ enum Order {
 }
 
 impl Keepers {
-    /// Keepers for these devices, of which there must be one. Results go to `report`.
+    /// Keepers for these devices, of which there must be one. Results go to `report`; what was told of the kernel's log is
+    /// in `told`.
     ///
     /// # Errors
     /// That there is none, or why a keeper cannot be made.
     pub fn new(
         specs: Vec<ExecutorSpec>,
+        told: &Arc<Told>,
         make: impl Fn(usize, ExecutorSpec) -> std::io::Result<Keeper>,
-        report: impl Fn(usize, Done) + Send + Sync + 'static,
+        report: impl Fn(News) + Send + Sync + 'static,
     ) -> std::io::Result<Keepers> {
         let report: Arc<Report> = Arc::new(report);
         let several = specs.len() > 1;
-        let told = Arc::default();
         let mut threads = Vec::new();
         for (number, spec) in specs.into_iter().enumerate() {
             let name = several.then(|| spec.device.clone());
             let (to, orders) = channel();
             let (says, opened) = channel();
-            let kept = Kept { number, name, keeper: make(number, spec)?.beside(&told), report: Arc::clone(&report) };
+            let kept = Kept { number, name, keeper: make(number, spec)?.beside(told), report: Arc::clone(&report) };
             thread::Builder::new().spawn(move || kept.follow(&orders, &says))?;
             threads.push(Orders { to, opened });
         }
@@ -77,6 +89,13 @@ impl Keepers {
     /// # Errors
     /// What `between` answered, or why a device could not be opened.
     pub fn restart(&self, between: impl FnOnce() -> Result<(), String>) -> Result<LabReady, String> {
+        self.close();
+        between()?;
+        self.start()
+    }
+
+    /// Ends the executors, so that the devices are closed.
+    pub fn close(&self) {
         // A thread that is gone is met again when its device is to be opened.
         for orders in &self.threads {
             let _ = orders.to.send(Order::Close);
@@ -84,8 +103,6 @@ impl Keepers {
         for orders in &self.threads {
             let _ = orders.opened.recv();
         }
-        between()?;
-        self.start()
     }
 
     /// Has a device run a check. It reports when it is over.
@@ -120,17 +137,31 @@ impl Kept {
         for order in orders {
             // Nobody hears the answer once the guest is going down.
             match order {
-                Order::Open => drop(opened.send(self.keeper.start())),
+                Order::Open => {
+                    let ready = self.keeper.start();
+                    self.report_incidents();
+                    drop(opened.send(ready));
+                }
                 Order::Close => {
                     self.keeper.stop();
+                    self.report_incidents();
                     let _ = opened.send(Err("closed".to_owned()));
                 }
                 Order::Run(check) => {
                     let done = panic::catch_unwind(AssertUnwindSafe(|| self.keeper.run(&check)));
                     let done = done.unwrap_or_else(|_| Done::lost(Verdict::Blocked, GONE));
-                    (self.report)(self.number, signed(done, self.name.as_deref()));
+                    self.report_incidents();
+                    let done = Box::new(signed(done, self.name.as_deref()));
+                    (self.report)(News::Over(self.number, done));
                 }
             }
+        }
+    }
+
+    fn report_incidents(&mut self) {
+        for mut incident in self.keeper.take_incidents() {
+            incident.device.clone_from(&self.name);
+            (self.report)(News::Incident(Box::new(incident)));
         }
     }
 }
@@ -170,6 +201,6 @@ mod tests {
     #[test]
     fn there_must_be_a_device() {
         let make = |_, _| Err(std::io::Error::other("not asked for"));
-        assert!(Keepers::new(Vec::new(), make, |_, _| {}).is_err());
+        assert!(Keepers::new(Vec::new(), &Arc::default(), make, |_| {}).is_err());
     }
 }

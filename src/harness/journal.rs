@@ -11,6 +11,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::clock::BootMoment;
+use super::incident::Incident;
 use super::outcome::Outcome;
 use super::verdict::{Exit, RunVerdict};
 use crate::device::Identity;
@@ -58,6 +59,8 @@ pub enum Event {
         /// What it came to.
         outcome: Box<Outcome>,
     },
+    /// Something went wrong in the kernel, or with the executor, while no check ran.
+    Incident(Box<Incident>),
     /// The lab was lost and is started again.
     LabRestarted {
         /// Why, in one sentence.

@@ -12,12 +12,14 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::libc;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use serde::{Deserialize, Serialize};
 
 use super::executor::SUBCOMMAND;
+use super::incident::{Incident, Phase, Stop};
 use super::journal::LabReady;
-use super::kernel_log::{KernelLog, MARK, Said, Told, taint_letters};
+use super::kernel_log::{KernelLog, MARK, OOPS, Said, Told, killed_for_memory, taint_letters};
 use super::outcome::{Operation, Outcome};
 use super::slot::{SLOT_BYTES, Slot};
 use super::stopwatch::Stopwatch;
@@ -63,6 +65,12 @@ pub struct Keeper {
     /// Where to write what the kernel says during checks.
     console: Option<File>,
     executor: Option<Executor>,
+    /// What went wrong while no check ran, until it is asked for.
+    incidents: Vec<Incident>,
+    /// Whether an executor of this device was opened before.
+    opened: bool,
+    /// Whether the kernel oopsed or keeps a dead executor, so that nothing that hangs later accuses the driver anew.
+    wounded: bool,
 }
 
 /// Where executors write down what they do.
@@ -112,7 +120,17 @@ impl Keeper {
     /// # Errors
     /// What making the record answered.
     pub fn new(program: PathBuf, spec: ExecutorSpec, console: Option<File>) -> std::io::Result<Keeper> {
-        Ok(Keeper { program, spec, record: Record::own()?, log: KernelLog::open(), console, executor: None })
+        Ok(Keeper {
+            program,
+            spec,
+            record: Record::own()?,
+            log: KernelLog::open(),
+            console,
+            executor: None,
+            incidents: Vec::new(),
+            opened: false,
+            wounded: false,
+        })
     }
 
     /// The same, whose executors write down what they do where it outlives this machine, in the slot of that number.
@@ -138,14 +156,76 @@ impl Keeper {
     pub fn start(&mut self) -> Result<LabReady, String> {
         // One that lost the device may still hold it.
         self.stop();
-        let (executor, ready) = self.spawn()?;
+        let (executor, ready) = self.open()?;
         self.executor = Some(executor);
-        // What loading modules and opening the device left in the log is nobody's finding.
-        self.log.look();
         Ok(ready)
     }
 
-    fn spawn(&self) -> Result<(Executor, LabReady), String> {
+    /// What went wrong while no check ran, since it was last asked for.
+    pub fn take_incidents(&mut self) -> Vec<Incident> {
+        std::mem::take(&mut self.incidents)
+    }
+
+    /// Opens the device. An executor that is killed from outside is started once more.
+    fn open(&mut self) -> Result<(Executor, LabReady), String> {
+        if self.opened {
+            self.watch(Phase::BetweenChecks, None);
+        }
+        self.open_once()
+            .or_else(|why| match why.is_intruders {
+                true => self.open_once(),
+                false => Err(why),
+            })
+            .map_err(|why| why.why)
+    }
+
+    fn open_once(&mut self) -> Result<(Executor, LabReady), NotOpen> {
+        self.record.slot.clear();
+        let taint = self.log.taint_before();
+        match self.spawn() {
+            Ok(open) => {
+                self.opened = true;
+                self.watch(Phase::Open, None);
+                Ok(open)
+            }
+            Err(why) => Err(self.not_open(why, taint)),
+        }
+    }
+
+    /// Why the device is not open, as far as the kernel's log tells.
+    fn not_open(&mut self, mut why: NotOpen, taint: u64) -> NotOpen {
+        let said = self.log.outside_checks();
+        let could_tell = self.log.is_readable() || taint & OOPS == 0;
+        if let (Some(Stop::Killed { signal }), Some(process)) = (why.stop, why.process)
+            && let Some(intruder) = intruder(signal, process, &said, could_tell)
+        {
+            why = NotOpen { why: format!("failed to open the device: {intruder}"), is_intruders: true, ..why };
+        }
+        // A process that hangs on what an earlier one left behind is no new finding.
+        let stop = why.stop.filter(|_| !self.wounded && !why.is_intruders);
+        self.note(Phase::Open, stop, said);
+        why
+    }
+
+    /// Writes down what the kernel logged while no check ran, if that, or what stopped, is an incident.
+    fn watch(&mut self, phase: Phase, stop: Option<Stop>) {
+        let said = self.log.outside_checks();
+        self.note(phase, stop, said);
+    }
+
+    fn note(&mut self, phase: Phase, stop: Option<Stop>, said: Said) {
+        self.copy(&phase.to_string(), &said);
+        // An executor that ends by itself is the driver's doing only if the kernel says so.
+        let stop = stop.filter(|stop| !matches!(stop, Stop::Ended { .. }) || said.report.is_some());
+        let operations = if stop.is_some() { self.record.slot.operations() } else { Vec::new() };
+        let Some(incident) = Incident::of(phase, stop, said, operations) else {
+            return;
+        };
+        self.wounded |= stop.is_some();
+        self.incidents.push(incident);
+    }
+
+    fn spawn(&self) -> Result<(Executor, LabReady), NotOpen> {
         let mut words: Vec<OsString> = vec![SUBCOMMAND.into(), "--device".into(), self.spec.device.clone().into()];
         words.extend(["--record".into(), self.record_path().into()]);
         words.extend(["--slot".into(), self.record.number.to_string().into()]);
@@ -169,7 +249,7 @@ impl Keeper {
         let failed = |error: std::io::Error| format!("failed to start the executor: {error}");
         let mut child = command.spawn().map_err(failed)?;
         let (Some(requests), Some(replies)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err("failed to start the executor: it has no pipes".to_owned());
+            return Err("failed to start the executor: it has no pipes".to_owned().into());
         };
         let replies = Receiver::new(replies);
         let mut executor = Executor { child, requests, replies };
@@ -177,17 +257,23 @@ impl Keeper {
         if let Ok(Reply::Ready(ready)) = answer {
             return Ok((executor, *ready));
         }
-        let how = match executor.kill() {
-            End::Gone(status) => tell_status(status),
-            End::Stuck => "is stuck in the kernel".to_owned(),
-        };
-        Err(match answer {
-            Ok(Reply::NotReady(why)) => why,
-            Ok(other) => format!("the executor said {other:?} instead of being ready"),
-            Err(WireError::TimedOut(bound)) => {
-                format!("failed to open the device: it did not open within {bound:?}")
+        let process = Some(executor.child.id());
+        let end = executor.kill();
+        let late = Stop::Late { seconds: self.spec.open_deadline.as_secs_f64(), stuck: matches!(end, End::Stuck) };
+        let not_open = |why: String, stop| NotOpen { process, stop, ..why.into() };
+        Err(match (answer, end) {
+            (Ok(Reply::NotReady(why)), _) => why.into(),
+            (Ok(other), _) => format!("the executor said {other:?} instead of being ready").into(),
+            (Err(WireError::TimedOut(bound)), _) => {
+                not_open(format!("failed to open the device: it did not open within {bound:?}"), Some(late))
             }
-            Err(error) => format!("failed to open the device: {error}; the executor {how}"),
+            (Err(error), End::Gone(status)) => {
+                let why = format!("failed to open the device: {error}; the executor {}", tell_status(status));
+                not_open(why, stop_of(status))
+            }
+            (Err(error), End::Stuck) => {
+                not_open(format!("failed to open the device: {error}; the executor is stuck in the kernel"), Some(late))
+            }
         })
     }
 
@@ -203,7 +289,7 @@ impl Keeper {
     /// Why the device could not be opened.
     pub fn ensure_executor(&mut self) -> Result<(), String> {
         if self.executor.is_none() {
-            self.executor = Some(self.spawn()?.0);
+            self.executor = Some(self.open()?.0);
         }
         Ok(())
     }
@@ -213,22 +299,48 @@ impl Keeper {
         self.executor.take().ok_or_else(|| "there is no executor".to_owned())
     }
 
-    /// Runs one check, whatever becomes of the executor.
+    /// Runs one check, whatever becomes of the executor. One whose executor is killed from outside is run once more, in
+    /// what is left of its time: whoever waits for it knows of one deadline.
     pub fn run(&mut self, check: &str) -> Done {
+        let began = Instant::now();
+        let deadline = suites::deadline(check, self.spec.deadline);
+        let (done, intruder) = self.run_within(check, deadline);
+        let Some(intruder) = intruder else {
+            return done;
+        };
+        let left = deadline.saturating_sub(began.elapsed());
+        if left < deadline / 2 {
+            return done;
+        }
+        let (mut again, _) = self.run_within(check, left);
+        again.outcome.evidence.notes.push(format!("this is the second try: in the first one {intruder}"));
+        if again.outcome.verdict == Verdict::Hang && again.lost.is_none() {
+            return done;
+        }
+        again
+    }
+
+    /// Runs one check once, and says who killed the executor, if that was neither this program nor the driver.
+    fn run_within(&mut self, check: &str, deadline: Duration) -> (Done, Option<String>) {
         let began = Instant::now();
         let mut executor = match self.take_executor() {
             Ok(executor) => executor,
-            Err(why) => return Done::lost(Verdict::Blocked, format!("the device could not be opened again: {why}")),
+            Err(why) => {
+                let why = format!("the device could not be opened again: {why}");
+                return (Done::lost(Verdict::Blocked, why), None);
+            }
         };
         // What an earlier check did is nobody's evidence if the executor dies before this one begins.
         self.record.slot.clear();
-        self.log.forget_what_was_told();
+        let before = self.log.begin_check();
+        self.note(Phase::BetweenChecks, None, before);
+        let (taint, process) = (self.log.taint_before(), executor.child.id());
         let request = Request::Run(check.to_owned());
-        let deadline = suites::deadline(check, self.spec.deadline);
         let mut watch = executor.watch();
         let answer = send(&mut executor.requests, &request)
             .map_err(WireError::from)
             .and_then(|()| executor.replies.receive_by(&mut watch, deadline));
+        let (mut is_last, mut died) = (false, None);
         let mut done = match answer {
             Ok(Reply::Done(done)) => {
                 self.executor = Some(executor);
@@ -236,7 +348,7 @@ impl Keeper {
             }
             Ok(Reply::Last(done)) => {
                 self.executor = Some(executor);
-                self.stop();
+                is_last = true;
                 *done
             }
             Ok(other) => {
@@ -244,30 +356,49 @@ impl Keeper {
                 let why = format!("the executor said {other:?} instead of a result");
                 Done { outcome: Outcome::without_judgement(Verdict::Blocked, why), lost: None }
             }
-            Err(error) => self.post_mortem(executor, &error, deadline),
+            Err(error) => {
+                let (done, signal) = self.post_mortem(executor, &error, deadline);
+                died = signal;
+                done
+            }
         };
         done.outcome.evidence.stood_still = watch.stood_still().as_secs_f64();
-        let said = self.log.look();
+        let said = self.log.end_check();
+        let could_tell = self.log.is_readable() || taint & OOPS == 0;
+        let intruder = died.and_then(|signal| intruder(signal, process, &said, could_tell));
+        if let Some(intruder) = &intruder {
+            done.outcome.verdict = Verdict::Blocked;
+            done.outcome.message = intruder.clone();
+        }
         self.copy(check, &said);
         accuse(&mut done, said);
+        self.wounded |= done.outcome.verdict == Verdict::Crash && done.lost.is_some();
         if done.outcome.seconds == 0.0 {
             done.outcome.seconds = began.elapsed().as_secs_f64();
         }
-        done
+        if is_last {
+            self.stop();
+        }
+        (done, intruder)
     }
 
     /// The kernel's own log stays readable; this copy of what belongs to the run is a convenience.
-    fn copy(&mut self, check: &str, said: &Said) {
+    fn copy(&mut self, what: &str, said: &Said) {
         if let Some(console) = self.console.as_mut().filter(|_| !said.lines.is_empty()) {
-            let _ = writeln!(console, "{MARK}{check}\n{}", said.lines.join("\n"));
+            let _ = writeln!(console, "{MARK}{what}\n{}", said.lines.join("\n"));
         }
     }
 
-    /// No result came: the executor is late, or dead.
-    fn post_mortem(&mut self, mut executor: Executor, error: &WireError, deadline: Duration) -> Done {
+    /// No result came: the executor is late, or dead. Returns the signal that killed it, if it died by itself.
+    fn post_mortem(&mut self, mut executor: Executor, error: &WireError, deadline: Duration) -> (Done, Option<i32>) {
         let process = executor.child.id();
         let end = executor.kill();
         let operations = self.record.slot.operations();
+        let signal = match (error, &end) {
+            (WireError::Closed | WireError::Io(_), End::Gone(status)) => status.signal(),
+            _ => None,
+        };
+        self.wounded |= matches!(end, End::Stuck);
         let (verdict, message, lost) = match (error, end) {
             (_, End::Stuck) => {
                 let what = tell_late(&operations, deadline);
@@ -299,7 +430,7 @@ impl Keeper {
         }
         let mut outcome = Outcome::without_judgement(verdict, message);
         outcome.evidence.operations = operations;
-        Done { outcome, lost }
+        (Done { outcome, lost }, signal)
     }
 
     /// Ends the executor, so that the device is closed.
@@ -307,12 +438,72 @@ impl Keeper {
         let Some(mut executor) = self.executor.take() else {
             return;
         };
+        self.watch(Phase::BetweenChecks, None);
+        self.record.slot.clear();
         // One that does not listen is killed below.
         let _ = send(&mut executor.requests, &Request::End);
-        if executor.wait(GRACE).is_none() {
-            executor.kill();
-        }
+        let end = match executor.wait(GRACE) {
+            Some(status) => End::Gone(status),
+            None => executor.kill(),
+        };
+        let stop = match end {
+            End::Gone(status) if died_in_the_kernel(status) => stop_of(status),
+            End::Gone(_) => None,
+            // Closing a device may take its time, and a killed process does it too.
+            End::Stuck => match executor.wait(self.spec.open_deadline) {
+                Some(_) => None,
+                None => Some(Stop::Late { seconds: self.spec.open_deadline.as_secs_f64(), stuck: true }),
+            },
+        };
+        self.watch(Phase::Close, stop.filter(|_| !self.wounded));
     }
+}
+
+/// Why the device is not open.
+struct NotOpen {
+    why: String,
+    /// The executor, where it did more than refuse.
+    process: Option<u32>,
+    /// What stopped, where it was more than a refusal.
+    stop: Option<Stop>,
+    /// Whether somebody else killed the executor.
+    is_intruders: bool,
+}
+
+impl From<String> for NotOpen {
+    fn from(why: String) -> NotOpen {
+        NotOpen { why, process: None, stop: None, is_intruders: false }
+    }
+}
+
+/// What an executor's end means that nobody asked for.
+fn stop_of(status: ExitStatus) -> Option<Stop> {
+    match (status.signal(), status.code()) {
+        (Some(signal), _) => Some(Stop::Killed { signal }),
+        (None, code) => code.map(|code| Stop::Ended { code }),
+    }
+}
+
+/// Whether an executor that was asked to end died by a signal that neither this program nor a person sends.
+fn died_in_the_kernel(status: ExitStatus) -> bool {
+    status.signal().is_some_and(|signal| !OUTSIDE.contains(&signal))
+}
+
+/// The signals that people, service managers and the memory killer send. The kernel also uses SIGKILL after an oops.
+const OUTSIDE: [i32; 5] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGKILL, libc::SIGTERM];
+
+/// Who killed an executor, where the kernel's log shows that it was not the driver. `could_tell` is whether an oops would
+/// have been seen.
+fn intruder(signal: i32, process: u32, said: &Said, could_tell: bool) -> Option<String> {
+    if !OUTSIDE.contains(&signal) || said.report.is_some() || said.new_taint & OOPS != 0 {
+        return None;
+    }
+    if let Some(line) = killed_for_memory(&said.lines, process) {
+        return Some(format!("the kernel killed the executor because memory ran out: {line}"));
+    }
+    (could_tell || signal != libc::SIGKILL).then(|| {
+        format!("signal {signal} from another process killed the executor; the kernel reports no error of its own")
+    })
 }
 
 impl Drop for Keeper {
@@ -446,6 +637,31 @@ mod tests {
         assert_eq!(done.outcome.verdict, Verdict::Crash);
         assert!(done.outcome.message.contains("NULL pointer"), "{}", done.outcome.message);
         assert!(done.lost.is_some());
+    }
+
+    #[test]
+    fn signal_without_oops_is_from_outside() {
+        let quiet = Said::default();
+        for signal in OUTSIDE {
+            assert!(intruder(signal, 7, &quiet, true).is_some(), "{signal}");
+            assert_eq!(intruder(signal, 7, &oops(), true), None, "{signal}");
+        }
+        for signal in [libc::SIGSEGV, libc::SIGABRT, libc::SIGBUS] {
+            assert_eq!(intruder(signal, 7, &quiet, true), None, "{signal}");
+        }
+        // An oops that could not be seen also ends in SIGKILL.
+        assert_eq!(intruder(libc::SIGKILL, 7, &quiet, false), None);
+        assert!(intruder(libc::SIGTERM, 7, &quiet, false).is_some());
+    }
+
+    #[test]
+    fn memory_killer_is_named() {
+        let line = "[   12.3] Out of memory: Killed process 412 (init) total-vm:12kB".to_owned();
+        let said = Said { lines: vec![line.clone()], ..Said::default() };
+        let why = intruder(libc::SIGKILL, 412, &said, false).unwrap_or_default();
+        assert!(why.contains("memory ran out") && why.ends_with(&line), "{why}");
+        let other = intruder(libc::SIGKILL, 413, &said, true).unwrap_or_default();
+        assert!(other.contains("another process"), "{other}");
     }
 
     #[test]

@@ -3,8 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::fcntl::OFlag;
 
@@ -35,6 +34,15 @@ const REPORTS: [&str; 22] = [
     "DEBUG_LOCKS_WARN_ON",
 ];
 
+/// Taint bits that the kernel sets for what goes wrong: bad page (B), oops (D), WARN (W), soft lockup (L). The others
+/// say what is loaded.
+pub const TROUBLE: u64 = (1 << 5) | OOPS | (1 << 9) | (1 << 14);
+/// The taint bit of an oops.
+pub const OOPS: u64 = 1 << 7;
+
+/// What the kernel prints when it kills a process for its memory; the process's number follows.
+const OUT_OF_MEMORY: [&str; 2] = ["Out of memory: Killed process ", "Memory cgroup out of memory: Killed process "];
+
 /// Begins the lines that are put into a copy of the kernel log, so that whoever reads it knows which check was running.
 pub const MARK: &str = "vfio-conform: ";
 
@@ -46,14 +54,26 @@ pub struct KernelLog {
     // What was read and is not told yet.
     kept: Vec<Record>,
     told: Arc<Told>,
+    in_check: bool,
 }
 
 /// What those who watch one kernel side by side have told of it so far.
 #[derive(Debug, Default)]
-pub struct Told {
+pub struct Told(Mutex<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
     // All records below this number.
-    below: AtomicU64,
-    taint: AtomicU64,
+    below: u64,
+    taint: u64,
+    // How many of them run a check.
+    checks: usize,
+}
+
+impl Told {
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A record of the log.
@@ -83,7 +103,7 @@ impl KernelLog {
             .open("/dev/kmsg")
             .and_then(|mut kmsg| kmsg.seek(SeekFrom::End(0)).map(|_| kmsg))
             .ok();
-        KernelLog { kmsg, taint: taint(), kept: Vec::new(), told: Arc::default() }
+        KernelLog { kmsg, taint: taint(), kept: Vec::new(), told: Arc::default(), in_check: false }
     }
 
     /// From here on there are others who watch it too.
@@ -91,29 +111,73 @@ impl KernelLog {
         self.told = Arc::clone(told);
     }
 
-    /// Forgets what somebody else has told since the last look. Whatever nobody has told stays.
-    pub fn forget_what_was_told(&mut self) {
-        let news = self.records();
-        self.kept.extend(news);
-        let below = self.told.below.load(Ordering::Relaxed);
-        self.kept.retain(|record| record.sequence >= below);
-        self.taint |= self.told.taint.load(Ordering::Relaxed);
+    /// Whether the log can be read, and not only the taint.
+    pub fn is_readable(&self) -> bool {
+        self.kmsg.is_some()
     }
 
-    /// What was said since the last look.
-    pub fn look(&mut self) -> Said {
-        let news = self.records();
-        self.kept.extend(news);
-        self.tell(taint())
+    /// The taint mask at the last look.
+    pub fn taint_before(&self) -> u64 {
+        self.taint
     }
 
-    fn tell(&mut self, now: u64) -> Said {
+    /// A check begins. Returns what was logged while no check ran; while another one runs, that is left to the checks.
+    pub fn begin_check(&mut self) -> Said {
+        let news = self.records();
+        self.begin_with(news, taint())
+    }
+
+    /// The check is over. Returns what was logged meanwhile.
+    pub fn end_check(&mut self) -> Said {
+        let news = self.records();
+        self.kept.extend(news);
+        self.end_with(taint())
+    }
+
+    /// What was logged while no check ran, if none runs now.
+    pub fn outside_checks(&mut self) -> Said {
+        let news = self.records();
+        self.outside_with(news, taint())
+    }
+
+    fn begin_with(&mut self, news: Vec<Record>, now: u64) -> Said {
+        let said = self.outside_with(news, now);
+        if !std::mem::replace(&mut self.in_check, true) {
+            self.told.lock().checks += 1;
+        }
+        said
+    }
+
+    fn end_with(&mut self, now: u64) -> Said {
+        let told = Arc::clone(&self.told);
+        let mut shared = told.lock();
+        if std::mem::take(&mut self.in_check) {
+            shared.checks = shared.checks.saturating_sub(1);
+        }
+        self.tell(&mut shared, now)
+    }
+
+    /// Forgets what somebody else has told, and tells what is left, unless another check runs: its doing it may be.
+    fn outside_with(&mut self, news: Vec<Record>, now: u64) -> Said {
+        self.kept.extend(news);
+        let told = Arc::clone(&self.told);
+        let mut shared = told.lock();
+        self.kept.retain(|record| record.sequence >= shared.below);
+        self.taint |= shared.taint;
+        let runs_beside = shared.checks > usize::from(self.in_check);
+        match runs_beside {
+            true => Said::default(),
+            false => self.tell(&mut shared, now),
+        }
+    }
+
+    fn tell(&mut self, shared: &mut Shared, now: u64) -> Said {
         let records = std::mem::take(&mut self.kept);
         if let Some(last) = records.last() {
-            self.told.below.fetch_max(last.sequence + 1, Ordering::Relaxed);
+            shared.below = shared.below.max(last.sequence + 1);
         }
         let new_taint = now & !self.taint;
-        self.told.taint.fetch_or(now, Ordering::Relaxed);
+        shared.taint |= now;
         self.taint = now;
         let lines: Vec<String> = records.into_iter().map(|record| record.line).collect();
         let report = lines.iter().find(|line| is_report(line)).cloned();
@@ -141,8 +205,17 @@ impl KernelLog {
 pub fn whole() -> Option<String> {
     let mut options = OpenOptions::new();
     let kmsg = options.read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open("/dev/kmsg").ok()?;
-    let mut log = KernelLog { kmsg: Some(kmsg), taint: 0, kept: Vec::new(), told: Arc::default() };
+    let mut log = KernelLog { kmsg: Some(kmsg), taint: 0, kept: Vec::new(), told: Arc::default(), in_check: false };
     Some(log.records().into_iter().map(|record| record.line + "\n").collect())
+}
+
+/// The line that says that the kernel killed this process for its memory.
+pub fn killed_for_memory(lines: &[String], process: u32) -> Option<&String> {
+    let is_of = |rest: &str| rest.split(|c: char| !c.is_ascii_digit()).next() == Some(process.to_string().as_str());
+    lines.iter().find(|line| {
+        let text = strip_stamp(line);
+        OUT_OF_MEMORY.iter().any(|begin| text.strip_prefix(begin).is_some_and(is_of))
+    })
 }
 
 /// Whether a line of a copy is no line of the kernel's.
@@ -154,6 +227,11 @@ pub fn is_mark(line: &str) -> bool {
 pub fn is_report(line: &str) -> bool {
     let text = strip_stamp(line);
     REPORTS.iter().any(|report| text.starts_with(report))
+}
+
+/// The time stamp of a line, which no two reports of a kernel share.
+pub fn stamp(line: &str) -> Option<&str> {
+    line.trim_start().strip_prefix('[').and_then(|rest| rest.split_once(']')).map(|(stamp, _)| stamp.trim())
 }
 
 fn strip_stamp(line: &str) -> &str {
@@ -224,7 +302,7 @@ mod tests {
 
     /// A log of nothing but what a test puts into it.
     fn log(told: &Arc<Told>) -> KernelLog {
-        KernelLog { kmsg: None, taint: 0, kept: Vec::new(), told: Arc::clone(told) }
+        KernelLog { kmsg: None, taint: 0, kept: Vec::new(), told: Arc::clone(told), in_check: false }
     }
 
     fn warning(sequence: u64) -> Record {
@@ -232,30 +310,61 @@ mod tests {
     }
 
     #[test]
-    fn what_another_has_told_is_not_told_again_and_nothing_else_is_lost() {
+    fn record_of_another_check_is_not_reported_again() {
         let told = Arc::default();
         let (mut one, mut other) = (log(&told), log(&told));
+        one.begin_with(Vec::new(), 0);
         one.kept = vec![warning(7), warning(8)];
-        assert_eq!(one.tell(0x200).lines, ["WARNING: 7", "WARNING: 8"]);
-        other.kept = vec![warning(7), warning(8), warning(9)];
-        other.forget_what_was_told();
-        let said = other.tell(0x280);
+        assert_eq!(one.end_with(0x200).lines, ["WARNING: 7", "WARNING: 8"]);
+        let said = other.begin_with(vec![warning(7), warning(8), warning(9)], 0x280);
         assert_eq!(said.lines, ["WARNING: 9"]);
         assert_eq!(said.report.as_deref(), Some("WARNING: 9"));
         assert_eq!(said.new_taint, 0x80);
+        assert_eq!(other.end_with(0x280), Said::default());
     }
 
     #[test]
-    fn what_was_said_while_both_ran_is_told_by_both() {
+    fn record_between_checks_belongs_to_neither() {
+        let mut log = log(&Arc::default());
+        log.begin_with(Vec::new(), 0);
+        assert_eq!(log.end_with(0), Said::default());
+        assert_eq!(log.begin_with(vec![warning(3)], 0x200).lines, ["WARNING: 3"]);
+        log.kept = vec![warning(4)];
+        let said = log.end_with(0x200);
+        assert_eq!((said.lines, said.new_taint), (vec!["WARNING: 4".to_owned()], 0));
+        assert_eq!(log.outside_with(vec![warning(5)], 0x200).lines, ["WARNING: 5"]);
+    }
+
+    #[test]
+    fn record_while_another_check_runs_belongs_to_the_checks() {
         let told = Arc::default();
         let (mut one, mut other) = (log(&told), log(&told));
-        one.forget_what_was_told();
-        other.forget_what_was_told();
+        one.begin_with(Vec::new(), 0);
+        assert_eq!(other.outside_with(vec![warning(7)], 0x200), Said::default());
+        assert_eq!(other.begin_with(Vec::new(), 0x200), Said::default());
+        one.kept = vec![warning(7)];
         for log in [&mut one, &mut other] {
-            log.kept = vec![warning(7)];
-            let said = log.tell(0x200);
+            let said = log.end_with(0x200);
             assert_eq!((said.lines.len(), said.new_taint), (1, 0x200));
         }
+    }
+
+    #[test]
+    fn record_at_the_opening_of_two_devices_is_reported_once() {
+        let told = Arc::default();
+        let (mut one, mut other) = (log(&told), log(&told));
+        assert_eq!(one.outside_with(vec![warning(7)], 0x200).lines.len(), 1);
+        assert_eq!(other.outside_with(vec![warning(7)], 0x200), Said::default());
+    }
+
+    #[test]
+    fn memory_killer_is_known_by_its_victim() {
+        let line = "[   12.3] Out of memory: Killed process 412 (init) total-vm:12kB".to_owned();
+        let group = "[   12.3] Memory cgroup out of memory: Killed process 41 (vfio-conform)".to_owned();
+        let lines = [line.clone(), group.clone()];
+        assert_eq!(killed_for_memory(&lines, 412), Some(&line));
+        assert_eq!(killed_for_memory(&lines, 41), Some(&group));
+        assert_eq!(killed_for_memory(&lines, 4), None);
     }
 
     #[test]

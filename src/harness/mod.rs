@@ -6,6 +6,7 @@ pub mod check;
 pub mod clock;
 pub mod executor;
 pub mod folder_lock;
+pub mod incident;
 pub mod journal;
 pub mod keeper;
 pub mod kernel_log;

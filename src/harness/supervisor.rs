@@ -117,9 +117,13 @@ pub fn run(
     let planned = planned(&arguments, &checks);
     let journal = begin(options, folder, &planned)?;
     let mut supervisor = Supervisor::new(lab, journal);
-    if !planned.is_empty() {
-        supervisor.announce(&checks, &planned);
-        supervisor.start()?;
+    if planned.is_empty() {
+        let supervisor = try_all(supervisor, checks, &planned, &arguments, folder);
+        return conclude(&mut lock(&supervisor), options.strict, folder, &arguments);
+    }
+    supervisor.announce(&checks, &planned);
+    if supervisor.start()?.is_none() {
+        return conclude(&mut supervisor, options.strict, folder, &arguments);
     }
     let supervisor = try_all(supervisor, checks, &planned, &arguments, folder);
     conclude(&mut lock(&supervisor), options.strict, folder, &arguments)
@@ -251,6 +255,12 @@ struct Supervisor {
     /// How often it was recovered since a check came to a verdict.
     restarts: usize,
     verdicts: Vec<Verdict>,
+    /// What the incidents come to.
+    incidents: Vec<Verdict>,
+    /// Whether an incident keeps the device from being opened.
+    kept_shut: bool,
+    /// Whether the device was open in this run, also before it was resumed.
+    was_open: bool,
     extent: Extent,
     /// The first error of the journal. Nothing is run any more once what happens cannot be written down.
     broken: Option<std::io::Error>,
@@ -292,7 +302,18 @@ impl Watch for Told<'_> {
 
 impl Supervisor {
     fn new(lab: Box<dyn Lab>, journal: Journal) -> Supervisor {
-        Supervisor { lab, journal, lost: None, restarts: 0, verdicts: Vec::new(), extent: Extent::Whole, broken: None }
+        Supervisor {
+            lab,
+            journal,
+            lost: None,
+            restarts: 0,
+            verdicts: Vec::new(),
+            incidents: Vec::new(),
+            kept_shut: false,
+            was_open: false,
+            extent: Extent::Whole,
+            broken: None,
+        }
     }
 
     /// Tells the lab which of these checks will be asked for.
@@ -301,17 +322,43 @@ impl Supervisor {
         self.lab.announce(checks.iter().filter(is_planned).map(Announced::from).collect());
     }
 
-    fn start(&mut self) -> Result<LabReady, LabError> {
+    /// Opens the device; `None` if the driver prevents that by an incident, which is then the result of the run.
+    fn start(&mut self) -> Result<Option<LabReady>, LabError> {
         let ready = self.open()?;
-        self.write(Event::LabReady(Box::new(ready.clone())));
+        if let Some(ready) = &ready {
+            self.write_ready(ready.clone());
+        }
         Ok(ready)
     }
 
-    fn open(&mut self) -> Result<LabReady, LabError> {
+    fn open(&mut self) -> Result<Option<LabReady>, LabError> {
         let mut told = Told { journal: &mut self.journal, broken: &mut self.broken, progress: Progress::new() };
         let ready = self.lab.start(&mut told);
         drop(told);
-        ready
+        self.write_incidents();
+        match ready {
+            Ok(ready) => Ok(Some(ready)),
+            Err(error) if self.kept_shut => {
+                say(&error.to_string());
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn write_ready(&mut self, ready: LabReady) {
+        self.kept_shut = false;
+        self.was_open = true;
+        self.write(Event::LabReady(Box::new(ready)));
+    }
+
+    /// What went wrong while no check ran goes to the journal.
+    fn write_incidents(&mut self) {
+        for incident in self.lab.incidents() {
+            self.kept_shut |= incident.keeps_shut(self.was_open);
+            self.incidents.push(incident.verdict());
+            self.write(Event::Incident(Box::new(incident)));
+        }
     }
 
     fn run(&mut self, check: &str) -> Outcome {
@@ -339,7 +386,9 @@ impl Supervisor {
             self.extent = Extent::Part;
             return Attempt::Over(Box::new(Outcome::without_judgement(Verdict::Blocked, why.clone())));
         }
-        match self.lab.run(check) {
+        let answer = self.lab.run(check);
+        self.write_incidents();
+        match answer {
             Answer::Done(done) => {
                 let Done { outcome, lost } = *done;
                 self.lost = lost.map(Lost::Recoverable);
@@ -395,10 +444,11 @@ impl Supervisor {
                 Told { journal: &mut self.journal, broken: &mut self.broken, progress: Progress::between_trials() };
             let recovered = self.lab.recover(&mut told);
             drop(told);
+            self.write_incidents();
             match recovered {
                 Ok(ready) => {
                     self.lost = None;
-                    self.write(Event::LabReady(Box::new(ready)));
+                    self.write_ready(ready);
                     return;
                 }
                 Err(error) => self.lost = Some(Lost::ForGood(format!("{reason}; {error}"))),
@@ -412,8 +462,11 @@ impl Supervisor {
         let mut told = Told { journal: &mut self.journal, broken: &mut self.broken, progress: Progress::new() };
         self.lab.stop(&mut told);
         drop(told);
-        let verdict = judge_run(&self.verdicts, strict);
-        let exit = Exit::of_run(&self.verdicts, self.extent, strict);
+        self.write_incidents();
+        let verdicts = [self.verdicts.as_slice(), &self.incidents].concat();
+        let extent = if self.kept_shut { Extent::Whole } else { self.extent };
+        let verdict = judge_run(&verdicts, strict);
+        let exit = Exit::of_run(&verdicts, extent, strict);
         self.write(Event::RunFinished { verdict, exit });
         match self.broken.take() {
             Some(error) => Err(RunError::Folder { path: folder.journal(), why: error }),

@@ -112,7 +112,8 @@ pub fn judge_run(verdicts: &[Verdict], strict: bool) -> RunVerdict {
 pub enum Exit {
     /// The device conforms; a command that judges nothing did what it was asked.
     Conforms = 0,
-    /// There are findings, hangs and crashes among them, and every planned check was run.
+    /// There are findings, hangs and crashes among them, and every planned check was run, or one kept the device from being
+    /// opened.
     Findings = 1,
     /// The command line is wrong, or the environment lacks something.
     Usage = 2,
@@ -150,7 +151,8 @@ impl Exit {
     pub const TABLE: &'static str = "\
 Exit codes:
   0    conforms; no regression (or the command did what it was asked)
-  1    findings (a hang or a crash is one too), and every planned check was run; a regression
+  1    findings (a hang or a crash is one too), and every planned check was run, or one
+       kept the device from being opened; a regression
   2    wrong usage, or the environment lacks something
   3    the run could not be finished: checks were not run, or were blocked and nothing was found
   125  nothing could be tested, or not what it takes to tell (what `git bisect run` expects)";

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::incident::{Incident, Phase};
 use super::journal::LabReady;
 use super::outcome::Outcome;
 use super::stopwatch::{Stopwatch, TICK};
@@ -40,6 +41,12 @@ pub enum GuestRequest {
     },
     /// Tell where the device of this name is.
     Surroundings(String),
+    /// Close the devices.
+    Close,
+    /// Unbind the devices, and unload what was loaded.
+    Unbind,
+    /// Power off.
+    PowerOff,
     /// Close the devices, set these parameters of modules, and open them again.
     SetParameters(Vec<Parameter>),
 }
@@ -61,6 +68,12 @@ pub struct Parameter {
 pub enum Reply {
     /// The guest's init runs, and goes on talking over this channel.
     Up(Channel),
+    /// The guest begins this phase.
+    Entered(Phase),
+    /// Something went wrong while no check ran.
+    Incident(Box<Incident>),
+    /// The guest has closed or unbound its devices.
+    Finished(Phase),
     /// The device is open.
     Ready(Box<LabReady>),
     /// The device cannot be opened.

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
-use nix::kmod::{ModuleInitFlags, finit_module};
+use nix::kmod::{DeleteModuleFlags, ModuleInitFlags, delete_module, finit_module};
 use nix::mount::{MsFlags, mount};
 use nix::sys::reboot::{RebootMode, reboot};
 use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
@@ -21,9 +21,11 @@ use super::initramfs::{GuestPlan, MODULES, PLAIN, PLAN, SCRIPT};
 use super::pci;
 use super::qemu::Target;
 use super::surroundings::Surroundings;
-use crate::harness::beside::Keepers;
+use crate::harness::beside::{Keepers, News};
+use crate::harness::incident::{Incident, Phase};
 use crate::harness::journal::LabReady;
 use crate::harness::keeper::{ExecutorSpec, Keeper};
+use crate::harness::kernel_log::KernelLog;
 use crate::harness::verdict::Verdict;
 use crate::harness::wire::{Channel, Done, GuestRequest, Parameter, Receiver, Reply, send};
 use crate::probe::{self, Probe};
@@ -39,6 +41,7 @@ pub const MTTY_UUID: &str = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001";
 const MTTY_TYPE: &str = "/sys/devices/virtual/mtty/mtty/mdev_supported_types/mtty-2/create";
 /// Vendor and device of QEMU's shared memory.
 const SHARED_MEMORY: (&str, &str) = ("0x1af4", "0x1110");
+const MDEV_DEVICES: &str = "/sys/bus/mdev/devices";
 const PCI_BUS: &str = "/sys/bus/pci";
 
 /// The life of the guest's init. It ends with the guest.
@@ -68,7 +71,8 @@ fn live() -> Lived {
         GuestPlan::Probe { modules, probe, has_plain } => {
             mount_all()?;
             let channel = greet()?;
-            let seen = bring_up(Target::Pci, &modules).and_then(|()| look(probe, has_plain));
+            let seen =
+                load_all(&modules).and_then(|()| make_devices(Target::Pci)).and_then(|()| look(probe, has_plain));
             Ok(send(&channel, &Reply::Probed(seen))?)
         }
         GuestPlan::Script => {
@@ -87,7 +91,19 @@ fn check(target: Target, modules: &[String], executors: Vec<ExecutorSpec>) -> Li
         send(&*replies, reply)
     };
     let report = answer.clone();
-    let keepers = bring_up(target, modules).and_then(|()| {
+    // From here on everything that the kernel reports is a finding: what it reported before is about the machine.
+    let told = Arc::default();
+    let mut log = KernelLog::open();
+    log.share(&told);
+    let mut watch = |phase| {
+        let incident = Incident::of(phase, None, log.outside_checks(), Vec::new());
+        incident.map_or(Ok(()), |incident| answer(&Reply::Incident(Box::new(incident))))
+    };
+    answer(&Reply::Entered(Phase::Load))?;
+    let loaded = load_all(modules);
+    watch(Phase::Load)?;
+    answer(&Reply::Entered(Phase::Bind))?;
+    let keepers = loaded.and_then(|()| make_devices(target)).and_then(|()| {
         let mirror = mirror();
         let make = |slot, spec| {
             let keeper = Keeper::new("/init".into(), spec, None)?;
@@ -97,13 +113,21 @@ fn check(target: Target, modules: &[String], executors: Vec<ExecutorSpec>) -> Li
             })
         };
         // A host that does not hear it ends the guest.
-        let report = move |device, done| drop(report(&Reply::Ran { device, done: Box::new(done) }));
-        Keepers::new(executors, make, report).map_err(|error| format!("failed to prepare the executor: {error}"))
+        let report = move |news| {
+            drop(report(&match news {
+                News::Over(device, done) => Reply::Ran { device, done },
+                News::Incident(incident) => Reply::Incident(incident),
+            }));
+        };
+        Keepers::new(executors, &told, make, report).map_err(|error| format!("failed to prepare the executor: {error}"))
     });
+    // After the keepers have begun to watch, so that nothing is between.
+    watch(Phase::Bind)?;
     let keepers = match keepers {
         Ok(keepers) => keepers,
         Err(why) => return Ok(answer(&Reply::NotReady(why))?),
     };
+    answer(&Reply::Entered(Phase::Open))?;
     answer(&opened(keepers.start()))?;
     let mut requests = Receiver::new(channel);
     loop {
@@ -119,6 +143,17 @@ fn check(target: Target, modules: &[String], executors: Vec<ExecutorSpec>) -> Li
             GuestRequest::SetParameters(parameters) => {
                 answer(&opened(keepers.restart(|| parameters.iter().try_for_each(set))))?;
             }
+            GuestRequest::Close => {
+                keepers.close();
+                answer(&Reply::Finished(Phase::Close))?;
+            }
+            GuestRequest::Unbind => {
+                remove_devices(target);
+                unload_all(modules);
+                watch(Phase::Unbind)?;
+                answer(&Reply::Finished(Phase::Unbind))?;
+            }
+            GuestRequest::PowerOff => return Ok(()),
         }
     }
 }
@@ -213,10 +248,28 @@ fn virtio_port() -> Option<PathBuf> {
     Some(Path::new("/dev").join(port.file_name()))
 }
 
-fn bring_up(target: Target, modules: &[String]) -> Result<(), String> {
+fn load_all(modules: &[String]) -> Result<(), String> {
     for name in modules {
         load(name).map_err(|error| format!("failed to load the module {name}: {error}"))?;
     }
+    Ok(())
+}
+
+/// Unloads what can be unloaded. What is in use, or cannot be unloaded, stays.
+fn unload_all(modules: &[String]) {
+    for file in modules.iter().rev() {
+        if let Ok(name) = CString::new(module_name(file)) {
+            let _ = delete_module(&name, DeleteModuleFlags::O_NONBLOCK);
+        }
+    }
+}
+
+/// The name by which the kernel knows the module of this file.
+fn module_name(file: &str) -> String {
+    file.trim_end_matches(".ko").replace('-', "_")
+}
+
+fn make_devices(target: Target) -> Result<(), String> {
     match target {
         Target::Mtty => {
             fs::write(MTTY_TYPE, MTTY_UUID).map_err(|error| format!("failed to create the mtty device: {error}"))
@@ -225,12 +278,28 @@ fn bring_up(target: Target, modules: &[String]) -> Result<(), String> {
     }
 }
 
+/// Takes the devices from their driver. What it refuses is no incident: the kernel's log says what went wrong.
+fn remove_devices(target: Target) {
+    match target {
+        Target::Mtty => drop(fs::write(format!("{MDEV_DEVICES}/{MTTY_UUID}/remove"), "1")),
+        Target::Pci => {
+            for address in functions() {
+                let driver = Path::new(PCI_BUS).join("devices").join(&address).join("driver");
+                let _ = fs::write(driver.join("unbind"), &address);
+            }
+        }
+    }
+}
+
 /// Binds every function of the target to its driver.
 fn bind_functions() -> Result<(), String> {
-    (0..pci::MOST_DEVICES)
-        .map(pci::address)
-        .filter(|address| Path::new(PCI_BUS).join("devices").join(address).exists())
-        .try_for_each(|address| bind(&address).map_err(|error| format!("failed to bind {address}: {error}")))
+    functions().try_for_each(|address| bind(&address).map_err(|error| format!("failed to bind {address}: {error}")))
+}
+
+/// The functions of the target that are there.
+fn functions() -> impl Iterator<Item = String> {
+    let is_there = |address: &String| Path::new(PCI_BUS).join("devices").join(address).exists();
+    (0..pci::MOST_DEVICES).map(pci::address).filter(is_there)
 }
 
 /// Binds a function to its driver, which binds to nothing by itself.
@@ -254,7 +323,7 @@ fn load(name: &str) -> std::io::Result<()> {
 
 /// What the kernel's command line holds for a module, as modprobe would pass it on.
 fn parameters(file: &str, words: &str) -> String {
-    let module = file.trim_end_matches(".ko").replace('-', "_");
+    let module = module_name(file);
     let of_module: Vec<&str> = words
         .split_whitespace()
         .filter_map(|word| word.split_once('.'))

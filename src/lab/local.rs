@@ -4,6 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use crate::device::DeviceName;
+use crate::harness::incident::Incident;
 use crate::harness::journal::{LabReady, Stage};
 use crate::harness::keeper::{ExecutorSpec, Keeper};
 use crate::harness::stopwatch::Repeats;
@@ -78,6 +79,10 @@ impl Lab for LocalLab {
 
     fn surroundings(&mut self) -> Surroundings {
         Surroundings::of(&self.device)
+    }
+
+    fn incidents(&mut self) -> Vec<Incident> {
+        self.keeper.take_incidents()
     }
 
     fn stop(&mut self, _watch: &mut dyn Watch) {

@@ -12,6 +12,7 @@ pub mod surroundings;
 
 use crate::harness::bench::Fix;
 use crate::harness::check::Check;
+use crate::harness::incident::Incident;
 use crate::harness::journal::{LabReady, Stage};
 use crate::harness::wire::Done;
 use crate::suites;
@@ -41,6 +42,9 @@ pub trait Lab: Send {
 
     /// Where the run is, as far as it can be asked while the device is open.
     fn surroundings(&mut self) -> Surroundings;
+
+    /// What went wrong while no check ran, since this was last asked.
+    fn incidents(&mut self) -> Vec<Incident>;
 
     /// Puts everything away.
     fn stop(&mut self, watch: &mut dyn Watch);

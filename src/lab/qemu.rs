@@ -5,11 +5,13 @@
 
 mod accelerator;
 mod bare;
+mod console_watch;
 mod death;
 pub mod errand;
 mod monitor;
 mod options;
 mod schedule;
+mod shut_down;
 mod vm;
 
 use std::collections::HashMap;
@@ -17,6 +19,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::harness::incident::Incident;
 use crate::harness::journal::{LabReady, Stage};
 use crate::harness::keeper::{ExecutorSpec, going_on};
 use crate::harness::verdict::Verdict;
@@ -78,6 +81,9 @@ pub struct QemuLab {
     schedule: Schedule,
     /// Where in the console each check begins.
     marks: HashMap<String, u64>,
+    /// Whether a check has spoilt the guest, so that what it does from here on accuses nobody.
+    is_spoilt: bool,
+    incidents: Vec<Incident>,
 }
 
 /// What the environment has made for a guest.
@@ -121,6 +127,8 @@ impl QemuLab {
             spares: 0,
             schedule,
             marks: HashMap::new(),
+            is_spoilt: false,
+            incidents: Vec::new(),
         }
     }
 
@@ -139,10 +147,12 @@ impl QemuLab {
         };
         let answer =
             vm.ask(&GuestRequest::SetParameters(parameters)).and_then(|()| vm.receive(OPEN_BOUND + REPLY_MARGIN));
+        self.incidents.extend(vm.take_incidents());
         match answer {
             Ok(Reply::Ready(ready)) => Ok(*ready),
             Ok(Reply::NotReady(why)) => Err(LabError(why)),
             other => {
+                self.incidents.extend(other.as_ref().err().and_then(|error| vm.last_incident(error)));
                 let error = vm.explain("set parameters in the guest", other);
                 self.vm = None;
                 Err(error)
@@ -264,7 +274,13 @@ impl QemuLab {
 
     /// From a guest that is up to an open device.
     fn open(&mut self, mut vm: Vm, accelerator: Accelerator, watch: &mut dyn Watch) -> Result<LabReady, BootError> {
-        let ready = match vm.receive(OPEN_BOUND + REPLY_MARGIN) {
+        self.is_spoilt = false;
+        let answer = vm.receive(OPEN_BOUND + REPLY_MARGIN);
+        self.incidents.extend(vm.take_incidents());
+        if let Err(error) = &answer {
+            self.incidents.extend(vm.last_incident(error));
+        }
+        let ready = match answer {
             Ok(Reply::Ready(ready)) => LabReady { accelerator: Some(accelerator.name().to_owned()), ..*ready },
             Ok(Reply::NotReady(why)) => {
                 let why = LabError(vm.device_end().unwrap_or(why));
@@ -338,6 +354,7 @@ impl QemuLab {
         match asked.and_then(|()| vm.receive(REPLY_MARGIN)) {
             Ok(Reply::Surroundings(_)) => {
                 self.vm = Some(vm);
+                self.is_spoilt = false;
                 watch.stage(Stage::GuestUp);
                 watch.stage(Stage::DeviceReady);
                 Ok(fresh.ready.clone())
@@ -361,9 +378,11 @@ impl QemuLab {
         let dispatched = self.dispatch(wanted, &mut vm);
         let answer = dispatched.and_then(|()| vm.receive(self.schedule.patience(deadline)));
         self.schedule.stood_still(vm.stood_still());
+        self.incidents.extend(vm.take_incidents());
         let mut done = match answer {
             Ok(Reply::Ran { device, done }) => match vm.device_end() {
                 None => {
+                    self.is_spoilt |= done.lost.is_some();
                     self.land(device, *done)?;
                     // Its next check began when this one was over.
                     if let Some(check) = self.schedule.check_of(device) {
@@ -494,9 +513,16 @@ impl Lab for QemuLab {
         }
     }
 
+    fn incidents(&mut self) -> Vec<Incident> {
+        std::mem::take(&mut self.incidents)
+    }
+
     fn stop(&mut self, watch: &mut dyn Watch) {
-        self.vm = None;
         self.spare = None;
+        if let Some(vm) = self.vm.take().filter(|_| !self.is_spoilt) {
+            watch.step("closing the device and powering the guest off");
+            self.incidents.extend(vm.shut_down());
+        }
         watch.stage(Stage::PowerOff);
     }
 }

@@ -9,8 +9,10 @@ use serde::Deserialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::incident::tests_of;
 use super::journal_error::{Contradiction, JournalFault};
 use super::run::{CheckRun, Restart, Run, Timeline};
+use crate::harness::incident::Incident;
 use crate::harness::journal::{Entry, Event, FORMAT, LabReady, RunStarted, Stage};
 use crate::harness::outcome::Outcome;
 use crate::harness::verdict::{Exit, Extent, RunVerdict, Verdict, judge_run};
@@ -106,6 +108,9 @@ struct Fold {
     ready: Option<LabReady>,
     timeline: Timeline,
     restarts: Vec<Restart>,
+    incidents: Vec<Incident>,
+    /// Whether an incident kept the device from being opened, as far as it is known.
+    kept_shut: bool,
     finished: Option<(RunVerdict, Exit)>,
     notes: Vec<String>,
     next: u64,
@@ -136,6 +141,8 @@ impl Fold {
             ready: None,
             timeline: Timeline { last_event: entry.t, ..Timeline::default() },
             restarts: Vec::new(),
+            incidents: Vec::new(),
+            kept_shut: false,
             finished: None,
             notes: Vec::new(),
             next: 1,
@@ -160,6 +167,10 @@ impl Fold {
             Event::LabReady(ready) => self.lab_ready(t, *ready),
             Event::CheckStarted { check } => self.check_started(check)?,
             Event::CheckFinished { check, outcome } => self.check_finished(check, outcome)?,
+            Event::Incident(incident) => {
+                self.kept_shut |= incident.keeps_shut(self.ready.is_some());
+                self.incidents.push(*incident);
+            }
             Event::LabRestarted { reason } => self.lab_restarted(t, reason),
             Event::RunResumed { .. } => self.run_resumed(t),
             Event::RunFinished { verdict, exit } => {
@@ -171,6 +182,7 @@ impl Fold {
     }
 
     fn lab_ready(&mut self, t: f64, ready: LabReady) {
+        self.kept_shut = false;
         if let Some(restart) = self.restarts.last_mut() {
             restart.ready.get_or_insert(t);
         }
@@ -262,11 +274,12 @@ impl Fold {
     fn end(mut self) -> Run {
         let cut_off = self.finished.is_none();
         let never_ran = self.why_checks_never_ran();
-        let extent = match self.progress.iter().all(Progress::had_its_turn) {
+        // Where the driver keeps the device from being opened, that is the result of the whole run.
+        let extent = match self.kept_shut || self.progress.iter().all(Progress::had_its_turn) {
             true => Extent::Whole,
             false => Extent::Part,
         };
-        let checks: Vec<CheckRun> = self
+        let mut checks: Vec<CheckRun> = self
             .began
             .planned
             .iter()
@@ -277,6 +290,7 @@ impl Fold {
                 outcome: outcome_of(progress, cut_off, never_ran),
             })
             .collect();
+        checks.extend(tests_of(&self.incidents));
 
         let verdicts: Vec<Verdict> = checks.iter().map(|check| check.outcome.verdict).collect();
         let verdict = judge_run(&verdicts, self.began.strict);
@@ -306,6 +320,9 @@ impl Fold {
     }
 
     fn why_checks_never_ran(&self) -> &'static str {
+        if self.kept_shut {
+            return "did not run: the device could not be opened";
+        }
         match (self.finished.is_some(), self.ready.is_some()) {
             (true, _) => "did not run: the run ended without it",
             (false, false) => "did not run: the run was cut off before the lab was ready",

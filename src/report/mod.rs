@@ -17,6 +17,7 @@ pub(crate) mod block;
 mod evidence;
 mod finding;
 mod fold;
+mod incident;
 mod journal_error;
 mod measure;
 mod run;
@@ -31,9 +32,10 @@ mod tests;
 
 pub use finding::finding_text;
 pub(crate) use fold::{Left, fold_to_go_on};
+pub use incident::tests_of;
 pub use journal_error::{Contradiction, JournalError, JournalFault};
 pub use measure::Figures;
-pub use run::{CheckRun, Counts, Restart, Run, Timeline};
+pub use run::{CheckRun, Counts, Restart, Run, Timeline, is_incident};
 pub use write::{
     HTML, JOURNAL, JSON, JUNIT, MARKDOWN, ReportError, clear_unfinished, make_all, sync_folder, write_all,
     write_reports, write_whole,

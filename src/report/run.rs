@@ -9,6 +9,7 @@ use super::fold;
 use super::journal_error::{JournalError, JournalFault};
 use super::text::plural;
 use crate::baseline::Applied;
+use crate::harness::incident::Phase;
 use crate::harness::journal::{LabReady, RunStarted};
 use crate::harness::outcome::Outcome;
 use crate::harness::verdict::{Exit, Extent, RunVerdict, Verdict};
@@ -24,7 +25,7 @@ pub struct Run {
     pub timeline: Timeline,
     /// Each time that the lab was lost and started again.
     pub restarts: Vec<Restart>,
-    /// Every planned check, in the planned order.
+    /// Every planned check, in the planned order, then what went wrong while no check ran, as a check for each phase.
     pub checks: Vec<CheckRun>,
     /// Whether the journal ends before the run did.
     pub cut_off: bool,
@@ -153,9 +154,26 @@ impl Run {
             .collect()
     }
 
-    /// The command that runs just this check again.
+    /// The command that runs just this check again. A finding that belongs to no check needs any check, since each run
+    /// loads, opens and closes; what was seen between checks needs all of them.
     pub fn reproduce(&self, check: &str) -> String {
-        self.began.reproduce.replace("{check}", check)
+        let command = &self.began.reproduce;
+        match (is_incident(check), self.began.planned.first()) {
+            (false, _) => command.replace("{check}", check),
+            (true, Some(any)) if check != Phase::BetweenChecks.test_name() => command.replace("{check}", &any.name),
+            (true, _) => command.replace(" -- --exact {check}", ""),
+        }
+    }
+
+    /// What a check came to, if the run has it. Where nothing went wrong outside checks, that is a pass.
+    pub fn verdict_of(&self, name: &str) -> Option<Verdict> {
+        let check = self.checks.iter().find(|check| check.name == name);
+        check.map(|check| check.outcome.verdict).or(is_incident(name).then_some(Verdict::Pass))
+    }
+
+    /// Whether something went wrong while no check ran.
+    pub fn has_incidents(&self) -> bool {
+        self.checks.iter().any(|check| is_incident(&check.name))
     }
 
     /// How many checks came to which verdict.
@@ -201,6 +219,11 @@ impl Run {
         }
         chapters
     }
+}
+
+/// Whether this name stands for what went wrong while no check ran.
+pub fn is_incident(name: &str) -> bool {
+    Phase::ALL.iter().any(|phase| phase.test_name() == name)
 }
 
 impl CheckRun {

@@ -1,6 +1,7 @@
 //! Journals for tests, as a run of the qemu lab would leave them.
 
 use crate::device::Identity;
+use crate::harness::incident::{Incident, Phase, Stop};
 use crate::harness::journal::{Entry, Event, FORMAT, LabReady, PlannedCheck, RunStarted, Stage};
 use crate::harness::measure::Sample;
 use crate::harness::outcome::{Broken, Evidence, ObservedPath, Operation, Outcome};
@@ -61,6 +62,20 @@ pub fn start(check: &str) -> Event {
 /// A check finishes with this outcome.
 pub fn finish(check: &str, outcome: Outcome) -> Event {
     Event::CheckFinished { check: check.to_owned(), outcome: Box::new(outcome) }
+}
+
+/// The kernel reports this while no check runs.
+pub fn incident(phase: Phase, stop: Option<Stop>, report: Option<&str>) -> Event {
+    let lines: Vec<String> = report.map(str::to_owned).into_iter().collect();
+    Event::Incident(Box::new(Incident {
+        phase,
+        device: None,
+        stop,
+        report: report.map(str::to_owned),
+        new_taint: 0,
+        kernel_log: lines,
+        operations: Vec::new(),
+    }))
 }
 
 /// The end of a run.

@@ -14,6 +14,7 @@ use time::{Date, Duration, OffsetDateTime};
 use vfio_conform::certificate::files::{self, SUMS};
 use vfio_conform::certificate::{CertifyError, Labs, Made, Order, PartName, Waivers, make, verify};
 use vfio_conform::device::{Hardware, Identity, Module, PciIds};
+use vfio_conform::harness::incident::Incident;
 use vfio_conform::harness::journal::{LabReady, PlannedCheck, Stage};
 use vfio_conform::harness::outcome::{Broken, Outcome};
 use vfio_conform::harness::supervisor::{Length, RunFolder, RunOptions, Walk, plan_of};
@@ -53,6 +54,10 @@ impl Lab for Device {
             tracing: Ok(()),
             taint: 0,
         })
+    }
+
+    fn incidents(&mut self) -> Vec<Incident> {
+        Vec::new()
     }
 
     fn run(&mut self, check: &str) -> Answer {

@@ -432,6 +432,14 @@ named! {
     RebindLeaksMemory = "rebind-leaks-memory",
     /// A driver that takes the device again leaves it in STOP.
     RebindStops = "rebind-stops",
+
+    // Outside checks, where a process opens or closes the device.
+    /// Opening the device kills the process.
+    OpenCrashes = "open-crashes",
+    /// Opening the device never returns.
+    OpenHangs = "open-hangs",
+    /// Closing the device kills the process.
+    CloseCrashes = "close-crashes",
 }
 
 impl Fault {

@@ -79,9 +79,39 @@ pub struct ModelDevice {
     profile: Option<Profile>,
     buffers: Buffers,
     registers: Registers,
+    closing: Closing,
+}
+
+/// What closing the device does to the process.
+#[derive(Debug, Default)]
+struct Closing {
+    crashes: bool,
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        if self.crashes {
+            std::process::abort();
+        }
+    }
 }
 
 impl ModelDevice {
+    /// Opens a device of that kind for a process that may hang or die of it.
+    pub fn open(spec: ModelSpec) -> ModelDevice {
+        match spec.fault {
+            Some(Fault::OpenCrashes) => std::process::abort(),
+            Some(Fault::OpenHangs) => loop {
+                std::thread::park();
+            },
+            fault => {
+                let mut device = ModelDevice::new(spec);
+                device.closing.crashes = fault == Some(Fault::CloseCrashes);
+                device
+            }
+        }
+    }
+
     /// A device of that kind, just opened.
     pub fn new(spec: ModelSpec) -> ModelDevice {
         let identity = Identity {
@@ -97,6 +127,7 @@ impl ModelDevice {
             profile: None,
             buffers: Buffers::default(),
             registers: Registers::default(),
+            closing: Closing::default(),
         }
     }
 

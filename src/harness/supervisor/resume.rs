@@ -165,7 +165,7 @@ pub fn resume(
         summarize(&run, &folder, &arguments);
         return Ok(run.exit);
     }
-    say(&format!("going on with {} of {} checks", turns.len(), unfinished.run.checks.len()));
+    say(&format!("going on with {} of {} checks", turns.len(), unfinished.run.began.planned.len()));
     let verdicts = unfinished.verdicts(&turns);
     let strict = unfinished.run.began.strict;
     let leaves_some = !retry && !unfinished.left.interrupted.is_empty();
@@ -186,12 +186,16 @@ pub fn resume(
     let mut checks = suites::all();
     checks.retain(|check| turns.iter().any(|turn| turn.name == check.name()));
     supervisor.announce(&checks, &turns);
-    let ready = supervisor.open()?;
+    supervisor.was_open = run.ready.is_some();
+    let Some(ready) = supervisor.open()? else {
+        supervisor.verdicts.extend(verdicts);
+        return conclude(&mut supervisor, strict, &folder, &arguments);
+    };
     if let Some(difference) = run.ready.as_ref().and_then(|before| difference(before, &ready)) {
         let why = format!("{difference}\n    make it as it was, or begin a new run");
         return Err(RunError::Resume { path: folder.path().to_owned(), why });
     }
-    supervisor.write(Event::LabReady(Box::new(ready)));
+    supervisor.write_ready(ready);
 
     let shared = try_all(supervisor, checks, &turns, &arguments, &folder);
     let mut supervisor = super::lock(&shared);

@@ -118,7 +118,9 @@ fn run_one(
     let planned = [PlannedCheck { name: name.to_owned(), requirements: vec![ALLOWED.id.to_owned()] }];
     let journal = begin(options, folder, &planned)?;
     let mut supervisor = Supervisor::new(lab, journal);
-    let ready = supervisor.start()?;
+    let Some(ready) = supervisor.start()? else {
+        return supervisor.finish(options.strict, folder);
+    };
     supervisor.write(Event::CheckStarted { check: name.to_owned() });
     let outcome = go(&mut supervisor, ready.capabilities);
     supervisor.conclude(name, &outcome);

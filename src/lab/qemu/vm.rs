@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use crate::harness::incident::Phase;
 use crate::harness::keeper::wait_for_end;
 use crate::harness::kernel_log::{MARK, is_mark, is_report};
 use crate::harness::outcome::Operation;
@@ -23,6 +24,7 @@ use crate::uapi::process::die_with_parent;
 use vfio_conform_pci_target::registers::layout;
 
 use super::TAIL_LINES;
+use super::console_watch::ConsoleWatch;
 use super::death::{self, First};
 use super::monitor::{Monitor, file_uri};
 
@@ -30,7 +32,7 @@ use super::monitor::{Monitor, file_uri};
 pub const INITRAMFS: &str = "initramfs";
 
 /// A QEMU that nothing hinders is gone well within this.
-const END_BOUND: Duration = Duration::from_secs(5);
+pub(super) const END_BOUND: Duration = Duration::from_secs(5);
 /// What QEMU takes to end once its devices see that it does.
 const FOLLOWS_WITHIN: Duration = Duration::from_millis(500);
 /// Ten times what a boot takes under TCG on a quiet machine.
@@ -126,7 +128,7 @@ pub struct Snapshot {
 
 /// A guest that is switched on. Dropping it switches it off.
 pub struct Vm {
-    qemu: Child,
+    pub(super) qemu: Child,
     monitor: Monitor,
     talks_over: Channel,
     channel: UnixStream,
@@ -139,6 +141,7 @@ pub struct Vm {
     errors: PathBuf,
     mirror: PathBuf,
     devices: Vec<PciTarget>,
+    pub(super) console_watch: ConsoleWatch,
     /// Sees when we, QEMU, a device or the guest stand still.
     watch: Stopwatch,
     /// What of it is known already.
@@ -214,7 +217,9 @@ impl Vm {
             channel,
             replies,
             virtio: Some(virtio),
-            console_from: fs::metadata(&console).map(|meta| meta.len()).unwrap_or_default(),
+            // Moved on once its init is up.
+            console_watch: ConsoleWatch::new(Phase::BetweenChecks, console_length(&console)),
+            console_from: console_length(&console),
             console,
             errors,
             mirror,
@@ -258,7 +263,10 @@ impl Vm {
     /// What came instead.
     pub fn wait_until_up(&mut self, bound: Duration) -> Result<(), BootError> {
         match self.receive(bound) {
-            Ok(Reply::Up(channel)) => Ok(self.go_over(channel)?),
+            Ok(Reply::Up(channel)) => {
+                self.console_watch = ConsoleWatch::new(Phase::Load, self.console_length());
+                Ok(self.go_over(channel)?)
+            }
             other => Err(self.explain_boot("boot the guest", other)),
         }
     }
@@ -290,8 +298,22 @@ impl Vm {
                 Err(WireError::TimedOut(_)) if left > TICK && !self.is_stopped() && self.device_end().is_none() => {}
                 Err(WireError::TimedOut(_)) if left > TICK => return Err(WireError::Closed),
                 Err(WireError::TimedOut(_)) => return Err(WireError::TimedOut(bound)),
+                Ok(Reply::Entered(phase)) => self.console_watch.phase = phase,
+                Ok(Reply::Incident(incident)) => self.console_watch.incident(*incident),
+                Ok(reply) => {
+                    self.heard(&reply);
+                    return Ok(reply);
+                }
                 other => return other,
             }
+        }
+    }
+
+    fn heard(&mut self, reply: &Reply) {
+        match reply {
+            Reply::Ran { done, .. } => self.console_watch.done(done),
+            Reply::Ready(_) => self.console_watch.phase = Phase::BetweenChecks,
+            _ => {}
         }
     }
 
@@ -311,7 +333,7 @@ impl Vm {
         self.known_stops - before
     }
 
-    fn is_stopped(&self) -> bool {
+    pub(super) fn is_stopped(&self) -> bool {
         self.errors().contains(KVM_ERROR)
     }
 
@@ -357,7 +379,7 @@ impl Vm {
     }
 
     /// What this guest's kernel printed when it panicked.
-    fn panic(&self) -> Option<String> {
+    pub(super) fn panic(&self) -> Option<String> {
         let lines = console_lines(&self.console, self.console_from);
         lines.into_iter().rev().find(|line| line.contains("Kernel panic"))
     }
@@ -376,7 +398,7 @@ impl Vm {
 
     /// How much the guest has printed so far, in bytes.
     pub fn console_length(&self) -> u64 {
-        fs::metadata(&self.console).map(|meta| meta.len()).unwrap_or_default()
+        console_length(&self.console)
     }
 
     /// What the guest printed since then.
@@ -419,7 +441,7 @@ impl Vm {
         done
     }
 
-    fn first(&mut self, qemu: Option<ExitStatus>) -> Option<First> {
+    pub(super) fn first(&mut self, qemu: Option<ExitStatus>) -> Option<First> {
         let devices: Vec<_> = self.devices.iter_mut().map(PciTarget::status).collect();
         death::first(qemu, &self.errors(), &devices)
     }
@@ -673,6 +695,10 @@ fn end(qemu: &mut Child) {
     // It may have ended by itself.
     let _ = qemu.kill();
     let _ = qemu.wait();
+}
+
+fn console_length(console: &Path) -> u64 {
+    fs::metadata(console).map(|meta| meta.len()).unwrap_or_default()
 }
 
 fn console_lines(console: &Path, from: u64) -> Vec<String> {

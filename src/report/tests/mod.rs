@@ -2,6 +2,7 @@
 
 mod console;
 mod html;
+mod incident;
 mod journal;
 mod json;
 mod junit;

@@ -82,7 +82,8 @@ fn observe(fault: Fault, device: &mut ModelDevice) -> String {
             show(memory_of(device) == before)
         }
         Fault::PositiveReturn => show(set(device, Stop).map(|answer| answer.returned)),
-        Fault::Crash => String::from(survives_resuming(device)),
+        Fault::Crash | Fault::OpenCrashes | Fault::CloseCrashes => String::from(survives_resuming(device)),
+        Fault::OpenHangs => opens_in_time(device),
 
         Fault::GetReturnsFd => show(api(device).state().map(|answer| answer.data_fd)),
         Fault::NoFdOnPreCopy => show(set(device, PreCopy).map(|answer| answer.data_fd)),
@@ -950,9 +951,20 @@ fn attempt_blocked_arc(device: &ModelDevice) -> String {
     show(receiver.recv_timeout(MOMENT * 40))
 }
 
+/// Whether a device of this kind is opened within a moment.
+fn opens_in_time(device: &ModelDevice) -> String {
+    let spec = ModelSpec::parse(device.identity.name.trim_start_matches("model:")).unwrap();
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        drop(ModelDevice::open(spec));
+        sender.send(())
+    });
+    show(receiver.recv_timeout(MOMENT * 40))
+}
+
 const VICTIM: &str = "VFIO_CONFORM_TEST_VICTIM";
 
-/// Whether a process that does SET RESUMING lives on: this test program, with nothing but the victim to run.
+/// Whether a process that opens the device, does SET RESUMING and closes it lives on: this test program, with nothing but the victim to run.
 fn survives_resuming(device: &ModelDevice) -> &'static str {
     let spec = device.identity.name.trim_start_matches("model:");
     let victim = concat!(module_path!(), "::victim_of_a_crash");
@@ -972,6 +984,6 @@ fn victim_of_a_crash() {
     let Ok(spec) = std::env::var(VICTIM) else {
         return;
     };
-    let device = ModelDevice::new(ModelSpec::parse(&spec).unwrap());
+    let device = ModelDevice::open(ModelSpec::parse(&spec).unwrap());
     drop(set(&device, State::Resuming));
 }

@@ -35,7 +35,7 @@ const LONGEST_IDLE: Duration = Duration::from_secs(1);
 
 /// A check may take this much longer than others: what the kernel holds back is waited for before a finding, and a finding is
 /// measured twice.
-pub const WAITS: Duration = Duration::from_secs(20);
+pub const WAITS: Duration = Duration::from_secs(30);
 
 pub(super) fn checks() -> Vec<Check> {
     // The longest ones first, so that none of them is left over where devices share the work.

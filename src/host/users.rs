@@ -120,6 +120,7 @@ impl User {
     /// What to type, for a device of this address.
     pub fn remedy(&self, address: &str) -> String {
         match self {
+            User::Mounted { at, .. } if at == "/" => "this host runs from it: name another device".to_owned(),
             User::Mounted { at, .. } => format!("sudo umount {at}"),
             User::Member { block, .. } => format!("findmnt --types btrfs    # umount the one with {block}"),
             User::Swap(block) => format!("sudo swapoff /dev/{block}"),
@@ -235,7 +236,9 @@ pub fn of(host: &Host, found: &Found) -> Uses {
         }
     }
     let is_vfio = found.vfio_dev.is_some() || found.driver.as_deref().is_some_and(|name| IDLE_DRIVERS.contains(&name));
-    if let Some(driver) = found.driver.as_ref().filter(|_| !is_vfio && !parts.all.iter().any(shows_its_use)) {
+    if let Some(driver) =
+        found.driver.as_ref().filter(|_| !is_vfio && uses.doubts.is_empty() && !parts.all.iter().any(shows_its_use))
+    {
         uses.doubts.push(Doubt::Driver(driver.clone()));
     }
     let openers = Openers::of(host, found, &parts);

@@ -172,11 +172,7 @@ impl Bench {
         spawn(move || mine.run(stream.as_ref()))?;
         let what = format!("change device state {rounds} times, while another thread polls and reads it");
         let device = self.device.as_ref();
-        let bounds = RaceBounds {
-            rounds,
-            limit: self.host.wear.map_or(RACE_LIMIT, |_| Duration::MAX),
-            patience: self.host.patience,
-        };
+        let bounds = RaceBounds { rounds, limit: race_limit(self.host.wear), patience: self.host.patience };
         let raced = self.recorder.operation(
             what,
             || {
@@ -405,6 +401,11 @@ impl RacingPoller {
         }
         self.reads() > reads
     }
+}
+
+/// How long a race may take: as long as it needs, if the user wants the device worn out by so many sessions.
+fn race_limit(wear: Option<usize>) -> Duration {
+    wear.map_or(RACE_LIMIT, |_| Duration::MAX)
 }
 
 /// How much of a race there is.

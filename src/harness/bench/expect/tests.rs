@@ -3,10 +3,11 @@ use super::super::tests::bench;
 use super::*;
 use crate::device::migration::Transition;
 use crate::device::model::{Fault, ModelDevice, ModelSpec};
-use crate::device::scripted::Scripted;
+use crate::device::scripted::{Doctored, Scripted};
 use crate::fsm::Refusal;
 use crate::harness::record::Recorder;
 use crate::requirement::{fsm, session};
+use crate::uapi::feature::{FeatureCall, Verb};
 use crate::uapi::stream::Readiness;
 
 #[test]
@@ -212,6 +213,18 @@ fn state_is_that_which_the_device_reports() {
     let wrong = judged(|bench| bench.expect_state(&fsm::ARC, "", State::Stop));
     assert_eq!(wrong, Err("the state STOP afterwards".to_owned()));
     assert_eq!(judged(|bench| bench.expect_reachable(&fsm::ARC, "", State::StopCopy)), Ok(()));
+}
+
+#[test]
+fn state_that_the_device_refuses_is_not_reachable() {
+    let refuse = |_: &ModelDevice, call: &mut FeatureCall| {
+        let is_set = call.flags & Verb::Set.bits() != 0;
+        is_set.then_some(Err(Errno::EIO))
+    };
+    let device = Box::new(Doctored::new(ModelSpec::default(), refuse));
+    let mut bench = Bench::new(device, Host::NEWEST, Err("not asked for".to_owned()), Recorder::new(None));
+    let judgement = bench.expect_reachable(&fsm::ARC, "", State::Stop);
+    assert_eq!((judgement, bench.broken.len()), (Err(Interruption::Broken), 1));
 }
 
 #[test]

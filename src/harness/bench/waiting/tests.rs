@@ -284,3 +284,9 @@ fn each_waiter_is_told_apart_by_when_it_came_back() {
     let waited = impatient.while_waiting(&session, &[Wait::Poll], |_| Ok(()));
     assert_eq!(waited.ok(), Some(vec![Waited { wait: Wait::Poll, end: WaitEnd::Never }]));
 }
+
+#[test]
+fn race_is_limited_unless_the_device_is_to_be_worn_out() {
+    assert_eq!(race_limit(None), RACE_LIMIT);
+    assert_eq!(race_limit(Some(1000)), Duration::MAX);
+}

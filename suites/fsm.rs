@@ -8,7 +8,7 @@ use crate::harness::check::{Check, Interruption, Judgement};
 use crate::harness::session::{Direction, Session};
 use crate::requirement::Requirement;
 use crate::requirement::fsm::*;
-use crate::stimulus::Stimulus;
+use crate::stimulus::{ProfileKey, Stimulus};
 use crate::uapi::state::{Capabilities, State, name_of};
 
 use super::{lower, no_session, set_unanswerable, stream_for};
@@ -245,7 +245,8 @@ fn failed_transition_lands(bench: &mut Bench, from: State) -> Judgement {
     bench.stimulate(Stimulus::EnterError)?;
     let requested = bench.request(from, State::StopCopy.number());
     if requested.answer.is_ok() {
-        return Err(Interruption::Blocked("the stimulus did not make the transition fail".to_owned()));
+        let why = format!("`{}` did not make {} fail", ProfileKey::EnterError, requested.asked);
+        return Err(Interruption::BlockedByKey { key: ProfileKey::EnterError, why });
     }
     let asked = format!("{}, which fails", requested.asked);
     lands_on(bench, &asked, &requested.route)?;

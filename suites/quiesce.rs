@@ -10,7 +10,7 @@ use crate::harness::check::{Check, Interruption, Judgement};
 use crate::harness::session::Session;
 use crate::requirement::Requirement;
 use crate::requirement::quiesce::*;
-use crate::stimulus::{DmaDirection, Stimulus};
+use crate::stimulus::{DmaDirection, Stimulus, StimulusError};
 use crate::uapi::Errno;
 use crate::uapi::state::State;
 
@@ -354,8 +354,9 @@ fn answers(bench: &mut Bench, state: State) -> Judgement {
 fn touched(bench: &mut Bench, state: State) -> Judgement {
     let session = bench.bring_to(state)?;
     // What the access answers is the device's matter; only a device that has no such access is none to judge.
-    if let Err(skip @ Interruption::Skip(_)) = bench.stimulate(Stimulus::Dirty(4096)) {
-        return Err(skip);
+    match bench.try_stimulus(Stimulus::Dirty(4096)) {
+        Ok(()) | Err(StimulusError::Failed { .. }) => {}
+        Err(error) => return Err(error.into()),
     }
     let _ = bench.device_state();
     drop(session);

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::stimulus::nature::Nature;
 use crate::stimulus::profile::{Misfit, Profile};
+use crate::stimulus::trial::StepDone;
 use crate::stimulus::{Observation, Stimulus, StimulusError};
 use crate::uapi::Errno;
 use crate::uapi::dma_logging::{LoggingReport, LoggingStart};
@@ -158,6 +159,12 @@ pub trait Device: Send + Sync {
     /// # Errors
     /// That this device cannot show it, or what went wrong.
     fn observe(&self, observation: Observation) -> Result<Vec<u8>, StimulusError>;
+
+    /// Has the steps of the profile written down from now on, or no longer. Returns those that were.
+    fn trace_steps(&self, is_on: bool) -> Vec<StepDone> {
+        let _ = is_on;
+        Vec::new()
+    }
 
     /// What kind of device it is, in what the uAPI leaves open.
     fn nature(&self) -> Nature;

@@ -1,6 +1,7 @@
 //! A check: one test that proves requirements on one device.
 
 use crate::requirement::Requirement;
+use crate::stimulus::ProfileKey;
 
 use super::bench::{Bench, Fix};
 pub use super::skip::{Lack, Skip};
@@ -18,6 +19,13 @@ pub enum Interruption {
     /// The device could not be brought to where the check begins. What stands in the way is for another check to
     /// judge, so this one accuses nobody.
     Blocked(String),
+    /// A key of the profile does not do what it is for, so what the check would see says nothing of the driver.
+    BlockedByKey {
+        /// The key.
+        key: ProfileKey,
+        /// What was seen of it.
+        why: String,
+    },
 }
 
 /// What a check asks of a device before it makes sense at all.

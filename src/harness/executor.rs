@@ -104,7 +104,9 @@ fn open(arguments: &ExecutorArguments) -> Result<Bench, String> {
         }
     };
     let host = Host { kernel, may_hang: arguments.may_hang, wear: arguments.wear, patience: Host::PATIENCE };
-    Ok(Bench::new(device, host, tracer, Recorder::new(Some(slot))))
+    // What calibrating takes is no time of the check that it is done for. A keeper that is gone hears nothing.
+    let announce = || drop(send(stdout(), &Reply::Calibrating));
+    Ok(Bench::new(device, host, tracer, Recorder::new(Some(slot))).announcing(announce))
 }
 
 fn ready(bench: &Bench) -> LabReady {

@@ -339,7 +339,7 @@ impl Keeper {
         let mut watch = executor.watch();
         let answer = send(&mut executor.requests, &request)
             .map_err(WireError::from)
-            .and_then(|()| executor.replies.receive_by(&mut watch, deadline));
+            .and_then(|()| executor.answer(&mut watch, deadline));
         let (mut is_last, mut died) = (false, None);
         let mut done = match answer {
             Ok(Reply::Done(done)) => {
@@ -516,6 +516,16 @@ impl Executor {
     /// Measures the time in which it could run, and we too.
     fn watch(&self) -> Stopwatch {
         Stopwatch::start([self.child.id()])
+    }
+
+    /// What becomes of a check that may take so long, and each calibration before it too.
+    fn answer(&mut self, watch: &mut Stopwatch, deadline: Duration) -> Result<Reply, WireError> {
+        loop {
+            match self.replies.receive_by(watch, deadline) {
+                Ok(Reply::Calibrating) => {}
+                answer => return answer,
+            }
+        }
     }
 
     fn kill(&mut self) -> End {

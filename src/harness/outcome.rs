@@ -32,6 +32,9 @@ pub struct Outcome {
     /// Why the check was skipped; `None` if it was not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skip: Option<Skip>,
+    /// The key of the profile that blocked it: it does not do what it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked_by_key: Option<ProfileKey>,
     /// Keys of the profile that the check asked for and played.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub played: BTreeSet<ProfileKey>,
@@ -111,6 +114,7 @@ impl Outcome {
             evidence: Evidence::default(),
             samples: Vec::new(),
             skip: None,
+            blocked_by_key: None,
             played: BTreeSet::new(),
             lacked: BTreeSet::new(),
         }

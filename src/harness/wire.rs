@@ -78,6 +78,8 @@ pub enum Reply {
     Ready(Box<LabReady>),
     /// The device cannot be opened.
     NotReady(String),
+    /// A key of the profile is tried before the check goes on, whose time begins anew.
+    Calibrating,
     /// A check is over.
     Done(Box<Done>),
     /// A check is over, and the executor ends: what the check left in it would be in the way of the next one.

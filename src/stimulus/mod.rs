@@ -4,9 +4,12 @@
 mod key;
 pub mod nature;
 pub mod profile;
+pub mod trial;
 
 use std::fmt;
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 pub use key::ProfileKey;
 
@@ -97,7 +100,8 @@ impl fmt::Display for Observation {
 }
 
 /// Why a stimulus or an observation did not happen.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
 pub enum StimulusError {
     /// The profile of this device does not have the key.
     #[error("the profile has no `{0}`")]
@@ -108,9 +112,29 @@ pub enum StimulusError {
     /// A step of the profile failed.
     #[error("failed to {what}: {why}")]
     Failed {
+        /// The key that the step belongs to.
+        key: ProfileKey,
         /// What was to happen.
         what: String,
         /// What stood in the way.
         why: String,
     },
+    /// Every step worked, but the effect was not seen in RUNNING.
+    #[error("`{key}` was not seen to work: {why}")]
+    Unproven {
+        /// The key.
+        key: ProfileKey,
+        /// What was seen instead.
+        why: String,
+    },
+}
+
+impl StimulusError {
+    /// Whether the profile has the key, and it does not work.
+    pub fn is_wrong(&self) -> bool {
+        match self {
+            StimulusError::Failed { .. } | StimulusError::Unproven { .. } => true,
+            StimulusError::Lacking(_) | StimulusError::Declined(_) => false,
+        }
+    }
 }

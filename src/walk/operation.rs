@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::stimulus::DmaDirection;
+use crate::stimulus::{DmaDirection, ProfileKey};
 use crate::uapi::feature::Feature;
 use crate::uapi::state::{State, name_of};
 
@@ -173,6 +173,19 @@ impl Operation {
                 | Operation::StopLog
                 | Operation::ReportLog
         )
+    }
+
+    /// The key of the profile that it plays.
+    pub const fn key(self) -> Option<ProfileKey> {
+        match self {
+            Operation::Dirty(_) => Some(ProfileKey::Dirty),
+            Operation::EnterError => Some(ProfileKey::EnterError),
+            Operation::Reconfigure => Some(ProfileKey::Reconfigure),
+            Operation::Dma(DmaDirection::ToMemory, _) => Some(ProfileKey::DmaToMemory),
+            Operation::Dma(DmaDirection::FromMemory, _) => Some(ProfileKey::DmaFromMemory),
+            Operation::Interrupt => Some(ProfileKey::Interrupt),
+            _ => None,
+        }
     }
 
     /// Whether it needs memory that the device can reach.

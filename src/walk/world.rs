@@ -14,8 +14,8 @@ use crate::device::{Device, Stream};
 use crate::fsm::{Arc, Refusal, Route, route};
 use crate::harness::bench::{tell_return, tell_state};
 use crate::requirement::{Requirement, discover, fsm, reset, session};
-use crate::stimulus::Stimulus;
 use crate::stimulus::nature::{Corruption, Nature};
+use crate::stimulus::{ProfileKey, Stimulus};
 use crate::uapi::Errno;
 use crate::uapi::feature::{Feature, FeatureCall, MigState, Placement, Verb, u64_from_bytes};
 use crate::uapi::precopy::PrecopyInfoCall;
@@ -41,6 +41,8 @@ pub struct World<'a> {
     traffic: Traffic,
     /// Whether a transition may fail, since that was asked for.
     is_doomed: bool,
+    /// Keys of the profile that do not do what they are for: steps that would play them do nothing.
+    unusable: Vec<ProfileKey>,
     /// What the next request that fails speaks against, if it is not simply broken.
     doubtful: Option<&'static Requirement>,
     /// Whether no transition was asked for since a reset.
@@ -84,12 +86,18 @@ impl<'a> World<'a> {
             sessions: Sessions::default(),
             traffic: Traffic::default(),
             is_doomed: false,
+            unusable: Vec::new(),
             doubtful: None,
             just_reset: true,
             has_opted_in: false,
             just_looked: false,
             buffer: vec![0; BUFFER],
         }
+    }
+
+    /// The same device, on which these keys of the profile are not played.
+    pub fn without(self, unusable: Vec<ProfileKey>) -> World<'a> {
+        World { unusable, ..self }
     }
 
     /// The same device with this around it.
@@ -113,6 +121,9 @@ impl<'a> World<'a> {
     }
 
     fn take(&mut self, operation: Operation, step: &mut Step) -> Judged {
+        if operation.key().is_some_and(|key| self.unusable.contains(&key)) {
+            return Ok(());
+        }
         match operation {
             Operation::Set(number) => self.set(number, step),
             Operation::SetUnanswerable(number) => self.set_unanswerable(number, step),

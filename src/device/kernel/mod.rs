@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use crate::stimulus::nature::Nature;
 use crate::stimulus::profile::{Buffers, Player, Port, Profile};
+use crate::stimulus::trial::StepDone;
 use crate::stimulus::{Observation, Stimulus, StimulusError};
 use crate::uapi::Errno;
 use crate::uapi::dma_logging::{LoggingReport, LoggingStart};
@@ -199,6 +200,10 @@ impl Device for KernelDevice {
     fn observe(&self, observation: Observation) -> Result<Vec<u8>, StimulusError> {
         let player = self.player().ok_or_else(|| StimulusError::Lacking(observation.into()))?;
         player.observe(observation)
+    }
+
+    fn trace_steps(&self, is_on: bool) -> Vec<StepDone> {
+        self.buffers.trace(is_on)
     }
 
     fn nature(&self) -> Nature {

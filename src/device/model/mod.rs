@@ -35,7 +35,8 @@ use vfio_bindings::bindings::vfio as raw;
 use super::{Device, Footprint, Identity, OpenError, RebindError, Stream};
 use crate::stimulus::nature::{InterruptLine, Nature};
 use crate::stimulus::profile::{Buffers, Player, Profile};
-use crate::stimulus::{Observation, Stimulus, StimulusError};
+use crate::stimulus::trial::StepDone;
+use crate::stimulus::{Observation, ProfileKey, Stimulus, StimulusError};
 use crate::uapi::Errno;
 use crate::uapi::dma_logging::{LoggingReport, LoggingStart};
 use crate::uapi::feature::FeatureCall;
@@ -277,6 +278,10 @@ impl Device for ModelDevice {
         Ok(self.shared.change(|machine| machine.observe(observation)))
     }
 
+    fn trace_steps(&self, is_on: bool) -> Vec<StepDone> {
+        self.buffers.trace(is_on)
+    }
+
     fn nature(&self) -> Nature {
         if let Some(profile) = &self.profile {
             return profile.nature();
@@ -355,7 +360,11 @@ impl Shared {
         let waiting = |machine: &mut Machine| machine.dma_outcome().is_none();
         let machine = self.sleep_while(self.lock(), DMA_LIMIT, waiting);
         let outcome = machine.dma_outcome().unwrap_or_else(|| Err(format!("it is not over after {DMA_LIMIT:?}")));
-        outcome.map_err(|why| StimulusError::Failed { what: Stimulus::FinishDma.to_string(), why })
+        outcome.map_err(|why| StimulusError::Failed {
+            key: ProfileKey::FinishDma,
+            what: Stimulus::FinishDma.to_string(),
+            why,
+        })
     }
 
     /// Sleeps as long as this is so, at most this long.

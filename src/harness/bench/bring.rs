@@ -6,7 +6,7 @@ use crate::fsm::{Route, route};
 use crate::harness::check::{Interruption, Judgement, Skip};
 use crate::harness::measure::Sample;
 use crate::harness::session::Session;
-use crate::stimulus::Stimulus;
+use crate::stimulus::{ProfileKey, Stimulus};
 use crate::uapi::state::State;
 
 impl Bench {
@@ -82,10 +82,10 @@ impl Bench {
         drop(requested.session());
         match self.get_state() {
             Ok(answer) if answer.device_state == State::Error.number() => Ok(()),
-            answer => Err(Interruption::Blocked(format!(
-                "the device could not be brought to ERROR: it says that it is in {}",
-                tell_state(&answer)
-            ))),
+            answer => {
+                let why = format!("the next transition does not lead to ERROR: the state is {}", tell_state(&answer));
+                Err(self.disprove(ProfileKey::EnterError, why))
+            }
         }
     }
 

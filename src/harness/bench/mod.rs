@@ -5,6 +5,7 @@
 //! The bench writes down all that is done, and puts the device back when the check is over.
 
 mod bring;
+mod calibration;
 mod crowd;
 mod data_fd;
 mod expect;
@@ -35,6 +36,7 @@ use super::record::Recorder;
 use super::session::{Direction, Session};
 use super::trace::Tracer;
 use super::verdict::{Verdict, verdict_of};
+use calibration::Calibration;
 pub use crowd::{Act, Seen};
 pub use data_fd::Estimates;
 pub use kernel_version::{Fix, Host, KernelVersion};
@@ -78,6 +80,7 @@ pub struct Bench {
     /// Keys of the profile that the check asked for in vain.
     lacked: BTreeSet<ProfileKey>,
     saved: Option<Arc<Saved>>,
+    calibration: Calibration,
     stirred: Stirred,
     /// How many areas were mapped for DMA.
     areas: u32,
@@ -161,6 +164,7 @@ impl Bench {
             played: BTreeSet::new(),
             lacked: BTreeSet::new(),
             saved: None,
+            calibration: Calibration::default(),
             stirred: Stirred::default(),
             areas: 0,
         }
@@ -279,7 +283,16 @@ impl Bench {
     pub fn run(&mut self, check: &Check) -> Ran {
         let began = Instant::now();
         self.begin();
-        let judgement = self.applies(check).and_then(|()| check.body(self));
+        let mut judgement = self.applies(check).and_then(|()| check.body(self));
+        // A check that uses a key of the profile before anything is known of it is run again once something is.
+        while let Some(key) = self.take_wanted() {
+            if let Some(why) = self.put_back(true).or_else(|| self.calibrate(key)) {
+                judgement = Err(Interruption::BlockedByKey { key, why });
+                break;
+            }
+            self.begin();
+            judgement = check.body(self);
+        }
         let mut outcome = self.outcome(judgement);
         outcome.evidence.operations = self.recorder.take();
         let nothing_went_wrong = matches!(outcome.verdict, Verdict::Pass | Verdict::Skip);
@@ -331,7 +344,7 @@ impl Bench {
     }
 
     fn outcome(&mut self, judgement: Judgement) -> Outcome {
-        let mut why_skipped = None;
+        let (mut why_skipped, mut blocked_by_key) = (None, None);
         let (verdict, message) = match judgement {
             Ok(()) | Err(Interruption::Broken) => self.judged(),
             Err(Interruption::Skip(skip)) if self.broken.is_empty() => {
@@ -340,7 +353,11 @@ impl Bench {
                 (Verdict::Skip, message)
             }
             Err(Interruption::Blocked(why)) if self.broken.is_empty() => (Verdict::Blocked, why),
-            Err(Interruption::Skip(_) | Interruption::Blocked(_)) => self.judged(),
+            Err(Interruption::BlockedByKey { key, why }) if self.broken.is_empty() => {
+                blocked_by_key = Some(key);
+                (Verdict::Blocked, why)
+            }
+            Err(Interruption::Skip(_) | Interruption::Blocked(_) | Interruption::BlockedByKey { .. }) => self.judged(),
         };
         Outcome {
             verdict,
@@ -357,6 +374,7 @@ impl Bench {
             },
             samples: std::mem::take(&mut self.samples),
             skip: why_skipped,
+            blocked_by_key,
             played: std::mem::take(&mut self.played),
             lacked: std::mem::take(&mut self.lacked),
         }

@@ -100,9 +100,12 @@ impl Bench {
     /// # Errors
     /// What went wrong.
     pub fn try_stimulus(&mut self, stimulus: Stimulus) -> Result<(), StimulusError> {
+        let key = ProfileKey::from(stimulus);
+        self.require_known(key)?;
         let device = self.device.as_ref();
-        let what = format!("stimulus: {stimulus}");
+        let what = format!("{key}: {stimulus}");
         let result = self.recorder.operation(what, || device.stimulate(stimulus), tell);
+        self.end_trace(key);
         self.asked_for(stimulus.into(), result.as_ref().err());
         match (stimulus, &result) {
             (Stimulus::StartWork, Ok(())) => self.stirred.working = true,
@@ -131,6 +134,13 @@ impl Bench {
     }
 
     fn observe(&mut self, observation: Observation) -> Judgement<Vec<u8>> {
+        self.try_observe(observation).map_err(into_interruption)
+    }
+
+    /// Looks at the device where failing tells something about the profile.
+    pub(super) fn try_observe(&mut self, observation: Observation) -> Result<Vec<u8>, StimulusError> {
+        let key = ProfileKey::from(observation);
+        self.require_known(key)?;
         let device = self.device.as_ref();
         let seen = self.recorder.operation(
             observation.to_string(),
@@ -140,8 +150,28 @@ impl Bench {
                 Err(error) => error.to_string(),
             },
         );
-        self.asked_for(observation.into(), seen.as_ref().err());
-        seen.map_err(into_interruption)
+        self.end_trace(key);
+        self.asked_for(key, seen.as_ref().err());
+        seen
+    }
+
+    /// A key may be played, and its steps are written down where that is of interest.
+    fn require_known(&mut self, key: ProfileKey) -> Result<(), StimulusError> {
+        let known = self.require(key);
+        if let Err(error) = &known {
+            self.asked_for(key, Some(error));
+        }
+        if self.calibration.is_on() {
+            self.device.trace_steps(true);
+        }
+        known
+    }
+
+    fn end_trace(&mut self, key: ProfileKey) {
+        if self.calibration.is_on() {
+            let steps = self.device.trace_steps(false);
+            self.calibration.played(key, steps);
+        }
     }
 
     /// Writes down that the check asked for a key of the profile, and whether the profile has it.
@@ -149,6 +179,7 @@ impl Bench {
         match error {
             Some(StimulusError::Lacking(_) | StimulusError::Declined(_)) => self.lacked.insert(key),
             Some(StimulusError::Failed { .. }) | None => self.played.insert(key),
+            Some(StimulusError::Unproven { .. }) => false,
         };
     }
 
@@ -185,6 +216,7 @@ impl Bench {
             self.lacked.insert(ProfileKey::Interrupt);
             return Err(Interruption::Skip(Skip::without_key(ProfileKey::Interrupt)));
         };
+        self.require(ProfileKey::Interrupt)?;
         let events = (0..=line.vector)
             .map(|_| EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC))
             .collect::<Result<Vec<_>, Errno>>()
@@ -234,7 +266,6 @@ impl Bench {
             settled = settled.and(self.dma_logging_stop().map(drop).map_err(drop));
         }
         if settled.is_err() {
-            // Whatever goes on, it must not reach memory that is about to go away. What reset answers shows in the
             // state.
             let _ = self.reset();
         }
@@ -304,15 +335,21 @@ impl Interrupts {
 
     /// Whether one came by now, or within this time.
     pub fn came(&self, within: Duration) -> bool {
+        self.arrived(within).is_some()
+    }
+
+    /// The vector at which one came by now, or within this time.
+    pub fn arrived(&self, within: Duration) -> Option<u32> {
         use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
         let until = Instant::now() + within;
         loop {
-            if self.events.iter().any(|event| event.read().is_ok_and(|count| count > 0)) {
-                return true;
+            let mut all = (0..).zip(&self.events);
+            if let Some((vector, _)) = all.find(|(_, event)| event.read().is_ok_and(|count| count > 0)) {
+                return Some(vector);
             }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return false;
+                return None;
             }
             let mut fds: Vec<PollFd<'_>> =
                 self.events.iter().map(|event| PollFd::new(event.as_fd(), PollFlags::POLLIN)).collect();
@@ -368,11 +405,19 @@ fn tell(result: &Result<(), StimulusError>) -> String {
     }
 }
 
+impl From<StimulusError> for Interruption {
+    fn from(error: StimulusError) -> Interruption {
+        into_interruption(error)
+    }
+}
+
 pub(super) fn into_interruption(error: StimulusError) -> Interruption {
     match error {
         StimulusError::Lacking(key) => Interruption::Skip(Skip::without_key(key)),
         StimulusError::Declined(key) => Interruption::Skip(Skip::Lacks { what: Lack::Program { key } }),
-        StimulusError::Failed { .. } => Interruption::Blocked(error.to_string()),
+        StimulusError::Failed { key, .. } | StimulusError::Unproven { key, .. } => {
+            Interruption::BlockedByKey { key, why: error.to_string() }
+        } // Interruption::Blocked(error.to_string()),
     }
 }
 

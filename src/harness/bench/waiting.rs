@@ -16,7 +16,7 @@ use crate::device::{EpollSet, Stream};
 use crate::harness::check::{Interruption, Judgement};
 use crate::harness::session::{Direction, Session};
 use crate::requirement::Requirement;
-use crate::stimulus::Stimulus;
+use crate::stimulus::{ProfileKey, Stimulus};
 use crate::uapi::Errno;
 use crate::uapi::process::Thread;
 use crate::uapi::state::State;
@@ -167,6 +167,7 @@ impl Bench {
     /// # Errors
     /// The skip where nothing changes the device, or that no thread could be had.
     pub fn race_with_poller(&mut self, session: &Session, rounds: usize) -> Judgement<Raced> {
+        self.require(ProfileKey::Dirty)?;
         let poller = Arc::new(RacingPoller::default());
         let (stream, mine) = (session.shared_stream(), Arc::clone(&poller));
         spawn(move || mine.run(stream.as_ref()))?;

@@ -1,7 +1,10 @@
 //! Random walks on the device of the bench.
 
+use std::collections::BTreeSet;
+
 use super::{Bench, Fix};
 use crate::harness::check::{Interruption, Judgement};
+use crate::stimulus::ProfileKey;
 use crate::uapi::state::{State, name_of};
 use crate::walk::{AREA_BYTES, IOVA, Operation, Step, Traffic, Violation, World};
 
@@ -46,11 +49,14 @@ impl Bench {
             true => self.saved_stream().unwrap_or_default(),
             false => Vec::new(),
         };
+        let unusable = self.unusable_in(operations);
         self.start_afresh()?;
         let traffic = self.surround(operations);
         let may_ask_blocked = Fix::BLOCKED_ARCS.is_in(self.kernel());
         let capabilities = self.capabilities();
-        let mut world = World::new(self.device.as_mut(), capabilities, may_ask_blocked, &good).with_traffic(traffic);
+        let mut world = World::new(self.device.as_mut(), capabilities, may_ask_blocked, &good)
+            .with_traffic(traffic)
+            .without(unusable);
         let mut walked = Walked { steps: operations.len(), violation: None };
         for (index, operation) in operations.iter().enumerate() {
             let step = match detail {
@@ -71,6 +77,18 @@ impl Bench {
         }
         self.stirred.logging |= world.may_log();
         Ok(walked)
+    }
+
+    /// The keys of the profile that these operations play, and that do not do what they are for.
+    fn unusable_in(&mut self, operations: &[Operation]) -> Vec<ProfileKey> {
+        let keys: BTreeSet<ProfileKey> = operations.iter().filter_map(|operation| operation.key()).collect();
+        let keys: Vec<ProfileKey> = keys.into_iter().collect();
+        let working = self.working(&keys);
+        let unusable: Vec<ProfileKey> = keys.into_iter().filter(|key| !working.contains(key)).collect();
+        for why in unusable.iter().filter_map(|key| self.wrong(*key)).collect::<Vec<_>>() {
+            self.note(format!("steps that play it were left out: {why}"));
+        }
+        unusable
     }
 
     /// Has around the device what these operations need, as far as it can be had: the same memory for each walk of a check.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use super::Profile;
 use super::command;
 use super::step::{Dump, Place, Read, Space, Step, Wait, Width, Write};
 use super::value::{Given, Value};
+use crate::stimulus::trial::StepDone;
 use crate::stimulus::{Observation, ProfileKey, Stimulus, StimulusError};
 use crate::uapi::Errno;
 use crate::uapi::memory::DmaMemory;
@@ -46,7 +47,31 @@ pub trait Port {
 
 /// The buffers of a profile. They are mapped when a step first needs one, and stay as long as this does.
 #[derive(Debug, Default)]
-pub struct Buffers(OnceLock<Result<BTreeMap<String, Mapped>, String>>);
+pub struct Buffers {
+    all: OnceLock<Result<BTreeMap<String, Mapped>, String>>,
+    /// The steps that were played, while they are written down.
+    trace: Mutex<Option<Vec<StepDone>>>,
+}
+
+impl Buffers {
+    /// Has the steps that are played written down from now on, or no longer. Returns those that were.
+    pub fn trace(&self, is_on: bool) -> Vec<StepDone> {
+        let mut trace = self.trace.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *trace, is_on.then(Vec::new)).unwrap_or_default()
+    }
+
+    fn note(&self, step: &Step, done: &Result<Did, Trouble>, began: Instant) {
+        let mut trace = self.trace.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(steps) = trace.as_mut() {
+            let result = match done {
+                Ok(did) => did.describe(),
+                Err(Trouble::Lacking) => Some("it cannot do it on this device".to_owned()),
+                Err(Trouble::Failed(why)) => Some(why.clone()),
+            };
+            steps.push(StepDone { what: step.to_string(), result, micros: began.elapsed().as_secs_f64() * 1e6 });
+        }
+    }
+}
 
 #[derive(Debug)]
 struct Mapped {
@@ -104,11 +129,14 @@ impl Player<'_> {
         };
         let mut scene = Scene { player: self, gift, read: BTreeMap::new(), seen: Vec::new() };
         for (number, step) in (1..).zip(steps) {
-            match scene.step(name, step) {
-                Ok(()) => {}
+            let began = Instant::now();
+            let done = scene.step(name, step);
+            self.buffers.note(step, &done, began);
+            match done {
+                Ok(_) => {}
                 Err(Trouble::Lacking) => return Err(StimulusError::Declined(key)),
                 Err(Trouble::Failed(why)) => {
-                    return Err(StimulusError::Failed { what, why: format!("step {number} of {name}: {why}") });
+                    return Err(StimulusError::Failed { key, what, why: format!("step {number} of {name}: {why}") });
                 }
             }
         }
@@ -116,7 +144,7 @@ impl Player<'_> {
     }
 
     fn buffer(&self, name: &str) -> Result<&Mapped, Trouble> {
-        let all = self.buffers.0.get_or_init(|| self.map_buffers()).as_ref().map_err(Trouble::failed)?;
+        let all = self.buffers.all.get_or_init(|| self.map_buffers()).as_ref().map_err(Trouble::failed)?;
         all.get(name).ok_or_else(|| Trouble::failed(format!("there is no buffer {name:?}")))
     }
 
@@ -147,6 +175,23 @@ impl Trouble {
     }
 }
 
+/// What a step did.
+enum Did {
+    Wrote(u64),
+    Read(u64),
+    Moved(u64),
+}
+
+impl Did {
+    fn describe(&self) -> Option<String> {
+        Some(match self {
+            Did::Wrote(value) => format!("wrote {value:#x}"),
+            Did::Read(value) => format!("read {value:#x}"),
+            Did::Moved(bytes) => format!("{bytes} bytes"),
+        })
+    }
+}
+
 /// Steps that are being done.
 struct Scene<'a> {
     player: &'a Player<'a>,
@@ -158,10 +203,14 @@ struct Scene<'a> {
 }
 
 impl<'a> Scene<'a> {
-    fn step(&mut self, name: &str, step: &'a Step) -> Result<(), Trouble> {
+    fn step(&mut self, name: &str, step: &'a Step) -> Result<Did, Trouble> {
         match step {
             Step::Write(write) => self.write(write),
-            Step::Fill(place) => self.put(place, &noise(self.gift.bytes.unwrap_or_default())),
+            Step::Fill(place) => {
+                let bytes = self.gift.bytes.unwrap_or_default();
+                self.put(place, &noise(bytes))?;
+                Ok(Did::Moved(bytes))
+            }
             Step::Read(read) => self.read(read),
             Step::Dump(dump) => self.dump(dump),
             Step::Wait(wait) => self.wait(wait),
@@ -169,16 +218,19 @@ impl<'a> Scene<'a> {
                 let within = self.limit(program.within_ms);
                 let words = self.words(name);
                 let folder = &self.player.profile.folder;
-                self.seen.extend(command::run(&program.program, &words, folder, within)?);
-                Ok(())
+                let said = command::run(&program.program, &words, folder, within)?;
+                let did = Did::Moved(said.len() as u64);
+                self.seen.extend(said);
+                Ok(did)
             }
         }
     }
 
-    fn write(&self, write: &Write) -> Result<(), Trouble> {
+    fn write(&self, write: &Write) -> Result<Did, Trouble> {
         let Write { place, value, width } = write;
         let value = self.value(value.get_ref(), *width)?;
-        self.put(place, &value.to_le_bytes()[..width.bytes()])
+        self.put(place, &value.to_le_bytes()[..width.bytes()])?;
+        Ok(Did::Wrote(value))
     }
 
     fn value(&self, value: &Value, width: Width) -> Result<u64, Trouble> {
@@ -264,7 +316,7 @@ impl<'a> Scene<'a> {
         Ok(u64::from_le_bytes(eight) & mask)
     }
 
-    fn read(&mut self, read: &'a Read) -> Result<(), Trouble> {
+    fn read(&mut self, read: &'a Read) -> Result<Did, Trouble> {
         let Read { place, width, mask, value, into } = read;
         let got = self.register(place, *width, *mask)?;
         if let Some(wanted) = value.filter(|wanted| *wanted != got) {
@@ -274,16 +326,17 @@ impl<'a> Scene<'a> {
             Some(name) => drop(self.read.insert(name, got)),
             None => self.seen.extend(&got.to_le_bytes()[..width.bytes()]),
         }
-        Ok(())
+        Ok(Did::Read(got))
     }
 
-    fn dump(&mut self, dump: &Dump) -> Result<(), Trouble> {
+    fn dump(&mut self, dump: &Dump) -> Result<Did, Trouble> {
         let bytes = self.get(&dump.place, dump.bytes)?;
+        let did = Did::Moved(bytes.len() as u64);
         self.seen.extend(bytes);
-        Ok(())
+        Ok(did)
     }
 
-    fn wait(&self, wait: &Wait) -> Result<(), Trouble> {
+    fn wait(&self, wait: &Wait) -> Result<Did, Trouble> {
         let Wait { place, width, mask, until, within_ms } = wait;
         let limit = self.limit(*within_ms);
         let began = Instant::now();
@@ -291,7 +344,7 @@ impl<'a> Scene<'a> {
             let is_last = began.elapsed() >= limit;
             let got = self.register(place, *width, *mask)?;
             if until.is_met_by(got) {
-                return Ok(());
+                return Ok(Did::Read(got));
             }
             if is_last {
                 let why = format!("{place} is {got:#x} after {} ms, where {until} was waited for", limit.as_millis());

@@ -26,6 +26,22 @@ pub enum Step {
     Command(Command),
 }
 
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Step::Write(write) => write!(f, "write {}", write.place),
+            Step::Fill(place) => write!(f, "fill {place}"),
+            Step::Read(read) => match read.value {
+                Some(value) => write!(f, "read {}, expect {value:#x}", read.place),
+                None => write!(f, "read {}", read.place),
+            },
+            Step::Dump(dump) => write!(f, "dump {}", dump.place),
+            Step::Wait(wait) => write!(f, "wait for {} at {}", wait.until, wait.place),
+            Step::Command(command) => write!(f, "run {}", command.program.join(" ")),
+        }
+    }
+}
+
 /// A register's new value.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "WriteForm")]

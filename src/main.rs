@@ -18,6 +18,7 @@ use vfio_conform::gate::command::{self as gate, GateCommand};
 use vfio_conform::harness::executor::{self, ExecutorArguments};
 use vfio_conform::harness::keeper::ExecutorSpec;
 use vfio_conform::harness::supervisor::{self, Length, RunError, RunFolder, RunOptions, Unfinished, Walk};
+use vfio_conform::harness::trial::{TRY_EXAMPLES, TryCommand};
 use vfio_conform::harness::verdict::Exit;
 use vfio_conform::host::command::{
     BIND_EXAMPLES, BindCommand, DOCTOR_EXAMPLES, DoctorCommand, UNBIND_EXAMPLES, UnbindCommand,
@@ -192,8 +193,9 @@ Examples:
   vfio-conform fsm --caps stop_copy+p2p+pre_copy --dot | dot -Tsvg > fsm.svg";
 
 const PROFILE_EXAMPLES: &str = "\
-Example:
-  vfio-conform profile check fixtures/profiles/example.toml";
+Examples:
+  vfio-conform profile check fixtures/profiles/example.toml
+  sudo vfio-conform profile try 0000:65:00.1 --profile my.toml";
 
 const SCHEMA_EXAMPLES: &str = "\
 Example:
@@ -399,6 +401,9 @@ enum ProfileCommand {
         /// The profile
         file: PathBuf,
     },
+    /// Play each key of a profile on a device, and say what it did.
+    #[command(after_help = TRY_EXAMPLES)]
+    Try(TryCommand),
     /// Print a JSON schema of profiles, with which editors complete and check them.
     #[command(after_help = SCHEMA_EXAMPLES)]
     Schema,
@@ -458,6 +463,7 @@ fn carry_out(command: Command) -> Outcome {
         Command::Bisect(command) => command.run(),
         Command::Report(command) => command.run().map_err(Into::into),
         Command::Profile(ProfileCommand::Check { file }) => check_profile(&file),
+        Command::Profile(ProfileCommand::Try(command)) => command.run(),
         Command::Profile(ProfileCommand::Schema) => Ok(print_schema()),
         Command::Completions(command) => command.run(Cli::command()).map_err(Into::into),
         Command::Man(command) => command.run(Cli::command()),

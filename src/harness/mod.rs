@@ -20,5 +20,6 @@ pub mod stopwatch;
 pub mod stream;
 pub mod supervisor;
 pub mod trace;
+pub mod trial;
 pub mod verdict;
 pub mod wire;

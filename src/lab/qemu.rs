@@ -48,6 +48,8 @@ const SILENT: &str = "the guest is silent; booting it once more";
 const OPEN_BOUND: Duration = Duration::from_secs(60);
 /// What the guest needs above a check's deadline to say that it passed: the time to kill the executor, and a margin.
 const REPLY_MARGIN: Duration = Duration::from_secs(10);
+/// Where the profile that was given is in the guest.
+const PROFILE: &str = "/profile.toml";
 /// What a guest needs at least.
 const GUEST_MEMORY: &str = "1G";
 /// How many lines of a console are worth showing.
@@ -187,8 +189,8 @@ impl QemuLab {
         ExecutorSpec {
             device,
             via: self.options.via,
-            // The targets' profiles are bundled.
-            profile: None,
+            // The targets' own profiles are bundled.
+            profile: self.options.profile.as_ref().map(|_| PROFILE.into()),
             force_profile: false,
             // A guest that hangs is only restarted.
             may_hang: true,
@@ -224,7 +226,8 @@ impl QemuLab {
         let modules = environment.modules(&self.options.kernel, &target, &options)?;
         let executors = self.options.devices().into_iter().map(|device| self.executor(device)).collect();
         let plan = GuestPlan::Check { target: self.options.target, modules: modules.names(), executors };
-        initramfs::write(&folder.path().join(INITRAMFS), &modules, &plan)?;
+        let profile = self.options.profile.iter().map(|file| (PROFILE.into(), file.clone())).collect::<Vec<_>>();
+        initramfs::write_with(&folder.path().join(INITRAMFS), &modules, &plan, &profile)?;
         let machine = Machine {
             console: self.console.clone(),
             pci: self.options.pci(),

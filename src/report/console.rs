@@ -249,6 +249,10 @@ fn next(run: &Run) -> Option<[String; 2]> {
         .filter(|verdict| *verdict != Verdict::Pass)
         .filter(|verdict| *verdict != Verdict::Skip || run.verdict == RunVerdict::NothingTested)
         .find_map(|verdict| run.with_verdict(verdict).find(|check| !run.is_expected(check)))?;
+    if worst.outcome.blocked_by_key.is_some() && run.began.lab == "local" {
+        let command = format!("vfio-conform profile try {} --profile FILE", run.began.device);
+        return Some(["see what the keys of the profile do, which were not seen to work:".to_owned(), clean(&command)]);
+    }
     let why = match worst.outcome.verdict {
         Verdict::Blocked => "run the first check that was blocked:",
         Verdict::Skip => "provide what the first check needs, then run it:",

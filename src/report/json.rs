@@ -8,6 +8,7 @@ use crate::baseline::Applied;
 use crate::device::Identity;
 use crate::harness::outcome::{Broken, Evidence};
 use crate::harness::verdict::{Exit, RunVerdict, Verdict};
+use crate::stimulus::ProfileKey;
 
 /// The version of the form of report.json. It grows when an old reader would misread a new report.
 pub const FORMAT: u32 = 1;
@@ -95,6 +96,8 @@ pub struct Check<'a> {
     pub seconds: f64,
     /// Why, in one sentence; empty on a plain pass.
     pub message: &'a str,
+    /// The key of the profile that blocked it.
+    pub blocked_by_key: Option<ProfileKey>,
     /// The command that runs just this check again.
     pub reproduce: String,
     /// The requirements that were judged and kept.
@@ -165,6 +168,7 @@ impl<'a> Check<'a> {
             verdict: outcome.verdict,
             seconds: outcome.seconds,
             message: &outcome.message,
+            blocked_by_key: outcome.blocked_by_key,
             reproduce: run.reproduce(&check.name),
             proven: &outcome.proven,
             broken: &outcome.broken,

@@ -23,6 +23,7 @@ mod measure;
 mod run;
 pub(crate) mod text;
 mod transitions;
+pub mod trial;
 mod write;
 
 #[cfg(test)]

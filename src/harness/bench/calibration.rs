@@ -3,7 +3,7 @@
 //! A check that uses a key for the first time ends there. The key is calibrated, and the check runs again. So a run
 //! calibrates only what it uses, and once for each executor.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::transfer::tell_difference;
@@ -124,6 +124,22 @@ impl Bench {
         keys.iter().filter(works).copied().collect()
     }
 
+    /// What a finding hangs on: each key that its check played, with its steps, and what it was seen to do in RUNNING.
+    pub(super) fn what_was_played(&self, played: &BTreeSet<ProfileKey>) -> Vec<String> {
+        let known = &self.calibration.known;
+        let played = played.iter().filter_map(|key| match known.get(key)? {
+            Effect::Seen(seen) => Some((key, seen)),
+            Effect::Unseen(_) | Effect::NotTried(_) => None,
+        });
+        let describe = |(key, seen): (&ProfileKey, &String)| {
+            let steps = self.calibration.steps.get(key).into_iter().flatten().zip(1..);
+            let steps: Vec<String> = steps.map(|(step, number)| format!("step {number} {}", step.what)).collect();
+            let steps = if steps.is_empty() { String::new() } else { format!(" ({})", steps.join(", ")) };
+            format!("the check played `{key}`{steps}, which worked in RUNNING in this run: {seen}")
+        };
+        played.map(describe).collect()
+    }
+
     /// Why a key that the profile has does not work; `None` if nothing is wrong with it.
     pub(super) fn wrong(&self, key: ProfileKey) -> Option<StimulusError> {
         match self.calibration.known.get(&key) {
@@ -138,9 +154,7 @@ impl Bench {
         if self.calibration.known.contains_key(&key) {
             return None;
         }
-        if let Some(announce) = &mut self.calibration.announce {
-            announce();
-        }
+        self.announce();
         self.calibration.is_on = true;
         let before = self.failures();
         match key {
@@ -166,10 +180,18 @@ impl Bench {
         }
         let lost = self.put_back(is_well);
         self.calibration.is_on = false;
+        self.announce();
         if key == ProfileKey::FinishDma {
             return lost.or_else(|| self.calibrate_finish());
         }
         lost
+    }
+
+    /// The time of the check begins anew: what was spent on this is not its.
+    fn announce(&mut self) {
+        if let Some(announce) = &mut self.calibration.announce {
+            announce();
+        }
     }
 
     /// What ends a transfer is seen to work with what begins one.

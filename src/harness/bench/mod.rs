@@ -295,6 +295,9 @@ impl Bench {
         }
         let mut outcome = self.outcome(judgement);
         outcome.evidence.operations = self.recorder.take();
+        if outcome.verdict.is_finding() {
+            outcome.evidence.notes.extend(self.what_was_played(&outcome.played));
+        }
         let nothing_went_wrong = matches!(outcome.verdict, Verdict::Pass | Verdict::Skip);
         let lost = self.put_back(nothing_went_wrong);
         if lost.is_some() {

@@ -77,6 +77,10 @@ pub struct QemuOptions {
     /// Seconds that a check may take before it counts as hung
     #[arg(long, default_value_t = 5.0, value_parser = seconds)]
     pub deadline: f64,
+    /// How to stimulate the device [default: the bundled profile of the target]
+    #[arg(long, value_name = "FILE")]
+    #[serde(default)]
+    pub profile: Option<PathBuf>,
     /// Sessions in each batch of the wear chapter, where thousands show small leaks; and races have all of their rounds
     /// [default: as many as fit in a moment]
     #[arg(long, value_name = "NUMBER", value_parser = wear)]
@@ -144,6 +148,7 @@ impl QemuOptions {
         options.core.core_source = self.core.core_source.as_ref().map(anchor);
         options.core.patch = self.core.patch.iter().map(anchor).collect();
         options.extra = self.extra.iter().map(anchor).collect();
+        options.profile = self.profile.as_ref().map(anchor);
         options
     }
 
@@ -249,6 +254,7 @@ impl QemuOptions {
             AcceleratorChoice::Tcg => "tcg",
         };
         let mut words = ["--accel", accel, "--deadline", &self.deadline.to_string()].map(str::to_owned).to_vec();
+        words.extend(self.profile.iter().flat_map(|file| ["--profile".to_owned(), file.display().to_string()]));
         words.extend(self.wear.iter().flat_map(|sessions| ["--wear".to_owned(), sessions.to_string()]));
         words
     }

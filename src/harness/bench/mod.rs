@@ -283,6 +283,7 @@ impl Bench {
     pub fn run(&mut self, check: &Check) -> Ran {
         let began = Instant::now();
         self.begin();
+        self.calibration.judges(true);
         let mut judgement = self.applies(check).and_then(|()| check.body(self));
         // A check that uses a key of the profile before anything is known of it is run again once something is.
         while let Some(key) = self.take_wanted() {
@@ -293,6 +294,7 @@ impl Bench {
             self.begin();
             judgement = check.body(self);
         }
+        self.calibration.judges(false);
         let mut outcome = self.outcome(judgement);
         outcome.evidence.operations = self.recorder.take();
         if outcome.verdict.is_finding() {

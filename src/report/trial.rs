@@ -65,6 +65,14 @@ mod tests {
         assert_eq!(exit(&[absent.clone(), works.clone(), untried.clone()]), Exit::Conforms);
         let all = [absent, works, untried, fails];
         assert_eq!(exit(&all), Exit::Findings);
-        insta::assert_snapshot!(text(&all), @"");
+        insta::assert_snapshot!(text(&all), @r"
+        absent     stimulus.dirty             checks that need it are skipped
+        works      stimulus.interrupt         it arrives after 4.1 ms
+                     step 1: write bar0 at 0x50: wrote 0x1 (2.2 us)
+        not tried  stimulus.reconfigure       the device has no PRE_COPY
+                     step 1: write bar0 at 0x50: wrote 0x1 (2.2 us)
+        FAILS      stimulus.start_work        nothing moves
+                     step 1: write bar0 at 0x50: wrote 0x1 (2.2 us)
+        ");
     }
 }

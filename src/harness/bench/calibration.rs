@@ -97,6 +97,17 @@ impl Bench {
         }
     }
 
+    /// A key will be used later in the check, after something that is better not done twice.
+    ///
+    /// # Errors
+    /// That nothing is known of it yet, which ends the check until something is.
+    pub(super) fn want(&mut self, key: ProfileKey) -> Judgement {
+        match self.calibration.known.contains_key(&key) {
+            true => Ok(()),
+            false => Ok(self.require(key)?),
+        }
+    }
+
     /// The key that the check used before it was calibrated.
     pub(super) fn take_wanted(&mut self) -> Option<ProfileKey> {
         self.calibration.wanted.take()

@@ -189,6 +189,7 @@ impl Bench {
     /// # Errors
     /// What stood in the way.
     pub fn map_area(&mut self, iova: u64, bytes: usize) -> Judgement<DmaArea> {
+        self.want(ProfileKey::DmaToMemory)?;
         let memory = DmaMemory::new(bytes).map_err(|errno| blocked("allocate memory", errno))?;
         self.map(iova, &memory).map_err(|errno| blocked("map memory for DMA", errno))?;
         self.areas += 1;

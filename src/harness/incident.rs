@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::kernel_log::{Said, TROUBLE};
+use super::kernel_log::{OOPS, Said, TROUBLE};
 use super::outcome::Operation;
 use super::verdict::Verdict;
 
@@ -153,7 +153,12 @@ impl Incident {
 
     /// What it counts as.
     pub fn verdict(&self) -> Verdict {
-        self.stop.map_or(Verdict::Fail, Stop::verdict)
+        match self.stop {
+            None => Verdict::Fail,
+            // A process that an oops kills may be stuck in its own end, on a lock that it held.
+            Some(Stop::Late { .. }) if self.new_taint & OOPS != 0 => Verdict::Crash,
+            Some(stop) => stop.verdict(),
+        }
     }
 }
 
@@ -174,7 +179,11 @@ mod tests {
     fn stop_decides_between_crash_and_hang() {
         let verdict = |stop| Incident::of(Phase::Open, Some(stop), Said::default(), Vec::new()).map(|i| i.verdict());
         assert_eq!(verdict(Stop::Panic), Some(Verdict::Crash));
-        assert_eq!(verdict(Stop::Late { seconds: 60.0, stuck: true }), Some(Verdict::Hang));
+        let late = Stop::Late { seconds: 60.0, stuck: true };
+        assert_eq!(verdict(late), Some(Verdict::Hang));
+        let oopsed = Said { new_taint: OOPS, ..Said::default() };
+        let after_oops = Incident::of(Phase::Open, Some(late), oopsed, Vec::new());
+        assert_eq!(after_oops.map(|incident| incident.verdict()), Some(Verdict::Crash));
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use crate::harness::bench::{Bench, KernelVersion, Migration, names_of, placement_name, tell_return, tell_state};
 use crate::harness::check::{Check, Interruption, Judgement, Needs, Skip};
-use crate::requirement::Requirement;
 use crate::requirement::discover::*;
+use crate::requirement::{Requirement, dma_logging};
 use crate::uapi::Errno;
 use crate::uapi::dma_logging::{IovaRange, LoggingReport, LoggingStart};
 use crate::uapi::feature::{Feature, FeatureCall, HEADER_BYTES, MigState, Placement, Shape, Verb};
@@ -252,6 +252,7 @@ fn bad_memory(bench: &mut Bench, feature: Feature) -> Judgement {
     if feature == Feature::DmaLoggingStart || (feature.can_get() && feature != Feature::DmaLoggingReport) {
         placements.push(Placement::ReadOnly);
     }
+    require_stop(bench, feature)?;
     // What is refused in good memory too may be refused before the memory is looked at.
     let mut allowed = vec![Errno::EFAULT];
     allowed.extend(use_once(bench, feature, Use::Harmless, Shape::default())?.err());
@@ -433,16 +434,24 @@ fn refuses(
     }
 }
 
+/// A log that does not end keeps the next one away, whatever its arguments are.
+fn require_stop(bench: &mut Bench, feature: Feature) -> Judgement {
+    if feature != Feature::DmaLoggingStart || use_once(bench, feature, Use::Harmless, Shape::default())?.is_err() {
+        return Ok(());
+    }
+    require_start(bench, feature)
+}
+
 /// What a START that is refused has changed can be seen only where a good one works and can be stopped.
 fn require_start(bench: &mut Bench, feature: Feature) -> Judgement {
-    if feature != Feature::DmaLoggingStart {
+    if !matches!(feature, Feature::DmaLoggingStart | Feature::DmaLoggingReport) {
         return Ok(());
     }
     // Once more, since a log that does not end keeps the next one away.
-    for _ in 0..2 {
-        if let Err(errno) = use_once(bench, feature, Use::Harmless, Shape::default())? {
+    for requirement in [&dma_logging::START_SELECTS, &dma_logging::STOP_ENDS] {
+        if let Err(errno) = use_once(bench, Feature::DmaLoggingStart, Use::Harmless, Shape::default())? {
             let why = format!("a log could not be started and stopped again: START answered {errno:?}");
-            return Err(Interruption::Blocked(why));
+            return Err(Interruption::blocked_by(requirement, why));
         }
     }
     Ok(())
@@ -460,6 +469,6 @@ fn needs(bench: &mut Bench, feature: Feature) -> Judgement {
         true => Interruption::Skip(Skip::CorrectlyAbsent {
             what: format!("{name} is not there, and using it answers {told}"),
         }),
-        false => Interruption::Blocked(format!("PROBE does not find {name}, yet using it answers {told}")),
+        false => Interruption::blocked_by(&PROBE, format!("PROBE does not find {name}, yet using it answers {told}")),
     })
 }

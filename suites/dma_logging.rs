@@ -7,8 +7,9 @@ use std::time::Duration;
 use crate::harness::bench::{Bench, tell_return};
 use crate::harness::check::{Check, Interruption, Judgement, Skip};
 use crate::requirement::Requirement;
-use crate::requirement::discover::REFUSAL_CHANGES_NOTHING;
+use crate::requirement::discover::{PROBE, REFUSAL_CHANGES_NOTHING};
 use crate::requirement::dma_logging::*;
+use crate::requirement::reset;
 use crate::stimulus::{DmaDirection, Stimulus};
 use crate::uapi::Errno;
 use crate::uapi::dma_logging::{IovaRange, LoggingReport, LoggingStart};
@@ -419,7 +420,7 @@ fn writes_that_are_waited_for(bench: &mut Bench) -> Judgement {
 fn closed_with_a_log(bench: &mut Bench) -> Judgement {
     log_area(bench)?;
     write_pages(bench, 3, 1)?;
-    bench.reopen().map_err(|error| Interruption::Blocked(error.to_string()))?;
+    bench.open_again()?;
     let asked = "close the device while a log goes on, open it again";
     let answer = bench.dma_logging_report(&mut LoggingReport::new(AREA, PAGE));
     bench.judge(&CLOSE_ENDS, answer.is_err(), format!("{asked}, then REPORT"), "an error", tell_return(&answer))?;
@@ -442,6 +443,8 @@ fn works_in(bench: &mut Bench, state: State) -> Judgement {
     if !bench.capabilities().has(state) {
         return bench.bring_to(state).map(drop);
     }
+    needs_logging(bench)?;
+    require_start(bench)?;
     let granule = log_area(bench)?;
     write_pages(bench, 3, 2)?;
     let _session = bench.bring_to(state)?;
@@ -460,7 +463,8 @@ fn across_reset(bench: &mut Bench) -> Judgement {
     write_pages(bench, 3, 1)?;
     let reset = bench.reset();
     if reset != Ok(0) {
-        return Err(Interruption::Blocked(format!("reset answered {}", tell_return(&reset))));
+        let why = format!("reset answered {}", tell_return(&reset));
+        return Err(Interruption::blocked_by(&reset::RUNNING, why));
     }
     let mut report = LoggingReport::new(AREA, PAGE);
     reports(bench, &ACROSS_RESET, "write a page, then RESET", &mut report, &[page_bytes(3, 1)], granule)
@@ -559,7 +563,9 @@ fn start_with(bench: &mut Bench, mut start: LoggingStart) -> Judgement<u64> {
 fn stop(bench: &mut Bench) -> Judgement {
     match bench.dma_logging_stop() {
         Ok(_) => Ok(()),
-        Err(errno) => Err(Interruption::Blocked(format!("the log could not be ended: STOP answered {errno:?}"))),
+        Err(errno) => {
+            Err(Interruption::blocked_by(&STOP_ENDS, format!("the log could not be ended: STOP answered {errno:?}")))
+        }
     }
 }
 
@@ -588,7 +594,15 @@ fn can_start_still(bench: &mut Bench, asked: &str) -> Judgement {
 /// What a refusal has changed can be seen only where a good START works.
 fn require_start(bench: &mut Bench) -> Judgement {
     start(bench, AREA)?;
-    stop(bench)
+    stop(bench)?;
+    // Once more, since a log that does not end keeps the next one away.
+    match bench.dma_logging_start(&mut LoggingStart::new(PAGE, vec![AREA])) {
+        Ok(_) => stop(bench),
+        Err(errno) => Err(Interruption::blocked_by(
+            &STOP_ENDS,
+            format!("a log could not be started after STOP: START answered {errno:?}"),
+        )),
+    }
 }
 
 fn write_pages(bench: &mut Bench, first: u64, pages: u64) -> Judgement {
@@ -612,9 +626,9 @@ fn needs_logging(bench: &mut Bench) -> Judgement {
         Err(Errno::ENOTTY) => Interruption::Skip(Skip::CorrectlyAbsent {
             what: "DMA_LOGGING_START is not there, and using it answers ENOTTY".to_owned(),
         }),
-        used => Interruption::Blocked(format!(
-            "PROBE does not find DMA_LOGGING_START, yet it answers {}",
-            tell_return(&used)
-        )),
+        used => Interruption::blocked_by(
+            &PROBE,
+            format!("PROBE does not find DMA_LOGGING_START, yet it answers {}", tell_return(&used)),
+        ),
     })
 }

@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use crate::fsm::{Refusal, Route, route};
-use crate::harness::bench::{Bench, Fix, Requested, tell_state};
+use crate::harness::bench::{Bench, Fix, Requested, no_session, tell_state};
 use crate::harness::check::{Check, Interruption, Judgement};
 use crate::harness::session::{Direction, Session};
-use crate::requirement::Requirement;
 use crate::requirement::fsm::*;
+use crate::requirement::{Requirement, discover};
 use crate::stimulus::{ProfileKey, Stimulus};
 use crate::uapi::state::{Capabilities, State, name_of};
 
-use super::{lower, no_session, set_unanswerable, stream_for};
+use super::{lower, set_unanswerable, stream_for};
 
 /// Numbers that are no state: just beyond, and at the edges of the types that a driver might keep them in.
 const NO_STATES: [u32; 5] = [8, 9, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff];
@@ -64,6 +64,9 @@ fn judged_by(from: State, to: State) -> Vec<&'static Requirement> {
     let refusal = |requirement| vec![requirement, &REFUSAL_KEEPS_STATE, &REFUSAL_KEEPS_SESSION];
     match (from, to) {
         (_, State::Error) => refusal(&ERROR_AS_TARGET),
+        (State::Error, State::RunningP2p | State::PreCopy | State::PreCopyP2p) => {
+            [refusal(&FROM_ERROR), vec![&NOT_ADVERTISED]].concat()
+        }
         (State::Error, _) => refusal(&FROM_ERROR),
         _ if is_blocked(from, to) => [refusal(&BLOCKED), vec![&NOT_ADVERTISED]].concat(),
         _ if from == to => vec![&SAME_STATE],
@@ -260,7 +263,7 @@ fn lost_answer(bench: &mut Bench, to: State) -> Judgement {
     }
     let (asked, answer) = set_unanswerable(bench, to);
     if answer.is_ok() {
-        return Err(Interruption::Blocked(format!("{asked}: it did not fail")));
+        return Err(Interruption::blocked_by(&discover::BAD_MEMORY, format!("{asked}: it did not fail")));
     }
     let route = route(bench.capabilities(), State::Running, to.number());
     lands_on(bench, &asked, &route)?;
@@ -281,18 +284,13 @@ fn lands_on(bench: &mut Bench, asked: &str, route: &Route) -> Judgement {
 
 fn comes_back(bench: &mut Bench, asked: &str) -> Judgement {
     let here = bench.get_state().ok().and_then(|answer| State::from_number(answer.device_state));
-    let asked = match here {
+    match here {
         // Only a reset leads out of ERROR, and out of a RESUMING that cannot be given a stream any more.
-        None | Some(State::Error | State::Resuming) => {
-            // What reset answers shows in the state.
-            let _ = bench.reset();
-            format!("{asked}, then RESET")
-        }
+        None | Some(State::Error | State::Resuming) => bench.expect_comes_back(&FAILURE_LANDS, asked),
         Some(here) => {
-            // So does what SET answers.
+            // What SET answers shows in the state.
             bench.request(here, State::Running.number());
-            format!("{asked}, then SET RUNNING")
+            bench.expect_state(&FAILURE_LANDS, &format!("{asked}, then SET RUNNING"), State::Running)
         }
-    };
-    bench.expect_state(&FAILURE_LANDS, &asked, State::Running)
+    }
 }

@@ -4,7 +4,7 @@
 use vfio_bindings::bindings::vfio::{VFIO_DEVICE_FLAGS_PCI, VFIO_IRQ_INFO_EVENTFD, VFIO_PCI_CONFIG_REGION_INDEX};
 
 use crate::harness::bench::Bench;
-use crate::harness::check::{Check, Interruption, Judgement, Needs};
+use crate::harness::check::{Check, Environment, Interruption, Judgement, Needs};
 use crate::requirement::health::*;
 use crate::uapi::Errno;
 use crate::uapi::memory::DmaMemory;
@@ -23,7 +23,7 @@ fn ordinary_life(bench: &mut Bench) -> Judgement {
     let memory = DmaMemory::new(4096).map_err(|errno| blocked("allocate memory", errno))?;
     bench.map(IOVA, &memory).map_err(|errno| blocked("map memory for DMA", errno))?;
     bench.unmap(IOVA, memory.bytes()).map_err(|errno| blocked("unmap it", errno))?;
-    bench.reopen().map_err(|error| Interruption::Blocked(error.to_string()))?;
+    bench.open_again()?;
     for requirement in [&LOG, &TAINT] {
         bench.judge(requirement, true, "live an ordinary life", "no report and no new taint", "one")?;
     }
@@ -53,5 +53,5 @@ fn look_around(bench: &mut Bench) -> Judgement {
 }
 
 fn blocked(what: &str, errno: Errno) -> Interruption {
-    Interruption::Blocked(format!("failed to {what}: {errno:?}"))
+    Interruption::hindered(Environment::Resources, format!("failed to {what}: {errno:?}"))
 }

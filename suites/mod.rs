@@ -16,9 +16,10 @@ mod wear;
 
 use std::time::Duration;
 
-use crate::harness::bench::{Bench, Drained};
+use crate::harness::bench::Bench;
 use crate::harness::check::{Check, Interruption, Judgement, Lack, Skip, chapter_of};
-use crate::harness::stream::StreamEnd;
+use crate::requirement::dma_logging as logging_rules;
+use crate::requirement::quiesce as quiesce_rules;
 use crate::stimulus::Stimulus;
 use crate::uapi::Errno;
 use crate::uapi::feature::{Feature, FeatureCall, MigState, Placement, Verb};
@@ -77,7 +78,7 @@ fn start_to_work(bench: &mut Bench) -> Judgement {
     bench.stimulate(Stimulus::StartWork)?;
     bench.watch(WORKS_FOR);
     match before.is_some() && progress(bench)? == before {
-        true => Err(Interruption::Blocked("work was started, but nothing moves".to_owned())),
+        true => Err(Interruption::blocked_by(&quiesce_rules::OPERATIONAL, "work was started, but nothing moves")),
         false => Ok(()),
     }
 }
@@ -87,14 +88,6 @@ fn progress(bench: &mut Bench) -> Judgement<Option<Vec<u8>>> {
     match bench.progress() {
         Err(Interruption::Skip(_)) => Ok(None),
         progress => progress.map(Some),
-    }
-}
-
-/// A check that needs a whole stream met a device that does not end it well, which is for the stop_copy chapter to judge.
-fn require_permanent_end(drained: &Drained) -> Judgement {
-    match drained.end {
-        StreamEnd::Permanent => Ok(()),
-        ref end => Err(Interruption::Blocked(format!("the permanent end was not reached: read came to {end}"))),
     }
 }
 
@@ -110,12 +103,8 @@ fn no_method(why: &str) -> Interruption {
 
 /// What stands in the way of a check that needs a log of DMA, and could not start one.
 fn no_log(errno: Errno) -> Interruption {
-    Interruption::Blocked(format!("a log could not be started: START answered {errno:?}"))
-}
-
-/// A check that needs a data_fd met a device that gave none, which is for the session chapter to judge.
-fn no_session(state: State) -> Interruption {
-    Interruption::Blocked(format!("no data_fd came on the way to {state}"))
+    let why = format!("a log could not be started: START answered {errno:?}");
+    Interruption::blocked_by(&logging_rules::START_SELECTS, why)
 }
 
 #[cfg(test)]

@@ -4,23 +4,24 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::harness::bench::{
-    Bench, Drained, Estimates, KernelVersion, Raced, Segmentation, Wait, WaitEnd, errno_name, names_of, placement_name,
-    tell_readiness, tell_return, tell_size,
+    Bench, Drained, Estimates, KernelVersion, Raced, Rounds, Segmentation, Wait, WaitEnd, errno_name, names_of,
+    placement_name, tell_readiness, tell_return, tell_size,
 };
 use crate::harness::check::{Check, Interruption, Judgement, Lack, Skip};
 use crate::harness::measure::Sample;
 use crate::harness::session::Session;
 use crate::harness::stream::StreamEnd;
 use crate::requirement::Requirement;
-use crate::requirement::discover::REFUSAL_CHANGES_NOTHING;
+use crate::requirement::discover::{REFUSAL_CHANGES_NOTHING, UNKNOWN_FLAGS};
 use crate::requirement::precopy::*;
+use crate::requirement::stop_copy::ANY_READ;
 use crate::stimulus::Stimulus;
 use crate::uapi::Errno;
 use crate::uapi::feature::{Feature, FeatureCall, Placement, Verb};
 use crate::uapi::precopy::{PRECOPY_INFO_BYTES, PRECOPY_INFO_REINIT, PrecopyInfoCall};
 use crate::uapi::state::State;
 
-use super::{does_not_apply, lower, require_permanent_end, start_to_work};
+use super::{does_not_apply, lower, start_to_work};
 
 const PRE_COPY_STATES: [State; 2] = [State::PreCopy, State::PreCopyP2p];
 
@@ -252,7 +253,7 @@ fn initial_bytes_fall(bench: &mut Bench) -> Judgement {
     let session = bench.bring_to_session(State::PreCopy)?;
     let first = bench.estimates(&session)?;
     if first.initial_bytes == 0 {
-        return Err(Interruption::Blocked("there is no initial data".to_owned()));
+        return Err(Interruption::blocked_by(&INITIAL_AT_FIRST, "there is no initial data"));
     }
     let unread = bench.estimates(&session)?;
     let kept = unread.initial_bytes == first.initial_bytes;
@@ -312,7 +313,7 @@ fn estimates_across_p2p(bench: &mut Bench) -> Judgement {
         before = read_on(bench, &session)?;
     }
     let drained = bench.drain(&session);
-    require_temporary_end(&drained)?;
+    require_temporary_end(bench, &drained)?;
     let asked = "read parts in PRE_COPY, PRE_COPY_P2P and PRE_COPY again, then what PRECOPY_INFO promises";
     keeps_promise(bench, &session, asked, before.sum(), &drained)
 }
@@ -390,7 +391,7 @@ fn promise(bench: &mut Bench, read: Read) -> Judgement {
     let promised = bench.estimates(&session)?.sum();
     let drained = bench.drain(&session);
     let came = drained.bytes.len() as u64;
-    require_temporary_end(&drained)?;
+    require_temporary_end(bench, &drained)?;
     bench.measured(Sample::Precopy { estimated: promised, read: came });
     let asked = format!("read what PRECOPY_INFO promises, {}", read.name().replace('_', " "));
     keeps_promise(bench, &session, &asked, promised, &drained)?;
@@ -444,7 +445,7 @@ impl Seen {
 
 impl fmt::Display for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let read = if self.at_end { "ENOMSG" } else { "data" };
+        let read = if self.at_end { "the end" } else { "data" };
         write!(f, "{}, then {read} from read", self.estimates)
     }
 }
@@ -453,8 +454,9 @@ fn look_and_read(bench: &mut Bench, session: &Session) -> Judgement<Seen> {
     let estimates = bench.estimates(session)?;
     match bench.read(session, &mut [0u8]) {
         Ok(1..) => Ok(Seen { estimates, at_end: false }),
-        Err(Errno::ENOMSG) => Ok(Seen { estimates, at_end: true }),
-        answer => Err(Interruption::Blocked(format!("read answered {} in PRE_COPY", tell_size(&answer)))),
+        // Which of the two ends read says is judged where nothing else is.
+        Ok(0) | Err(Errno::ENOMSG) => Ok(Seen { estimates, at_end: true }),
+        Err(errno) => Err(read_failed(bench, errno)),
     }
 }
 
@@ -488,10 +490,10 @@ fn poll_with_data(bench: &mut Bench) -> Judgement {
     let ready = bench.poll(&session);
     let answer = bench.read(&session, &mut [0u8]);
     if answer != Ok(1) {
-        return Err(Interruption::Blocked(format!(
-            "there is no data in PRE_COPY: read answered {}",
-            tell_size(&answer)
-        )));
+        return Err(Interruption::blocked_by(
+            &INITIAL_AT_FIRST,
+            format!("there is no data in PRE_COPY: read answered {}", tell_size(&answer)),
+        ));
     }
     let kept = matches!(ready, Ok(ready) if ready.readable);
     bench.judge(&POLL_READABLE, kept, "enter PRE_COPY, then poll", "POLLIN", tell_readiness(&ready))
@@ -514,7 +516,7 @@ fn poll_is_quiet(bench: &mut Bench, state: State) -> Judgement {
 }
 
 fn wakes_on_data(bench: &mut Bench, state: State, requirement: &'static Requirement, waits: &[Wait]) -> Judgement {
-    let session = bench.bring_to_temporary_end(state)?;
+    let session = bench.bring_to_quiet_end(state)?;
     let waited = bench.while_waiting(&session, waits, |bench| bench.stimulate(Stimulus::Dirty(CHANGED_BYTES)))?;
     if waited.iter().any(|waited| waited.end == WaitEnd::Never) {
         require_data(bench, &session)?;
@@ -524,13 +526,13 @@ fn wakes_on_data(bench: &mut Bench, state: State, requirement: &'static Requirem
 }
 
 fn wakes_on_stop_copy(bench: &mut Bench, from: State, requirement: &'static Requirement, waits: &[Wait]) -> Judgement {
-    let session = bench.bring_to_temporary_end(from)?;
+    let session = bench.bring_to_quiet_end(from)?;
     let waited = bench.while_waiting(&session, waits, |bench| go(bench, from, State::StopCopy))?;
     bench.expect_woken(requirement, &format!("enter STOP_COPY at the temporary end in {from}"), &waited)
 }
 
 fn no_wakeup_is_lost(bench: &mut Bench) -> Judgement {
-    let session = bench.bring_to_temporary_end(State::PreCopy)?;
+    let session = bench.bring_to_quiet_end(State::PreCopy)?;
     let raced = bench.race_with_poller(&session, RACE_ROUNDS)?;
     match &raced {
         Raced::AllSeen(rounds) if *rounds < RACE_ROUNDS => {
@@ -538,7 +540,9 @@ fn no_wakeup_is_lost(bench: &mut Bench) -> Judgement {
         }
         Raced::AllSeen(_) | Raced::Lost(_) => {}
         Raced::Unstreamed(_) => return Err(unstreamed()),
-        Raced::Stopped(why) => return Err(Interruption::Blocked(format!("the user could not go on: {why}"))),
+        Raced::Stopped(why) => {
+            return Err(Interruption::blocked_by(&EOS_ENOMSG, format!("the user could not go on: {why}")));
+        }
     }
     let asked = "change device state while another thread polls and reads";
     let kept = matches!(raced, Raced::AllSeen(_));
@@ -604,7 +608,12 @@ fn left_after_odd_reads(bench: &mut Bench) -> Judgement {
         let session = bench.bring_to_session(State::PreCopy)?;
         let bytes = bench.estimates(&session)?.initial_bytes;
         let drained = bench.drain_in(&session, segmentation, bytes as usize);
-        require_temporary_end(&drained)?;
+        if let StreamEnd::Failed(errno) = drained.end {
+            // What is unusual are the reads, which other checks judge.
+            let why = format!("read {segmentation} answered {} in PRE_COPY", errno_name(errno));
+            return Err(Interruption::blocked_by(&ANY_READ, why));
+        }
+        require_temporary_end(bench, &drained)?;
         restores(bench, &session, drained.bytes, &format!("when it was read {segmentation}"))?;
         bench.bring_back()?;
     }
@@ -618,7 +627,7 @@ fn restores(bench: &mut Bench, session: &Session, mut stream: Vec<u8>, when: &st
     let saved = bench.device_state().ok();
     let drained = bench.drain(session);
     let asked = format!("leave PRE_COPY for STOP_COPY {when}");
-    require_permanent_end(&drained)?;
+    bench.require_permanent_end(&drained)?;
     stream.extend(drained.bytes);
     bench.bring_back()?;
     // Something to be seen to be restored, where that can be had.
@@ -639,7 +648,8 @@ fn restores(bench: &mut Bench, session: &Session, mut stream: Vec<u8>, when: &st
 
 fn cancelled(bench: &mut Bench) -> Judgement {
     let before = bench.open_descriptors()?;
-    bench.repeat(CANCELLATIONS, |bench, time| {
+    let asked = format!("PRE_COPY -> RUNNING {CANCELLATIONS} times");
+    bench.repeat(&CANCEL, &asked, Rounds { times: CANCELLATIONS, kinds: 2 }, |bench, time| {
         let session = bench.bring_to_session(State::PreCopy)?;
         // Closed before the session has ended, and after that, by turns.
         match time % 2 {
@@ -655,12 +665,11 @@ fn cancelled(bench: &mut Bench) -> Judgement {
         }
     })?;
     let after = bench.open_descriptors()?;
-    let asked = format!("PRE_COPY -> RUNNING {CANCELLATIONS} times");
     let expected = format!("no more descriptors than the {before} before");
     bench.judge(&CANCEL, after <= before, &asked, expected, format!("{after} descriptors"))?;
     let session = bench.bring_to_session(State::StopCopy)?;
     let drained = bench.drain(&session);
-    require_permanent_end(&drained)?;
+    bench.require_permanent_end(&drained)?;
     let actual = format!("{} bytes", drained.bytes.len());
     bench.judge(&CANCEL, !drained.bytes.is_empty(), format!("{asked}, then save"), "a stream", actual)
 }
@@ -698,7 +707,7 @@ fn v2_flags(bench: &mut Bench) -> Judgement {
 
 fn v2_ends(bench: &mut Bench) -> Judgement {
     bring_to_opted_in(bench)?;
-    reopen(bench)?;
+    bench.open_again()?;
     let answered = flags_of_reconfigured(bench)?;
     let kept = answered & PRECOPY_INFO_REINIT == 0;
     let asked = "opt in, close the device, open it again, reconfigure it in PRE_COPY, then PRECOPY_INFO";
@@ -708,11 +717,11 @@ fn v2_ends(bench: &mut Bench) -> Judgement {
 fn v2_refused_opt_in(bench: &mut Bench) -> Judgement {
     require_v2(bench)?;
     // An earlier check may have opted in, which ends with this.
-    reopen(bench)?;
+    bench.open_again()?;
     let mut call = FeatureCall::new(Feature::MigPrecopyInfoV2, Verb::Set);
     call.flags |= UNKNOWN_FLAG;
     if bench.feature(&mut call).is_ok() {
-        return Err(Interruption::Blocked("an opt-in with an unknown flag was not refused".to_owned()));
+        return Err(Interruption::blocked_by(&UNKNOWN_FLAGS, "an opt-in with an unknown flag was not refused"));
     }
     let answered = flags_of_reconfigured(bench)?;
     let kept = answered & PRECOPY_INFO_REINIT == 0;
@@ -737,16 +746,16 @@ fn flags_of_reconfigured(bench: &mut Bench) -> Judgement<u32> {
 
 /// Makes a control experiment: a user who opens the device and never asks for v2.
 fn unless_all_are_told(bench: &mut Bench) -> Judgement {
-    reopen(bench)?;
+    bench.open_again()?;
     match flags_of_reconfigured(bench)? & PRECOPY_INFO_REINIT {
         0 => Ok(()),
-        _ => Err(Interruption::Blocked("REINIT is said to users who never asked for v2".to_owned())),
+        _ => Err(Interruption::blocked_by(&REINIT_NEEDS_OPT_IN, "REINIT is said to users who never asked for v2")),
     }
 }
 
 fn reinit_without_opt_in(bench: &mut Bench) -> Judgement {
     // An earlier check may have opted in, which ends with this.
-    reopen(bench)?;
+    bench.open_again()?;
     let session = bench.bring_to_temporary_end(State::PreCopy)?;
     let before = bench.estimates(&session)?;
     bench.stimulate(Stimulus::Reconfigure)?;
@@ -781,7 +790,8 @@ fn reinit_after_a_lost_answer(bench: &mut Bench) -> Judgement {
     bench.stimulate(Stimulus::Reconfigure)?;
     let mut lost = PrecopyInfoCall { placement: Placement::ReadOnly, ..PrecopyInfoCall::default() };
     if bench.precopy_info(&session, &mut lost) == Ok(0) {
-        return Err(Interruption::Blocked("PRECOPY_INFO in memory that cannot be written did not fail".to_owned()));
+        let why = "PRECOPY_INFO in memory that cannot be written did not fail";
+        return Err(Interruption::blocked_by(&INFO_EFAULT, why));
     }
     let mut call = PrecopyInfoCall::default();
     let after = info(bench, &session, &mut call)?;
@@ -822,7 +832,7 @@ fn reinit_is_streamed(bench: &mut Bench) -> Judgement {
         return Err(does_not_apply("the device does not take it for a reason to begin anew"));
     }
     let drained = bench.drain(&session);
-    require_temporary_end(&drained)?;
+    require_temporary_end(bench, &drained)?;
     let asked = "reconfigure the device in PRE_COPY, then read to the temporary end";
     keeps_promise(bench, &session, asked, begun.sum(), &drained)?;
     let left = estimates_once(bench, &session, |now| now.initial_bytes == 0)?;
@@ -833,11 +843,7 @@ fn reinit_is_streamed(bench: &mut Bench) -> Judgement {
 
 /// One arc or a combination of them on which nothing is judged.
 fn go(bench: &mut Bench, from: State, to: State) -> Judgement {
-    let requested = bench.request(from, to.number());
-    match requested.answer {
-        Ok(_) => Ok(()),
-        Err(errno) => Err(Interruption::Blocked(format!("{} answered {}", requested.asked, errno_name(errno)))),
-    }
+    bench.move_to(from, to)
 }
 
 /// A session of PRE_COPY that was read so far.
@@ -856,7 +862,7 @@ fn read_so_far(bench: &mut Bench, session: &Session, read: Read) -> Judgement<Ve
         }
         Read::All | Read::AllThenChanged => {
             let drained = bench.drain(session);
-            require_temporary_end(&drained)?;
+            require_temporary_end(bench, &drained)?;
             if read == Read::AllThenChanged {
                 bench.stimulate(Stimulus::Dirty(CHANGED_BYTES))?;
             }
@@ -866,17 +872,22 @@ fn read_so_far(bench: &mut Bench, session: &Session, read: Read) -> Judgement<Ve
 }
 
 /// Which of the two ends read says is judged where nothing else is.
-fn require_temporary_end(drained: &Drained) -> Judgement {
+fn require_temporary_end(bench: &Bench, drained: &Drained) -> Judgement {
     match drained.end {
         StreamEnd::Temporary | StreamEnd::Permanent => Ok(()),
-        ref end => Err(Interruption::Blocked(format!("the temporary end was not reached: read came to {end}"))),
+        ref end => {
+            let requirement = bench.broken_by_end(State::PreCopy, end);
+            Err(Interruption::blocked_by(requirement, format!("the temporary end was not reached: read came to {end}")))
+        }
     }
 }
 
 /// Reads half of what is there, and says how much that was.
 fn read_half(bench: &mut Bench, session: &Session, bytes: u64) -> Judgement<usize> {
     match read_up_to(bench, session, (bytes / 2).max(1) as usize)?.len() {
-        0 => Err(Interruption::Blocked(format!("nothing can be read of {bytes} bytes that were promised"))),
+        0 => {
+            Err(Interruption::blocked_by(&DELIVERS, format!("nothing can be read of {bytes} bytes that were promised")))
+        }
         count => Ok(count),
     }
 }
@@ -888,7 +899,7 @@ fn read_up_to(bench: &mut Bench, session: &Session, bytes: usize) -> Judgement<V
     let count = match bench.read(session, &mut buffer) {
         Ok(count) => count,
         Err(Errno::ENOMSG) => 0,
-        Err(errno) => return Err(Interruption::Blocked(format!("read answered {} in PRE_COPY", errno_name(errno)))),
+        Err(errno) => return Err(read_failed(bench, errno)),
     };
     buffer.truncate(count);
     Ok(buffer)
@@ -937,19 +948,24 @@ fn bring_to_opted_in(bench: &mut Bench) -> Judgement {
     match opt_in(bench) {
         Ok(_) => Ok(()),
         Err(errno) => {
-            Err(Interruption::Blocked(format!("the opt-in to PRECOPY_INFOv2 answered {}", errno_name(errno))))
+            let why = format!("the opt-in to PRECOPY_INFOv2 answered {}", errno_name(errno));
+            Err(Interruption::blocked_by(&V2_OPT_IN, why))
         }
     }
 }
 
-fn reopen(bench: &mut Bench) -> Judgement {
-    bench.reopen().map_err(|error| Interruption::Blocked(error.to_string()))
+fn read_failed(bench: &Bench, errno: Errno) -> Interruption {
+    let requirement = bench.broken_by_end(State::PreCopy, &StreamEnd::Failed(errno));
+    Interruption::blocked_by(requirement, format!("read answered {} in PRE_COPY", errno_name(errno)))
 }
 
 fn info(bench: &mut Bench, session: &Session, call: &mut PrecopyInfoCall) -> Judgement<Estimates> {
     match bench.precopy_info(session, call) {
         Ok(0) => Ok(Estimates { initial_bytes: call.initial_bytes, dirty_bytes: call.dirty_bytes }),
-        answer => Err(Interruption::Blocked(format!("PRECOPY_INFO answered {}", tell_return(&answer)))),
+        answer => Err(Interruption::blocked_by(
+            bench.broken_by_info(answer),
+            format!("PRECOPY_INFO answered {}", tell_return(&answer)),
+        )),
     }
 }
 

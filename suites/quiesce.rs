@@ -6,15 +6,15 @@ use std::time::Duration;
 use vfio_bindings::bindings::vfio::{VFIO_DEVICE_FLAGS_PCI, VFIO_IRQ_INFO_EVENTFD, VFIO_PCI_CONFIG_REGION_INDEX};
 
 use crate::harness::bench::{Bench, DmaArea, errno_name};
-use crate::harness::check::{Check, Interruption, Judgement};
+use crate::harness::check::{Check, Environment, Interruption, Judgement};
 use crate::harness::session::Session;
-use crate::requirement::Requirement;
 use crate::requirement::quiesce::*;
+use crate::requirement::{Requirement, reset};
 use crate::stimulus::{DmaDirection, Stimulus, StimulusError};
 use crate::uapi::Errno;
 use crate::uapi::state::State;
 
-use super::{lower, no_method, no_session};
+use super::{lower, no_method};
 
 /// The states in which a device is stopped.
 const STOPPED: [State; 3] = [State::Stop, State::StopCopy, State::Resuming];
@@ -188,9 +188,9 @@ impl fmt::Display for Way {
 fn save_and_load(bench: &mut Bench) -> Judgement {
     let session = bench.bring_to_session(State::StopCopy)?;
     let stream = bench.save(&session)?;
-    drop(session);
+    bench.close(session);
     let requested = bench.request(State::StopCopy, State::Resuming.number());
-    let session = requested.session().ok_or_else(|| no_session(State::Resuming))?;
+    let session = bench.require_session(requested, State::Resuming)?;
     bench.load(&session, &stream)?;
     bench.move_to(State::Resuming, State::Stop)
 }
@@ -248,7 +248,7 @@ fn work_goes_on_after_a_reset(bench: &mut Bench, state: State) -> Judgement {
     // What it answers shows in the state.
     let _ = bench.reset();
     if !matches!(bench.get_state(), Ok(answer) if answer.device_state == State::Running.number()) {
-        return Err(Interruption::Blocked("the reset did not lead to RUNNING".to_owned()));
+        return Err(Interruption::blocked_by(&reset::RUNNING, "the reset did not lead to RUNNING"));
     }
     bench.stimulate(Stimulus::StartWork)?;
     let moves = moves(bench)?;
@@ -321,7 +321,8 @@ fn frozen(bench: &mut Bench, way: Way) -> Judgement {
     let session = way.begin(bench)?;
     bench.stimulate(Stimulus::StartWork)?;
     if !moves(bench)? {
-        return Err(Interruption::Blocked(format!("work was started, but nothing moves in {}", way.from)));
+        let why = format!("work was started, but nothing moves in {}", way.from);
+        return Err(Interruption::blocked_by(&OPERATIONAL, why));
     }
     let _session = way.go(bench, session)?;
     let before = look(bench)?;
@@ -361,9 +362,8 @@ fn touched(bench: &mut Bench, state: State) -> Judgement {
     let _ = bench.device_state();
     drop(session);
     let asked = format!("touch the device in {state}, then bring it back");
-    if bench.bring_back().is_err() {
-        // The state shows it.
-    }
+    // The state shows whether that works.
+    let _ = bench.return_by_reset(true);
     bench.expect_state(&TOUCH_HARMLESS, &asked, State::Running)?;
     bench.expect_reachable(&TOUCH_HARMLESS, &asked, state)
 }
@@ -395,9 +395,12 @@ fn enter_with_pending(
         }
     }
     let longest = DELAYS[DELAYS.len() - 1].as_millis();
-    Err(Interruption::Blocked(format!(
-        "nothing could be in flight in {way}: what was to come after {longest} ms came before the transition was over"
-    )))
+    Err(Interruption::hindered(
+        Environment::Timing,
+        format!(
+            "nothing could be in flight in {way}: what was to come after {longest} ms came before the transition was over"
+        ),
+    ))
 }
 
 /// The transfer is complete once the device is in RUNNING again.

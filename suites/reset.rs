@@ -70,7 +70,7 @@ fn many_in_a_row(bench: &mut Bench) -> Judgement {
 }
 
 fn during_polls(bench: &mut Bench) -> Judgement {
-    let session = bench.bring_to_temporary_end(State::PreCopy)?;
+    let session = bench.bring_to_quiet_end(State::PreCopy)?;
     wakes(bench, &session, &Wait::POLLS)
 }
 

@@ -2,16 +2,16 @@
 //! afterwards.
 
 use crate::fsm::{Route, route};
-use crate::harness::bench::{Bench, Requested, Wait, tell_return, tell_size, tell_transition};
+use crate::harness::bench::{Bench, Requested, Rounds, Wait, no_session, tell_size, tell_transition};
 use crate::harness::check::{Check, Interruption, Judgement};
 use crate::harness::session::{Direction, Session};
-use crate::requirement::Requirement;
 use crate::requirement::session::*;
+use crate::requirement::{Requirement, fsm, precopy, stop_copy};
 use crate::uapi::Errno;
 use crate::uapi::feature::{Feature, FeatureCall, MigState, Verb};
 use crate::uapi::state::State;
 
-use super::{lower, require_permanent_end, set_unanswerable, stream_for};
+use super::{lower, set_unanswerable, stream_for};
 
 /// Every move inside the saving group that some capability set has.
 const INSIDE_SAVING_GROUP: [(State, State); 4] = [
@@ -132,6 +132,9 @@ fn fd_comes_when_it_should(bench: &mut Bench, from: State) -> Judgement {
             continue;
         };
         let before = bench.bring_to(from)?;
+        if from == State::Resuming && before.is_none() {
+            return Err(no_session(from));
+        }
         load_if_resuming(bench, before.as_ref(), &stream)?;
         let requested = bench.request(from, to.number());
         if arrives(bench, &requested, to) {
@@ -155,7 +158,9 @@ fn arrives(bench: &mut Bench, requested: &Requested, to: State) -> bool {
 fn unless_nothing_worked(something_did: bool, from: State) -> Judgement {
     match something_did {
         true => Ok(()),
-        false => Err(Interruption::Blocked(format!("no way out of {from} works, so nothing can be judged"))),
+        false => {
+            Err(Interruption::blocked_by(&fsm::ARC, format!("no way out of {from} works, so nothing can be judged")))
+        }
     }
 }
 
@@ -166,7 +171,8 @@ fn lives(bench: &mut Bench, from: State, to: State) -> Judgement {
     let session = bench.bring_to_session(from)?;
     let requested = bench.request(from, to.number());
     if !arrives(bench, &requested, to) {
-        return Err(blocked(&requested.asked, "did not lead there"));
+        let why = format!("{} did not lead there", requested.asked);
+        return Err(Interruption::blocked_by(requested.requirement(), why));
     }
     bench.expect_alive(&SAME_SESSION, &requested.asked, &session, &[])
 }
@@ -197,7 +203,8 @@ fn dead_after(bench: &mut Bench, state: State) -> Judgement {
 fn stays_dead(bench: &mut Bench, state: State) -> Judgement {
     let stream = stream_for(bench, state)?;
     let old = bench.bring_to_session(state)?;
-    bench.bring_back()?;
+    load_if_resuming(bench, Some(&old), &stream)?;
+    leave(bench, state)?;
     let ended = old.ended();
     let new = bench.bring_to_session(state)?;
     let asked = format!("begin a second session in {state} while the first data_fd is open");
@@ -211,12 +218,12 @@ fn closed_early(bench: &mut Bench, state: State) -> Judgement {
     let asked = format!("close the data_fd in {state}, then bring the device to RUNNING");
     if state == State::Resuming {
         // Nothing was loaded, so only a reset is sure to lead out.
-        let _ = bench.reset();
+        bench.expect_comes_back(&EARLY_CLOSE, &asked)?;
     } else {
         // What SET answers shows in the state.
         bench.request(state, State::Running.number());
+        bench.expect_state(&EARLY_CLOSE, &asked, State::Running)?;
     }
-    bench.expect_state(&EARLY_CLOSE, &asked, State::Running)?;
     bench.expect_reachable(&EARLY_CLOSE, &asked, state)
 }
 
@@ -233,10 +240,7 @@ fn not_handed_over(bench: &mut Bench, state: State) -> Judgement {
     }
     let (asked, answer) = set_unanswerable(bench, state);
     bench.expect_errno(&LOST_FD, &asked, answer, &[Errno::EFAULT])?;
-    let reset = bench.reset();
-    let asked = format!("{asked}, then RESET");
-    bench.judge(&LOST_FD, reset == Ok(0), &asked, "success (0)", tell_return(&reset))?;
-    bench.expect_state(&LOST_FD, &asked, State::Running)
+    bench.expect_comes_back(&LOST_FD, &asked)
 }
 
 fn none_free(bench: &mut Bench, state: State) -> Judgement {
@@ -245,10 +249,7 @@ fn none_free(bench: &mut Bench, state: State) -> Judgement {
     }
     let (asked, answer) = set_with_none_free(bench, state);
     bench.expect_errno(&NONE_FREE, &asked, answer, &[Errno::EMFILE])?;
-    let reset = bench.reset();
-    let asked = format!("{asked}, then RESET");
-    bench.judge(&NONE_FREE, reset == Ok(0), &asked, "success (0)", tell_return(&reset))?;
-    bench.expect_state(&NONE_FREE, &asked, State::Running)
+    bench.expect_comes_back(&NONE_FREE, &asked)
 }
 
 /// Loses a data_fd in both ways by turns, and counts descriptors.
@@ -257,18 +258,18 @@ fn lost_again_and_again(bench: &mut Bench, state: State, times: usize) -> Judgem
         return bench.bring_to(state).map(drop);
     }
     let before = bench.open_descriptors()?;
-    bench.repeat(times, |bench, time| {
-        let (asked, answer) = match time % 2 {
-            0 => set_unanswerable(bench, state),
-            _ => set_with_none_free(bench, state),
+    let asked = format!("SET {state} {times} times without room for its answer or its data_fd");
+    bench.repeat(&LOST_LEAVES_NOTHING, &asked, Rounds { times, kinds: 2 }, |bench, time| {
+        let ((asked, answer), requirement) = match time % 2 {
+            0 => (set_unanswerable(bench, state), &LOST_FD),
+            _ => (set_with_none_free(bench, state), &NONE_FREE),
         };
         if answer.is_ok() {
-            return Err(blocked(&asked, "succeeded"));
+            return Err(Interruption::blocked_by(requirement, format!("{asked} succeeded")));
         }
         bench.bring_back()
     })?;
     let after = bench.open_descriptors()?;
-    let asked = format!("SET {state} {times} times without room for its answer or its data_fd");
     let expected = format!("no more descriptors than the {before} before");
     bench.judge(&LOST_LEAVES_NOTHING, after <= before, asked, expected, format!("{after} descriptors"))
 }
@@ -294,7 +295,14 @@ fn bad_buffer(bench: &mut Bench, state: State) -> Judgement {
         }
     };
     if answer == Err(Errno::ENOMSG) {
-        return Err(Interruption::Blocked(format!("there is no data in {state}: read answered ENOMSG")));
+        let requirement = match state {
+            State::PreCopy | State::PreCopyP2p => &precopy::INITIAL_AT_FIRST,
+            _ => &stop_copy::NO_ENOMSG,
+        };
+        return Err(Interruption::blocked_by(
+            requirement,
+            format!("there is no data in {state}: read answered ENOMSG"),
+        ));
     }
     let asked = format!("{what} in {state}");
     bench.judge(&BAD_BUFFER, answer == Err(Errno::EFAULT), &asked, "EFAULT", tell_size(&answer))?;
@@ -307,7 +315,7 @@ fn bad_buffer(bench: &mut Bench, state: State) -> Judgement {
 /// What is read from here on is the whole stream, so it loads.
 fn continues(bench: &mut Bench, session: &Session, asked: &str) -> Judgement {
     let drained = bench.drain(session);
-    require_permanent_end(&drained)?;
+    bench.require_permanent_end(&drained)?;
     bench.bring_back()?;
     let session = bench.bring_to_session(State::Resuming)?;
     let asked = format!("{asked}, then read to the end, and load that");
@@ -352,7 +360,7 @@ fn read_by_another_process(bench: &mut Bench) -> Judgement {
     bench.judge(&OTHER_PROCESS, matches!(&read, Ok(bytes) if !bytes.is_empty()), asked, "data", told)?;
     let mut stream = read.unwrap_or_default();
     let drained = bench.drain(&session);
-    require_permanent_end(&drained)?;
+    bench.require_permanent_end(&drained)?;
     stream.extend(drained.bytes);
     bench.bring_back()?;
     let session = bench.bring_to_session(State::Resuming)?;
@@ -367,7 +375,7 @@ fn read_by_another_process(bench: &mut Bench) -> Judgement {
 fn device_closed(bench: &mut Bench, state: State) -> Judgement {
     let stream = stream_for(bench, state)?;
     let session = bench.bring_to_session(state)?;
-    reopen(bench)?;
+    bench.open_again()?;
     let asked = format!("close the device in {state} while its data_fd is open, open the device again");
     let ended = session.ended();
     bench.expect_dead(&DEVICE_CLOSED, &ENDED_ENODEV, &asked, &ended)?;
@@ -385,24 +393,29 @@ fn left_during_a_read(bench: &mut Bench, state: State) -> Judgement {
 
 fn closed_during_a_read(bench: &mut Bench, state: State) -> Judgement {
     let session = bench.bring_to_session(state)?;
-    let waited = bench.while_waiting(&session, &[Wait::Read], reopen)?;
+    let waited = bench.while_waiting(&session, &[Wait::Read], Bench::open_again)?;
     bench.expect_woken(&WAKES_READER, &format!("close the device in {state}"), &waited)
 }
 
 fn left_during_polls(bench: &mut Bench, state: State) -> Judgement {
-    let session = bench.bring_to_temporary_end(state)?;
+    let session = bench.bring_to_quiet_end(state)?;
     let waited = bench.while_waiting(&session, &Wait::POLLS, |bench| bench.bring_back())?;
     bench.expect_woken(&WAKES_POLLER, &format!("leave {state} for RUNNING"), &waited)
 }
 
 fn closed_during_polls(bench: &mut Bench, state: State) -> Judgement {
-    let session = bench.bring_to_temporary_end(state)?;
-    let waited = bench.while_waiting(&session, &Wait::POLLS, reopen)?;
+    let session = bench.bring_to_quiet_end(state)?;
+    let waited = bench.while_waiting(&session, &Wait::POLLS, Bench::open_again)?;
     bench.expect_woken(&WAKES_POLLER, &format!("close the device in {state}"), &waited)
 }
 
-fn reopen(bench: &mut Bench) -> Judgement {
-    bench.reopen().map_err(|error| Interruption::Blocked(error.to_string()))
+/// Ends the session by a transition, also in RESUMING, where the device was given a whole stream. What a reset ends is for
+/// the reset chapter to judge.
+fn leave(bench: &mut Bench, state: State) -> Judgement {
+    match state {
+        State::Resuming => bench.move_to(State::Resuming, State::Running),
+        _ => bench.bring_back(),
+    }
 }
 
 /// Only a device that was given a whole stream has to leave RESUMING.
@@ -411,8 +424,4 @@ fn load_if_resuming(bench: &mut Bench, session: Option<&Session>, stream: &[u8])
         Some(session) if session.direction() == Direction::Resuming => bench.load(session, stream),
         _ => Ok(()),
     }
-}
-
-fn blocked(what: &str, how: &str) -> Interruption {
-    Interruption::Blocked(format!("{what} {how}, so what follows cannot be judged"))
 }

@@ -6,6 +6,7 @@ use crate::harness::measure::Sample;
 use crate::harness::session::Session;
 use crate::harness::stream::StreamEnd;
 use crate::requirement::stop_copy::*;
+use crate::requirement::{fsm, session as session_rules};
 use crate::stimulus::Stimulus;
 use crate::uapi::Errno;
 use crate::uapi::state::State;
@@ -48,7 +49,8 @@ fn end_after_pre_copy(bench: &mut Bench) -> Judgement {
     let session = bench.bring_to_session(State::PreCopy)?;
     bench.drain(&session);
     bench.move_to(State::PreCopy, State::StopCopy)?;
-    stays_at_its_end(bench, &session, "read in PRE_COPY to the end, SET STOP_COPY, read to the end")
+    let asked = "read in PRE_COPY to the end, SET STOP_COPY, read to the end";
+    stays_at_its_end(bench, &session, asked)
 }
 
 fn stays_at_its_end(bench: &mut Bench, session: &Session, asked: &str) -> Judgement {
@@ -56,9 +58,12 @@ fn stays_at_its_end(bench: &mut Bench, session: &Session, asked: &str) -> Judgem
     let actual = drained.to_string();
     match drained.end {
         // A session that does not live is for the session chapter to judge.
-        StreamEnd::Failed(_) => return Err(Interruption::Blocked(format!("{asked}: {actual}"))),
+        StreamEnd::Failed(Errno::ENODEV) => {
+            let requirement = bench.broken_by_end(State::StopCopy, &drained.end);
+            return Err(Interruption::blocked_by(requirement, format!("{asked}: {actual}")));
+        }
         StreamEnd::Temporary => bench.judge(&NO_ENOMSG, false, asked, "an end that is not ENOMSG", &actual)?,
-        StreamEnd::Permanent | StreamEnd::None => {
+        StreamEnd::Permanent | StreamEnd::Failed(_) | StreamEnd::None => {
             let kept = drained.end == StreamEnd::Permanent;
             bench.judge(&END_PERMANENT, kept, asked, "data, then 0", &actual)?;
         }
@@ -75,7 +80,9 @@ fn stays_at_its_end(bench: &mut Bench, session: &Session, asked: &str) -> Judgem
     bench.move_to(State::StopCopy, State::StopCopy)?;
     let asked = format!("{asked}, SET STOP_COPY once more, read");
     match bench.read(session, &mut [0; 64]) {
-        Err(errno) => Err(Interruption::Blocked(format!("{asked}: {errno:?}, so the session has ended"))),
+        Err(errno) => {
+            Err(Interruption::blocked_by(&fsm::SAME_STATE, format!("{asked}: {errno:?}, so the session has ended")))
+        }
         answer => bench.judge(&END_PERMANENT, answer == Ok(0), asked, "0", tell_size(&answer)),
     }
 }
@@ -114,8 +121,7 @@ fn round_trip_from_pre_copy(bench: &mut Bench) -> Judgement {
 }
 
 fn restores_after_reset(bench: &mut Bench, asked: &str, saved: &Saved) -> Judgement {
-    // What it answers shows when the device is brought to RESUMING.
-    let _ = bench.reset();
+    bench.reset_or_open_again()?;
     bench.expect_loads(&COMPLETE, asked, saved)
 }
 
@@ -181,14 +187,14 @@ fn again_after_a_part(bench: &mut Bench) -> Judgement {
 }
 
 fn read_failed(errno: Errno) -> Interruption {
-    Interruption::Blocked(format!("read answered {errno:?}"))
+    Interruption::blocked_by(&session_rules::NEW_WORKS, format!("read answered {errno:?}"))
 }
 
 /// STOP_COPY -> STOP -> STOP_COPY.
 fn go_round(bench: &mut Bench) -> Judgement<Session> {
     bench.move_to(State::StopCopy, State::Stop)?;
     let requested = bench.request(State::Stop, State::StopCopy.number());
-    requested.session().ok_or_else(|| super::no_session(State::StopCopy))
+    bench.require_session(requested, State::StopCopy)
 }
 
 /// A device state other than the one after a reset, saved. The device stays in STOP_COPY, where its state cannot change.
@@ -225,7 +231,7 @@ fn size_estimate(bench: &mut Bench) -> Judgement {
         tell(size(bench)?)
     );
     let Ok(begun) = begun else {
-        return Err(Interruption::Blocked(figures));
+        return Err(Interruption::blocked_by(&SIZE_ANY_STATE, figures));
     };
     bench.measured(Sample::DataSize { estimated: begun, streamed: bytes });
     let kept = begun >= bytes / 2 && begun / 2 <= bytes;

@@ -113,7 +113,7 @@ impl FromStr for Order {
 }
 
 pub(super) fn checks() -> Vec<Check> {
-    vec![Check::new("walk::three_hundred_steps", &[&ALLOWED], three_hundred_steps)]
+    vec![Check::new("walk::three_hundred_steps", &[&ALLOWED], three_hundred_steps).accusing_any()]
 }
 
 /// The check that an order stands for; `None` if the name is no order.

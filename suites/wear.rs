@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use crate::device::{Footprint, RebindError};
 use crate::harness::bench::{Batch, Bench, errno_name};
-use crate::harness::check::{Check, Interruption, Judgement, Lack, Skip};
+use crate::harness::check::{Check, Interruption, Judgement, Lack, Obstacle, Skip};
 use crate::harness::session::{Direction, Session};
+use crate::requirement::Requirement;
+use crate::requirement::reset as reset_rules;
+use crate::requirement::session::LOST_FD;
 use crate::requirement::wear::*;
 use crate::uapi::state::State;
 
@@ -41,24 +44,28 @@ pub(super) fn checks() -> Vec<Check> {
     // The longest ones first, so that none of them is left over where devices share the work.
     let mut checks = vec![
         Check::new("wear::bound_again", &[&REBIND, &DESCRIPTORS, &MEMORY, &MODULE], bound_again),
-        Check::new("wear::opened_again", &[&DESCRIPTORS, &MEMORY, &MODULE], opened_again),
+        Check::new("wear::opened_again", &[&BEGINS_AGAIN, &DESCRIPTORS, &MEMORY, &MODULE], opened_again),
     ];
     for state in [State::PreCopy, State::StopCopy, State::Resuming] {
         let name = format!("wear::sessions_of_{}", lower(state));
-        checks.push(Check::new(name, &[&DESCRIPTORS, &MEMORY, &MODULE], move |bench| sessions(bench, state)));
+        checks.push(Check::new(name, &[&BEGINS_AGAIN, &DESCRIPTORS, &MEMORY, &MODULE], move |bench| {
+            sessions(bench, state)
+        }));
     }
     for (name, state) in [
         ("wear::lost_data_fds", State::StopCopy),
         ("wear::lost_data_fds_of_pre_copy", State::PreCopy),
         ("wear::lost_data_fds_of_resuming", State::Resuming),
     ] {
-        checks.push(Check::new(name, &[&DESCRIPTORS, &MEMORY, &MODULE], move |bench| lost_data_fds(bench, state)));
+        checks.push(Check::new(name, &[&BEGINS_AGAIN, &DESCRIPTORS, &MEMORY, &MODULE], move |bench| {
+            lost_data_fds(bench, state)
+        }));
     }
     checks.extend([
-        Check::new("wear::closed_in_a_session", &[&DESCRIPTORS, &MEMORY, &MODULE], |bench| {
-            ended_from_outside(bench, "closing the device", reopen)
+        Check::new("wear::closed_in_a_session", &[&BEGINS_AGAIN, &DESCRIPTORS, &MEMORY, &MODULE], |bench| {
+            ended_from_outside(bench, "closing the device", Bench::open_again)
         }),
-        Check::new("wear::reset_in_a_session", &[&DESCRIPTORS, &MEMORY, &MODULE], |bench| {
+        Check::new("wear::reset_in_a_session", &[&BEGINS_AGAIN, &DESCRIPTORS, &MEMORY, &MODULE], |bench| {
             ended_from_outside(bench, "a reset", reset)
         }),
     ]);
@@ -94,11 +101,28 @@ fn wears_nothing(bench: &mut Bench, what: &str, pace: Pace, round: impl Fn(&mut 
     // What is needed once is not wear.
     round(bench)?;
     let descriptors = bench.open_descriptors()?;
-    let worn = measure(bench, |bench| pace.batch(bench, &round), &round)?;
-    no_descriptor_is_left(bench, &format!("{} {what}", worn.in_all), descriptors)?;
+    let measured = measure(bench, |bench| pace.batch(bench, &round), &round);
+    let worn = begins_again(bench, &BEGINS_AGAIN, what, measured)?;
+    let asked = format!("{} {what}", worn.in_all);
+    bench.judge(&BEGINS_AGAIN, true, &asked, "each to begin as the first did", "")?;
+    no_descriptor_is_left(bench, &asked, descriptors)?;
     let asked = format!("{} {what}", worn.times);
     no_reference_is_left(bench, &asked, &worn)?;
     memory_is_given_back(bench, &asked, &worn)
+}
+
+/// What was done once has worked, so what blocks it later is what the times before have left.
+fn begins_again<T>(
+    bench: &mut Bench,
+    requirement: &'static Requirement,
+    what: &str,
+    done: Judgement<T>,
+) -> Judgement<T> {
+    let Err(Interruption::Blocked { by: Obstacle::Requirement(_), why }) = done else {
+        return done;
+    };
+    bench.judge(requirement, false, format!("many {what}"), "each to begin as the first did", why)?;
+    Err(Interruption::Broken)
 }
 
 /// What it has left behind to do something many times.
@@ -307,10 +331,7 @@ fn is_steady(growth: &[i64], least: i64) -> bool {
 fn one_session(bench: &mut Bench, state: State, stream: &[u8]) -> Judgement {
     let session = bench.bring_to_session(state)?;
     use_it(bench, &session, stream)?;
-    let requested = bench.request(state, State::Running.number());
-    if let Err(errno) = requested.answer {
-        return Err(Interruption::Blocked(format!("{} answered {}", requested.asked, errno_name(errno))));
-    }
+    bench.move_to(state, State::Running)?;
     bench.close(session);
     Ok(())
 }
@@ -335,15 +356,13 @@ fn ended_from_outside(bench: &mut Bench, how: &str, end: fn(&mut Bench) -> Judge
 }
 
 fn opened_again(bench: &mut Bench) -> Judgement {
-    wears_nothing(bench, "times close the device, and open it", Pace::Quick, reopen)
-}
-
-fn reopen(bench: &mut Bench) -> Judgement {
-    bench.reopen().map_err(|error| Interruption::Blocked(error.to_string()))
+    wears_nothing(bench, "times close the device, and open it", Pace::Quick, Bench::open_again)
 }
 
 fn reset(bench: &mut Bench) -> Judgement {
-    bench.reset().map(drop).map_err(|errno| Interruption::Blocked(format!("RESET answered {}", errno_name(errno))))
+    bench.reset().map(drop).map_err(|errno| {
+        Interruption::blocked_by(&reset_rules::RUNNING, format!("RESET answered {}", errno_name(errno)))
+    })
 }
 
 /// Sessions whose data_fd nobody got, so nobody can close it.
@@ -363,7 +382,7 @@ fn lost_data_fds(bench: &mut Bench, state: State) -> Judgement {
 fn lose_data_fd(bench: &mut Bench, state: State) -> Judgement {
     let (asked, answer) = set_unanswerable(bench, state);
     if answer.is_ok() {
-        return Err(Interruption::Blocked(format!("{asked}: it did not fail")));
+        return Err(Interruption::blocked_by(&LOST_FD, format!("{asked}: it did not fail")));
     }
     bench.bring_back()
 }
@@ -378,7 +397,8 @@ fn bound_again(bench: &mut Bench) -> Judgement {
         rebind(bench)?;
         bench.expect_state(&REBIND, asked, State::Running)
     };
-    let worn = measure(bench, |bench| bench.wear_out_times(REBINDS, round), round)?;
+    let measured = measure(bench, |bench| bench.wear_out_times(REBINDS, round), round);
+    let worn = begins_again(bench, &REBIND, &format!("times {asked}"), measured)?;
     begin_to_save(bench)?;
     bench.judge(&REBIND, true, asked, "a device that can be saved", "")?;
     no_descriptor_is_left(bench, &format!("{} times {asked}", worn.in_all), descriptors)?;

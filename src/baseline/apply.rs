@@ -65,7 +65,8 @@ impl Baseline {
 
     /// Whether what a check came to there is expected, and accuses of nothing else.
     pub fn explains(&self, there: &LabReady, check: &str, outcome: &Outcome) -> bool {
-        self.about(there).iter().any(|entry| entry.names(check) && entry.explains(outcome))
+        let about = self.about(there);
+        about.iter().any(|entry| (entry.names(check) && entry.explains(outcome)) || entry.blocks(outcome))
     }
 
     /// What is said of this driver and kernel.
@@ -79,8 +80,9 @@ impl Baseline {
         let Some(ready) = &run.ready else { return applied };
         let meant = self.about(ready);
         for check in &run.checks {
-            let entries = meant.iter().filter(|entry| entry.names(&check.name));
-            match entries.clone().find(|entry| entry.explains(&check.outcome)) {
+            let entries = meant.iter().copied().filter(|entry| entry.names(&check.name));
+            let blocking = || blocking(&meant, run, &check.outcome);
+            match entries.clone().find(|entry| entry.explains(&check.outcome)).or_else(|| blocking().copied()) {
                 Some(entry) => applied.expected.push(Expected {
                     check: check.name.clone(),
                     reason: entry.reason.clone(),
@@ -99,11 +101,20 @@ impl Baseline {
     }
 }
 
+/// What expects the requirement to be broken that blocks a check, unless this run has shown that it is kept.
+fn blocking<'a, 'b>(meant: &'b [&'a Entry], run: &Run, outcome: &Outcome) -> Option<&'b &'a Entry> {
+    let is_refuted = |entry: &Entry| {
+        let mut named = run.checks.iter().filter(|check| entry.names(&check.name)).peekable();
+        named.peek().is_some() && !named.any(|check| entry.explains(&check.outcome))
+    };
+    meant.iter().find(|entry| entry.blocks(outcome) && !is_refuted(entry))
+}
+
 /// What a check counts as.
 fn counted(check: &CheckRun, applied: &Applied) -> Verdict {
     match check.outcome.verdict {
         verdict if !applied.has(&check.name) => verdict,
-        // It could not be judged, and was not expected to be.
+        // It could not be judged, and was not expected to be, by itself or since a requirement that blocks it is broken.
         Verdict::Blocked => Verdict::Skip,
         _ => Verdict::Pass,
     }
@@ -125,6 +136,11 @@ impl Entry {
         let mut broken = outcome.broken.iter().filter(|broken| broken.level != Level::Advice);
         let is_known = self.breaks.is_empty() || broken.all(|broken| self.breaks.contains(&broken.requirement));
         outcome.verdict == self.verdict && is_known
+    }
+
+    /// Whether the requirement that blocks a check is one that is expected to be broken.
+    fn blocks(&self, outcome: &Outcome) -> bool {
+        outcome.blocked_by.as_ref().is_some_and(|id| self.breaks.contains(id))
     }
 
     /// Whether a check found all kept, though it was expected to accuse each time. Another finding than the

@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 use anstream::adapter::strip_str;
 
 use super::{Baseline, BaselineOptions};
+use crate::harness::check::Obstacle;
 use crate::harness::journal::{Event, LabReady};
 use crate::harness::outcome::{Broken, Outcome};
 use crate::harness::verdict::{Exit, RunVerdict, Verdict};
 use crate::report::sample::{self, finish, journal, outcome, start};
 use crate::report::{JSON, JUNIT, Run, console, write_all};
-use crate::requirement::Level;
+use crate::requirement::{Level, fsm};
 
 const REOPENED: &str = "fsm::reopened_in_stop";
 const AVAILABLE: &str = "reset::is_available";
@@ -144,6 +145,18 @@ fn an_expected_block_does_not_leave_the_run_unfinished() {
     // Nor does it count as one that was executed.
     let both = baseline.replace("[\"fsm::reopened_in_stop\"]", "[\"fsm::reopened_in_stop\", \"reset::is_available\"]");
     assert_eq!(judged(&both, blocked(), blocked()).exit, Exit::NothingTested);
+}
+
+#[test]
+fn check_blocked_by_an_expected_requirement_is_expected() {
+    let blocked_by = |requirement| Outcome::blocked(Obstacle::Requirement(requirement), "nothing can wait");
+    // What was broken as expected counts as executed, and so the run conforms.
+    let run = judged(MTTY, broken("fsm.open.running"), blocked_by(&fsm::OPENS_RUNNING));
+    assert_eq!((run.verdict, run.exit), (RunVerdict::Conforms, Exit::Conforms));
+    let other = judged(MTTY, broken("fsm.open.running"), blocked_by(&fsm::ARC));
+    assert_eq!(other.exit, Exit::Unfinished);
+    // The entry's own check has shown that the requirement is kept.
+    assert_eq!(judged(MTTY, pass(), blocked_by(&fsm::OPENS_RUNNING)).exit, Exit::Unfinished);
 }
 
 #[test]

@@ -129,6 +129,12 @@ fn examine(planned: &PlannedCheck, outcome: &Outcome) -> Result<(), Flaw> {
     if let Some(broken) = outcome.broken.iter().find(|broken| !is_catalogued(broken)) {
         return Err(Flaw::NotCatalogued(broken.requirement.clone()));
     }
+    if let Some(id) = outcome.blocked_by.as_ref().filter(|id| requirement::find(id).is_none()) {
+        return Err(Flaw::NotCatalogued(id.clone()));
+    }
+    if outcome.verdict != Verdict::Blocked && (outcome.blocked_by.is_some() || outcome.hindered_by.is_some()) {
+        return Err(Flaw::WrongVerdict(name()));
+    }
     let breaks = |level: Level| outcome.broken.iter().any(|broken| broken.level == level);
     let follows = match outcome.verdict {
         Verdict::Fail => breaks(Level::Must),

@@ -32,7 +32,8 @@ environment, the kernel's configuration where it can be read, the kernel log of 
 hand it on), the waivers, and SHA256SUMS. `vfio-conform verify` reads it.
 
 Waivers are TOML; reports/README.md describes them. A broken requirement that is waived does not count, and the \
-statement lists it. Hangs, crashes and blocked checks are never waived.
+statement lists it. A check that a waived requirement blocks is covered
+by its waiver. Hangs, crashes and other blocked checks are never waived.
 
 Examples:
   vfio-conform certify model --out model-certificate       the in-process model, as a first look

@@ -105,8 +105,7 @@ pub struct Judgement<'a> {
 /// Judges runs together.
 pub fn judge<'a>(parts: &'a [Part], waivers: &[Waiver], environment: &'a Environment) -> Judgement<'a> {
     let applicable = applicable(parts, waivers, environment);
-    let waiver_of =
-        |broken: &Broken| applicable.iter().copied().find(|index| waivers[*index].requirement() == broken.requirement);
+    let waiver_of = |id: &str| applicable.iter().copied().find(|index| waivers[*index].requirement() == id);
     let checks = by_check(parts);
     let findings: Vec<Finding<'_>> = checks.iter().filter_map(|runs| finding(runs, &waiver_of)).collect();
     let used: BTreeSet<usize> =
@@ -161,12 +160,12 @@ fn seen(runs: &[(PartName, &CheckRun)]) -> Seen {
     runs.iter().map(|(name, check)| (*name, check.outcome.verdict)).collect()
 }
 
-fn finding<'a>(runs: &[(PartName, &'a CheckRun)], waiver_of: &dyn Fn(&Broken) -> Option<usize>) -> Option<Finding<'a>> {
+fn finding<'a>(runs: &[(PartName, &'a CheckRun)], waiver_of: &dyn Fn(&str) -> Option<usize>) -> Option<Finding<'a>> {
     let (_, first) = runs.iter().find(|(_, check)| check.outcome.verdict.is_finding())?;
     let mut broken: Vec<(&str, Level, Option<usize>)> = Vec::new();
     for breach in runs.iter().flat_map(|(_, check)| &check.outcome.broken).filter(|b| b.level != Level::Advice) {
         if !broken.iter().any(|(id, ..)| *id == breach.requirement) {
-            broken.push((&breach.requirement, breach.level, waiver_of(breach)));
+            broken.push((&breach.requirement, breach.level, waiver_of(&breach.requirement)));
         }
     }
     Some(Finding { check: &first.name, seen: seen(runs), broken })
@@ -178,10 +177,12 @@ fn unsteady<'a>(runs: &[(PartName, &'a CheckRun)]) -> Option<(&'a str, Seen)> {
     differs.then(|| (first.name.as_str(), seen(runs)))
 }
 
-/// The worst of all runs, where a finding whose every broken requirement is waived counts as none. A hang, a crash or a
-/// blocked check is never waived: nobody knows what else is hidden behind it.
-fn verdict(parts: &[Part], waiver_of: &dyn Fn(&Broken) -> Option<usize>) -> (CertifiedVerdict, Exit) {
+/// The worst of all runs, where a finding whose every broken requirement is waived counts as none. A check that such a
+/// requirement blocks counts as skipped, if the requirement was really seen to be broken. A hang or a crash is never
+/// waived: it may hide anything.
+fn verdict(parts: &[Part], waiver_of: &dyn Fn(&str) -> Option<usize>) -> (CertifiedVerdict, Exit) {
     let mut waives = false;
+    let broken = broken(parts);
     let mut judged: Vec<(CertifiedVerdict, Exit)> = Vec::new();
     for Part { run, .. } in parts {
         let strict = run.began.strict;
@@ -192,6 +193,10 @@ fn verdict(parts: &[Part], waiver_of: &dyn Fn(&Broken) -> Option<usize>) -> (Cer
                 found @ (Verdict::Fail | Verdict::Warn) if is_waived(check, strict, waiver_of) => {
                     waives |= found == Verdict::Fail || strict;
                     Verdict::Pass
+                }
+                Verdict::Blocked if is_covered(check, &broken, waiver_of) => {
+                    waives = true;
+                    Verdict::Skip
                 }
                 verdict => verdict,
             })
@@ -226,10 +231,21 @@ fn verdict(parts: &[Part], waiver_of: &dyn Fn(&Broken) -> Option<usize>) -> (Cer
 }
 
 /// Whether everything that counts against the device in a check is waived.
-fn is_waived(check: &CheckRun, strict: bool, waiver_of: &dyn Fn(&Broken) -> Option<usize>) -> bool {
+fn is_waived(check: &CheckRun, strict: bool, waiver_of: &dyn Fn(&str) -> Option<usize>) -> bool {
     let counts = |broken: &&Broken| broken.level == Level::Must || (strict && broken.level == Level::Should);
     let mut counting = check.outcome.broken.iter().filter(counts).peekable();
-    counting.peek().is_some() && counting.all(|broken| waiver_of(broken).is_some())
+    counting.peek().is_some() && counting.all(|broken| waiver_of(&broken.requirement).is_some())
+}
+
+/// The requirements that any check of any run saw broken.
+fn broken(parts: &[Part]) -> BTreeSet<&str> {
+    let outcomes = parts.iter().flat_map(|part| &part.run.checks).map(|check| &check.outcome);
+    outcomes.flat_map(|outcome| &outcome.broken).map(|broken| broken.requirement.as_str()).collect()
+}
+
+/// Whether a requirement blocks the check that was seen to be broken, and is waived.
+fn is_covered(check: &CheckRun, broken: &BTreeSet<&str>, waiver_of: &dyn Fn(&str) -> Option<usize>) -> bool {
+    check.outcome.blocked_by.as_deref().is_some_and(|id| broken.contains(id) && waiver_of(id).is_some())
 }
 
 fn untested(parts: &[Part]) -> Vec<&'static str> {

@@ -206,23 +206,24 @@ fn waivers(page: &mut Page, facts: &Facts<'_>) {
 
 fn not_tested(page: &mut Page, facts: &Facts<'_>) {
     page.heading("What was not tested");
-    let mut reasons: Vec<(Verdict, &str, Vec<&str>)> = Vec::new();
+    let mut reasons: Vec<(Verdict, String, Vec<&str>)> = Vec::new();
     for check in facts.parts.iter().flat_map(|part| &part.run.checks) {
         let outcome = &check.outcome;
         if !matches!(outcome.verdict, Verdict::Skip | Verdict::Blocked) {
             continue;
         }
-        match reasons.iter_mut().find(|(verdict, why, _)| (*verdict, *why) == (outcome.verdict, &*outcome.message)) {
+        let reason = outcome.reason();
+        match reasons.iter_mut().find(|(verdict, why, _)| (*verdict, why) == (outcome.verdict, &reason)) {
             Some((_, _, checks)) if checks.contains(&check.name.as_str()) => {}
             Some((_, _, checks)) => checks.push(&check.name),
-            None => reasons.push((outcome.verdict, &outcome.message, vec![&check.name])),
+            None => reasons.push((outcome.verdict, reason, vec![&check.name])),
         }
     }
     if reasons.is_empty() {
         page.paragraph("Every check had its say.");
     }
     for (verdict, why, checks) in reasons {
-        page.paragraph(&format!("{verdict}, {}: {}", plural(checks.len(), "check"), one_line(why)));
+        page.paragraph(&format!("{verdict}, {}: {}", plural(checks.len(), "check"), one_line(&why)));
         page.item(&checks.join(", "));
     }
     if !facts.judgement.untested.is_empty() {

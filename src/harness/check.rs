@@ -1,5 +1,7 @@
 //! A check: one test that proves requirements on one device.
 
+use serde::{Deserialize, Serialize};
+
 use crate::requirement::Requirement;
 use crate::stimulus::ProfileKey;
 
@@ -16,9 +18,13 @@ pub enum Interruption {
     Broken,
     /// The check does not apply.
     Skip(Skip),
-    /// The device could not be brought to where the check begins. What stands in the way is for another check to
-    /// judge, so this one accuses nobody.
-    Blocked(String),
+    /// The check cannot judge. Another check judges what stands in the way, so this one accuses nothing.
+    Blocked {
+        /// What stands in the way.
+        by: Obstacle,
+        /// What the check saw of it, in one sentence.
+        why: String,
+    },
     /// A key of the profile does not do what it is for, so what the check would see says nothing of the driver.
     BlockedByKey {
         /// The key.
@@ -26,6 +32,44 @@ pub enum Interruption {
         /// What was seen of it.
         why: String,
     },
+}
+
+/// What keeps a check from judging.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Obstacle {
+    /// The device breaks this requirement, which another check judges. Its waiver or baseline covers the blocked check.
+    Requirement(&'static Requirement),
+    /// The device has no part in it. No waiver covers that.
+    Environment(Environment),
+}
+
+/// What keeps a check from judging although no requirement is known to be broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Environment {
+    /// This process or its machine lacks memory, a descriptor or a thread.
+    Resources,
+    /// The machine or the device is too slow for what the check times.
+    Timing,
+    /// The check has a defect.
+    Defect,
+}
+
+impl Interruption {
+    /// A broken requirement keeps the check from judging.
+    pub fn blocked_by(requirement: &'static Requirement, why: impl Into<String>) -> Interruption {
+        Interruption::Blocked { by: Obstacle::Requirement(requirement), why: why.into() }
+    }
+
+    /// Whether this requirement keeps the check from judging.
+    pub fn is_by(&self, requirement: &Requirement) -> bool {
+        matches!(self, Interruption::Blocked { by: Obstacle::Requirement(by), .. } if *by == requirement)
+    }
+
+    /// The environment keeps the check from judging.
+    pub fn hindered(environment: Environment, why: impl Into<String>) -> Interruption {
+        Interruption::Blocked { by: Obstacle::Environment(environment), why: why.into() }
+    }
 }
 
 /// What a check asks of a device before it makes sense at all.
@@ -46,6 +90,7 @@ pub struct Check {
     name: String,
     requirements: Vec<&'static Requirement>,
     needs: Needs,
+    accuses_any: bool,
     hangs_without: Option<&'static Fix>,
     body: Body,
 }
@@ -61,6 +106,7 @@ impl Check {
             name: name.into(),
             requirements: requirements.to_vec(),
             needs: Needs::Migration,
+            accuses_any: false,
             hangs_without: None,
             body: Box::new(body),
         }
@@ -70,6 +116,17 @@ impl Check {
     pub fn needing(mut self, needs: Needs) -> Check {
         self.needs = needs;
         self
+    }
+
+    /// The same check, which may meet a breach of any rule on its way. It proves only what it declares.
+    pub fn accusing_any(mut self) -> Check {
+        self.accuses_any = true;
+        self
+    }
+
+    /// Whether it may accuse a device of breaking a requirement that it does not declare.
+    pub fn may_accuse_any(&self) -> bool {
+        self.accuses_any
     }
 
     /// The same check, known to wedge kernels without this fix, whatever the device.

@@ -592,7 +592,9 @@ fn accuse(done: &mut Done, said: Said) {
     }
     for (requirement, actual) in accused {
         if matches!(outcome.verdict, Verdict::Pass | Verdict::Warn | Verdict::Skip | Verdict::Blocked) {
-            let without = std::mem::replace(&mut outcome.message, format!("the kernel reports: {actual}"));
+            let without = outcome.reason();
+            outcome.message = format!("the kernel reports: {actual}");
+            (outcome.blocked_by, outcome.hindered_by) = (None, None);
             if !without.is_empty() {
                 outcome.evidence.notes.push(format!("{} without the kernel's report: {without}", outcome.verdict));
             }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::check::{Environment, Obstacle};
 use super::measure::Sample;
 use super::skip::Skip;
 use super::verdict::Verdict;
@@ -18,6 +19,12 @@ pub struct Outcome {
     pub verdict: Verdict,
     /// Why, in one sentence; empty on a plain pass.
     pub message: String,
+    /// The id of the broken requirement that keeps a blocked check from judging.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked_by: Option<String>,
+    /// What else keeps a blocked check from judging. A check that the lab blocks has neither.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hindered_by: Option<Environment>,
     /// How long it took, in seconds, putting the device back included.
     pub seconds: f64,
     /// The requirements that were judged and kept.
@@ -108,6 +115,8 @@ impl Outcome {
         Outcome {
             verdict,
             message: message.into(),
+            blocked_by: None,
+            hindered_by: None,
             seconds: 0.0,
             proven: Vec::new(),
             broken: Vec::new(),
@@ -123,6 +132,23 @@ impl Outcome {
     /// An outcome of a check that was skipped.
     pub fn skipped(skip: Skip) -> Outcome {
         Outcome { skip: Some(skip.clone()), ..Outcome::without_judgement(Verdict::Skip, skip.to_string()) }
+    }
+
+    /// An outcome of a check that something keeps from judging.
+    pub fn blocked(by: Obstacle, message: impl Into<String>) -> Outcome {
+        let (blocked_by, hindered_by) = match by {
+            Obstacle::Requirement(requirement) => (Some(requirement.id.to_owned()), None),
+            Obstacle::Environment(environment) => (None, Some(environment)),
+        };
+        Outcome { blocked_by, hindered_by, ..Outcome::without_judgement(Verdict::Blocked, message) }
+    }
+
+    /// The message, with the requirement that blocks the check in front of it where there is one.
+    pub fn reason(&self) -> String {
+        match &self.blocked_by {
+            Some(requirement) => format!("blocked by {requirement}: {}", self.message),
+            None => self.message.clone(),
+        }
     }
 
     /// Writes down that the kernel itself reported something. What that makes of the verdict is the caller's matter.

@@ -228,7 +228,7 @@ fn completion(outcome: &Outcome) -> Result<Completion, Failed> {
         Verdict::Pass | Verdict::Warn => Ok(Completion::Completed),
         Verdict::Skip => Ok(Completion::ignored_with(&outcome.message)),
         Verdict::Fail | Verdict::Hang | Verdict::Crash | Verdict::Blocked => {
-            Err(format!("{}: {}", outcome.verdict, outcome.message).into())
+            Err(format!("{}: {}", outcome.verdict, outcome.reason()).into())
         }
     }
 }

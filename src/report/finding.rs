@@ -44,7 +44,7 @@ fn plain_block(outcome: &Outcome) -> Block {
     let mut block = Block::new(0, LABELS, WIDTH);
     let why = match outcome.message.is_empty() {
         true => outcome.verdict.to_string(),
-        false => format!("{}: {}", outcome.verdict, outcome.message),
+        false => format!("{}: {}", outcome.verdict, outcome.reason()),
     };
     for line in wrap(&why, WIDTH) {
         block.headline(&line);

@@ -6,6 +6,7 @@ use super::measure::Figures;
 use super::run::{CheckRun, Counts, Restart, Run, Timeline};
 use crate::baseline::Applied;
 use crate::device::Identity;
+use crate::harness::check::Environment;
 use crate::harness::outcome::{Broken, Evidence};
 use crate::harness::verdict::{Exit, RunVerdict, Verdict};
 use crate::stimulus::ProfileKey;
@@ -96,6 +97,10 @@ pub struct Check<'a> {
     pub seconds: f64,
     /// Why, in one sentence; empty on a plain pass.
     pub message: &'a str,
+    /// The id of the broken requirement that keeps a blocked check from judging; `null` for all others.
+    pub blocked_by: Option<&'a str>,
+    /// What else keeps a blocked check from judging; `null` also where the lab does.
+    pub hindered_by: Option<Environment>,
     /// The key of the profile that blocked it.
     pub blocked_by_key: Option<ProfileKey>,
     /// The command that runs just this check again.
@@ -168,6 +173,8 @@ impl<'a> Check<'a> {
             verdict: outcome.verdict,
             seconds: outcome.seconds,
             message: &outcome.message,
+            blocked_by: outcome.blocked_by.as_deref(),
+            hindered_by: outcome.hindered_by,
             blocked_by_key: outcome.blocked_by_key,
             reproduce: run.reproduce(&check.name),
             proven: &outcome.proven,

@@ -59,7 +59,7 @@ fn case(run: &Run, check: &CheckRun) -> TestCase {
 fn result(run: &Run, check: &CheckRun) -> TestResult {
     let outcome = &check.outcome;
     let type_ = outcome.verdict.word().to_owned();
-    let message = attribute(&outcome.message);
+    let message = attribute(&outcome.reason());
     // Only for what shows it: most checks of most runs pass, and it takes as long as all the rest.
     let cause = || Some(cdata(&finding_text_of(run, check)));
     if run.is_expected(check) {
@@ -91,7 +91,7 @@ fn system_out(run: &Run, check: &CheckRun) -> String {
     let outcome = &check.outcome;
     let mut lines = match outcome.message.is_empty() {
         true => vec![outcome.verdict.to_string()],
-        false => vec![format!("{}: {}", outcome.verdict, one_line(&outcome.message))],
+        false => vec![format!("{}: {}", outcome.verdict, one_line(&outcome.reason()))],
     };
     let mut section = |title: &str, items: Vec<String>| {
         if !items.is_empty() {

@@ -57,7 +57,7 @@ fn result_line(run: &Run, check: &CheckRun, number: usize) -> String {
     let verdict = check.outcome.verdict;
     let result = if is_ok(run, verdict) { "ok" } else { "not ok" };
     let name = description(check.short_name());
-    let message = one_line(&check.outcome.message);
+    let message = one_line(&check.outcome.reason());
     let why = match verdict {
         Verdict::Pass => String::new(),
         Verdict::Warn | Verdict::Fail => format!("{verdict}: {message}"),

@@ -132,11 +132,18 @@ fn others(others: &[&CheckRun]) -> String {
     }
 }
 
-/// That checks were blocked, since that alone keeps a run from conforming.
+/// What blocked checks, since that alone keeps a run from conforming.
 fn blocked(run: &Run) -> Option<String> {
-    let first = run.with_verdict(Verdict::Blocked).next()?;
-    let count = plural(run.with_verdict(Verdict::Blocked).count(), "check");
-    Some(format!("{count} blocked, the first: {}: {}", code(&first.name), prose(&first.outcome.message)))
+    let reasons = run.reasons(Verdict::Blocked);
+    let count = plural(reasons.iter().map(|(_, checks)| checks.len()).sum(), "check");
+    let lines: Vec<String> = reasons
+        .iter()
+        .take(WAYS)
+        .map(|(reason, checks)| format!("- {}, first {}: {}", checks.len(), code(&checks[0].name), prose(reason)))
+        .collect();
+    let more = reasons.len().saturating_sub(WAYS);
+    let more = if more > 0 { format!("\n- and {}", plural(more, "more reason")) } else { String::new() };
+    (!reasons.is_empty()).then(|| format!("{count} blocked:\n\n{}{more}", lines.join("\n")))
 }
 
 /// Text of any origin as a code span, in which Markdown means nothing and nobody is mentioned.

@@ -195,18 +195,18 @@ impl Run {
         self.checks.iter().filter(move |check| check.outcome.verdict == verdict)
     }
 
-    /// Why checks came to this verdict that nobody expects, the most frequent reason first.
-    pub fn reasons(&self, verdict: Verdict) -> Vec<(&str, Vec<&CheckRun>)> {
-        let mut reasons: Vec<(&str, Vec<&CheckRun>)> = Vec::new();
+    /// Why checks came to this verdict that nobody expects, the most frequent reason first. What the same requirement
+    /// blocks has one reason, in the words of the first check.
+    pub fn reasons(&self, verdict: Verdict) -> Vec<(String, Vec<&CheckRun>)> {
+        let mut reasons: Vec<Vec<&CheckRun>> = Vec::new();
         for check in self.with_verdict(verdict).filter(|check| !self.is_expected(check)) {
-            let message = check.outcome.message.as_str();
-            match reasons.iter_mut().find(|(reason, _)| *reason == message) {
-                Some((_, checks)) => checks.push(check),
-                None => reasons.push((message, vec![check])),
+            match reasons.iter_mut().find(|checks| has_one_reason(&checks[0].outcome, &check.outcome)) {
+                Some(checks) => checks.push(check),
+                None => reasons.push(vec![check]),
             }
         }
-        reasons.sort_by_key(|(_, checks)| std::cmp::Reverse(checks.len()));
-        reasons
+        reasons.sort_by_key(|checks| std::cmp::Reverse(checks.len()));
+        reasons.into_iter().map(|checks| (checks[0].outcome.reason(), checks)).collect()
     }
 
     /// The chapters, in the order in which their first checks are planned.
@@ -224,6 +224,14 @@ impl Run {
 /// Whether this name stands for what went wrong while no check ran.
 pub fn is_incident(name: &str) -> bool {
     Phase::ALL.iter().any(|phase| phase.test_name() == name)
+}
+
+fn has_one_reason(one: &Outcome, other: &Outcome) -> bool {
+    match (&one.blocked_by, &other.blocked_by) {
+        (Some(one), Some(other)) => one == other,
+        (None, None) => one.message == other.message,
+        _ => false,
+    }
 }
 
 impl CheckRun {

@@ -55,4 +55,16 @@ pub static REBIND: Requirement = Requirement {
     ruling: Some("Hosts bind functions to VFIO and back for each guest, without a reboot in between."),
 };
 
-pub(super) static ALL: &[&Requirement] = &[&DESCRIPTORS, &MEMORY, &MODULE, &REBIND];
+/// Sessions do not run out.
+pub static BEGINS_AGAIN: Requirement = Requirement {
+    id: "wear.sessions.begin_again",
+    level: Must,
+    statement: "a device opens and begins a session as at first, however many sessions have ended before",
+    source: CUSTOM,
+    ruling: Some(
+        "The text sets no limit to how often a device migrates. A device has a limit to how many sessions go on at once, \
+         which a session that has ended does not count against.",
+    ),
+};
+
+pub(super) static ALL: &[&Requirement] = &[&DESCRIPTORS, &MEMORY, &MODULE, &REBIND, &BEGINS_AGAIN];

@@ -3,6 +3,7 @@ use std::sync::LazyLock;
 use super::super::document::Tool;
 use super::super::waiver::Waivers;
 use super::*;
+use crate::harness::check::Obstacle;
 use crate::harness::journal::Event;
 use crate::harness::outcome::Outcome;
 use crate::lab::surroundings::KernelBuild;
@@ -53,6 +54,10 @@ fn pass() -> Option<Outcome> {
 
 fn came_to(verdict: Verdict) -> Option<Outcome> {
     Some(sample::outcome(verdict, "it is so"))
+}
+
+fn blocked_by(requirement: &'static Requirement) -> Option<Outcome> {
+    Some(Outcome::blocked(Obstacle::Requirement(requirement), "it cannot be seen"))
 }
 
 /// A check that came to this and broke that.
@@ -109,6 +114,11 @@ fn only_a_finding_of_which_all_that_counts_is_waived_is_forgiven() {
         (false, vec![(A, breaks(Verdict::Hang, &[arc]))], DoesNotConform, Exit::Findings),
         (false, vec![(A, breaks(Verdict::Crash, &[arc]))], DoesNotConform, Exit::Findings),
         (false, vec![(A, fails(&[arc])), (B, came_to(Verdict::Blocked))], Incomplete, Exit::Unfinished),
+        (false, vec![(A, fails(&[arc])), (B, blocked_by(arc))], ConformsWithWaivers, Exit::Conforms),
+        // Neither waived, nor seen to be broken.
+        (false, vec![(A, fails(&[arc])), (B, blocked_by(other))], Incomplete, Exit::Unfinished),
+        (false, vec![(A, pass()), (B, blocked_by(arc))], Incomplete, Exit::Unfinished),
+        (false, vec![(A, fails(&[other])), (B, blocked_by(arc))], DoesNotConform, Exit::Findings),
         (false, vec![(A, fails(&[arc])), (B, None)], Incomplete, Exit::Unfinished),
         (false, vec![(A, fails(&[other])), (B, None)], DoesNotConform, Exit::Unfinished),
         (false, vec![(A, fails(&[other])), (B, came_to(Verdict::Blocked))], DoesNotConform, Exit::Findings),

@@ -142,6 +142,8 @@ named! {
     EndOfPreCopyIsFinal = "end-of-pre-copy-is-final",
     /// poll says readable at the temporary end.
     ReadableAtEndOfPreCopy = "readable-at-end-of-pre-copy",
+    /// A data_fd has no poll: epoll refuses it with EPERM, and poll always says readable and writable.
+    NoPoll = "no-poll",
     /// PRE_COPY -> PRE_COPY_P2P makes all of the device initial data again.
     P2pStartsAnew = "p2p-starts-anew",
     /// PRE_COPY_P2P -> PRE_COPY drops what was not read.
@@ -222,6 +224,9 @@ named! {
     EarlyLeaveTruncates = "early-leave-truncates",
     /// Each session that begins in PRE_COPY leaves a descriptor of which nobody knows.
     PreCopyLeaksDescriptor = "pre-copy-leaks-descriptor",
+    /// A session that goes from PRE_COPY to RUNNING keeps its slot until the device is stopped or reset, and the slots are
+    /// few.
+    CancelledSessionKeepsSlot = "cancelled-session-keeps-slot",
 
     // Streaming in STOP_COPY.
     /// The permanent end of the stream reads as ENOMSG.

@@ -34,6 +34,9 @@ const LOOKS_UNTIL_END: u32 = 4;
 /// With [`Fault::MovingDmaNotAwaited`], transfers end so much late, so that they are caught on a busy machine too.
 const LINGERS: Duration = Duration::from_millis(15);
 
+/// How many sessions there can be at once with [`Fault::CancelledSessionKeepsSlot`].
+const SLOTS: usize = 64;
+
 /// What a session leaks with [`Fault::MemoryLeaks`].
 const LEAK_BYTES: u64 = 1 << 20;
 
@@ -81,6 +84,8 @@ pub(super) struct Machine {
     asker: Option<ThreadId>,
     /// What is never given back.
     leaked_bytes: u64,
+    /// Slots that cancelled sessions have kept.
+    kept_slots: usize,
     /// Whether the last arcs should have stopped DMA, and did not.
     saves_unquieted: bool,
     /// Whether the last arc was the one that ends a load.
@@ -138,6 +143,7 @@ impl Machine {
             left_over: Vec::new(),
             asker: None,
             leaked_bytes: 0,
+            kept_slots: 0,
             saves_unquieted: false,
             just_loaded: false,
             came_from: State::Running,
@@ -309,6 +315,7 @@ impl Machine {
             }
             return Err(Errno::EIO);
         }
+        self.keep_slot(next)?;
         self.looks = 0;
         self.just_reset = false;
         let left_at = std::mem::take(&mut self.left_at);
@@ -326,6 +333,21 @@ impl Machine {
         };
         self.state = next;
         Ok(data_fd)
+    }
+
+    /// The place of the fault of slots: a cancelled session keeps its own.
+    fn keep_slot(&mut self, next: State) -> Result<(), Errno> {
+        use State::*;
+        if !self.has(Fault::CancelledSessionKeepsSlot) {
+            return Ok(());
+        }
+        match (self.state, next) {
+            (Running | RunningP2p, PreCopy | PreCopyP2p) if self.kept_slots >= SLOTS => return Err(Errno::ENOSPC),
+            (PreCopy | PreCopyP2p, Running | RunningP2p) => self.kept_slots += 1,
+            (_, Stop) => self.kept_slots = 0,
+            _ => {}
+        }
+        Ok(())
     }
 
     fn new_saving(&mut self) -> Saving {
@@ -572,6 +594,7 @@ impl Machine {
     /// What has nothing to do with the protocol is as at first.
     fn start_over(&mut self) {
         self.memory = Memory::after_reset();
+        self.kept_slots = 0;
         self.engine.drop_transfer();
         self.interrupt_due = None;
         self.doomed = false;

@@ -423,7 +423,9 @@ impl Bench {
         let interrupts = match self.listen() {
             Ok(interrupts) => interrupts,
             Err(Interruption::Skip(_)) => return Err(StimulusError::Lacking(key)),
-            Err(Interruption::Blocked(why) | Interruption::BlockedByKey { why, .. }) => return Err(unproven(key, why)),
+            Err(Interruption::Blocked { why, .. } | Interruption::BlockedByKey { why, .. }) => {
+                return Err(unproven(key, why));
+            }
             Err(Interruption::Broken) => return Err(unproven(key, "its interrupt cannot be listened to")),
         };
         let line = interrupts.line();
@@ -478,7 +480,7 @@ impl Bench {
     fn see_dma(&mut self, direction: DmaDirection) -> Seen {
         let key = key_of(direction);
         let area = self.map_area(IOVA, PAGES.end * PAGE_BYTES as usize).map_err(|interruption| match interruption {
-            Interruption::Blocked(why) | Interruption::BlockedByKey { why, .. } => unproven(key, why),
+            Interruption::Blocked { why, .. } | Interruption::BlockedByKey { why, .. } => unproven(key, why),
             Interruption::Broken | Interruption::Skip(_) => unproven(key, "no memory can be mapped for it"),
         })?;
         let visible = [Observation::State, Observation::Progress].map(|observation| {

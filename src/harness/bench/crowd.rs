@@ -7,12 +7,12 @@ use std::thread;
 use std::time::Duration;
 
 use super::Bench;
-use super::tell::tell_size;
+use super::tell::{tell_return, tell_size};
 use super::waiting::until;
 use crate::device::{Device, Stream};
 use crate::harness::check::{Interruption, Judgement};
 use crate::harness::session::Session;
-use crate::requirement::Requirement;
+use crate::requirement::{Requirement, reset};
 use crate::uapi::precopy::PrecopyInfoCall;
 use crate::uapi::process::Thread;
 use crate::uapi::state::{State, name_of};
@@ -127,10 +127,17 @@ impl Bench {
     /// That it cannot.
     pub fn expect_survived(&mut self, requirement: &'static Requirement, asked: &str) -> Judgement {
         let before = self.get_state();
-        let survived = self.bring_back().and_then(|()| self.can_be_saved());
+        let returned = self.return_by_reset(true).map_err(|reset| {
+            let answered = tell_return(&reset);
+            Interruption::blocked_by(
+                &reset::RUNNING,
+                format!("the device could not be brought back to RUNNING: reset answered {answered}"),
+            )
+        });
+        let survived = returned.and_then(|()| self.can_be_saved());
         let (kept, actual) = match survived {
             Ok(()) => (true, String::new()),
-            Err(Interruption::Blocked(why)) => (false, why),
+            Err(Interruption::Blocked { why, .. }) => (false, why),
             Err(other) => return Err(other),
         };
         if !kept {

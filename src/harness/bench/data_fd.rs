@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use super::Bench;
 use super::tell::{errno_name, placement_name, tell_readiness, tell_return, tell_size};
-use crate::harness::check::{Interruption, Judgement};
+use crate::harness::check::{Environment, Interruption, Judgement};
 use crate::harness::measure::Sample;
 use crate::harness::session::{Direction, EndedSession, Session};
 use crate::harness::stream::StreamEnd;
+use crate::requirement::precopy;
 use crate::uapi::Errno;
 use crate::uapi::feature::{FeatureCall, Placement};
 use crate::uapi::precopy::PrecopyInfoCall;
@@ -17,6 +18,9 @@ use crate::uapi::stream::{Interest, Readiness};
 
 /// New data that is on its way is there within this.
 const DATA_COMES_WITHIN: Duration = Duration::from_secs(1);
+
+/// How often a device that is never idle may be readable at the temporary end.
+const QUIET_TRIES: usize = 5;
 
 /// The estimates of PRECOPY_INFO.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +86,7 @@ impl Bench {
             Ok(0) => Ok(estimates_of(&call)),
             answer => {
                 let why = format!("nothing is known of the estimates: PRECOPY_INFO answered {}", tell_return(&answer));
-                Err(Interruption::Blocked(why))
+                Err(Interruption::blocked_by(self.broken_by_info(answer), why))
             }
         }
     }
@@ -107,8 +111,29 @@ impl Bench {
         match self.drain(&session).end {
             // Which of the two it says is for one check to judge, and no reason to keep all others from theirs.
             StreamEnd::Temporary | StreamEnd::Permanent => Ok(session),
-            end => Err(Interruption::Blocked(format!("the temporary end was not reached: read came to {end}"))),
+            end => Err(Interruption::blocked_by(
+                self.broken_by_end(state, &end),
+                format!("the temporary end was not reached: read came to {end}"),
+            )),
         }
+    }
+
+    /// The same, where poll waits. On a data_fd without poll, or whose poll is always readable, nothing can wait, and that
+    /// is one finding of one check.
+    ///
+    /// # Errors
+    /// The skip, or what stood in the way.
+    pub fn bring_to_quiet_end(&mut self, state: State) -> Judgement<Session> {
+        let session = self.bring_to_temporary_end(state)?;
+        for _ in 0..QUIET_TRIES {
+            let ready = self.poll(&session);
+            if !matches!(ready, Ok(ready) if ready.readable) {
+                return Ok(session);
+            }
+            // Data of a device that is never idle is a good reason to be readable.
+            self.drain(&session);
+        }
+        Err(Interruption::blocked_by(&precopy::POLL_QUIET, "poll is readable at the temporary end, so nothing waits"))
     }
 
     /// What poll says of the session at once.
@@ -252,5 +277,8 @@ fn tell_done(answer: &Result<(), Errno>) -> String {
 
 fn blocked(what: &str) -> impl Fn(Errno) -> Interruption {
     let what = what.to_owned();
-    move |errno| Interruption::Blocked(format!("this process cannot {what}: {}", errno_name(errno)))
+    move |errno| {
+        let why = format!("this process cannot {what}: {}", errno_name(errno));
+        Interruption::hindered(Environment::Resources, why)
+    }
 }

@@ -24,6 +24,9 @@ impl Bench {
         expected: impl Into<String>,
         actual: impl Into<String>,
     ) -> Judgement {
+        if self.declared.as_ref().is_some_and(|declared| !declared.allow(requirement, kept)) {
+            self.undeclared.get_or_insert(requirement);
+        }
         if kept {
             if !self.proven.contains(&requirement) {
                 self.proven.push(requirement);
@@ -107,7 +110,7 @@ impl Bench {
     pub fn expect_reachable(&mut self, requirement: &'static Requirement, asked: &str, state: State) -> Judgement {
         let (kept, actual) = match self.bring_to(state) {
             Ok(_) => (true, String::new()),
-            Err(Interruption::Blocked(why)) => (false, why),
+            Err(Interruption::Blocked { why, .. }) => (false, why),
             Err(other) => return Err(other),
         };
         self.judge(requirement, kept, asked, format!("{state} to be reached again"), actual)
@@ -171,7 +174,10 @@ impl Bench {
         let drained = self.drain(&session);
         match has_data_and_an_end(&drained) {
             true => Ok(()),
-            false => Err(Interruption::Blocked(format!("no session streams in {here}: a new one came to {drained}"))),
+            false => Err(Interruption::blocked_by(
+                self.broken_by_end(here, &drained.end),
+                format!("no session streams in {here}: a new one came to {drained}"),
+            )),
         }
     }
 

@@ -24,18 +24,19 @@ use std::time::{Duration, Instant};
 use crate::device::migration::Transition;
 use crate::device::{Device, Identity};
 use crate::fsm::Route;
-use crate::requirement::{Level, Requirement};
+use crate::requirement::{Level, Requirement, discover, fsm, reset};
 use crate::stimulus::ProfileKey;
 use crate::uapi::Errno;
 use crate::uapi::state::{Capabilities, State};
 
-use super::check::{Check, Interruption, Judgement, Lack, Needs, Skip};
+use super::check::{Check, Environment, Interruption, Judgement, Lack, Needs, Obstacle, Skip};
 use super::measure::Sample;
-use super::outcome::{Broken, Evidence, ObservedPath, Outcome};
+use super::outcome::{Broken, ObservedPath, Outcome};
 use super::record::Recorder;
 use super::session::{Direction, Session};
 use super::trace::Tracer;
 use super::verdict::{Verdict, verdict_of};
+pub use bring::no_session;
 use calibration::Calibration;
 pub use crowd::{Act, Seen};
 pub use data_fd::Estimates;
@@ -68,6 +69,18 @@ pub struct Bench {
     recorder: Recorder,
     proven: Vec<&'static Requirement>,
     broken: Vec<Broken>,
+    /// What the check that runs declares; `None` outside a check.
+    declared: Option<Declared>,
+    /// What it judged all the same.
+    undeclared: Option<&'static Requirement>,
+    /// What has brought the device to the state that it is in.
+    arrival: Arrival,
+    /// Where the last request led that succeeded.
+    stands_in: Option<State>,
+    /// Where it stood when threads began to wait.
+    waited_in: Option<State>,
+    /// What was done with the session since it began.
+    session: SessionHistory,
     paths: Vec<ObservedPath>,
     /// The kernel's steps of every request, whether a check looked at them or not.
     trail: Vec<ObservedPath>,
@@ -84,6 +97,44 @@ pub struct Bench {
     stirred: Stirred,
     /// How many areas were mapped for DMA.
     areas: u32,
+}
+
+/// What has brought the device to the state that it is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Arrival {
+    /// A transition, or the first open.
+    Transition,
+    /// A reset.
+    Reset,
+    /// Closing and opening.
+    Reopen,
+}
+
+/// What was done with the session that the device has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SessionHistory {
+    /// There is none.
+    None,
+    /// It began.
+    Begun,
+    /// The device moved inside the saving group.
+    Moved,
+    /// The state that the device was in was asked for.
+    AskedAgain,
+    /// Its data_fd was closed.
+    Closed,
+}
+
+/// What a check declares.
+struct Declared {
+    requirements: Vec<&'static Requirement>,
+    accuses_any: bool,
+}
+
+impl Declared {
+    fn allow(&self, requirement: &'static Requirement, kept: bool) -> bool {
+        (self.accuses_any && !kept) || self.requirements.contains(&requirement)
+    }
 }
 
 /// What the device says of its own migration.
@@ -108,6 +159,14 @@ pub struct Requested {
 }
 
 impl Requested {
+    /// The requirement that a permitted transition has to lead to its target.
+    pub fn requirement(&self) -> &'static Requirement {
+        match self.route.is_direct() {
+            true => &fsm::ARC,
+            false => &fsm::COMBINATION,
+        }
+    }
+
     /// Takes the session that the request began.
     pub fn session(self) -> Option<Session> {
         let transition = self.answer.ok()?;
@@ -126,6 +185,15 @@ pub struct Batch {
     pub times: usize,
     /// How long that took.
     pub took: Duration,
+}
+
+/// How often something is repeated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rounds {
+    /// How many rounds there are at most.
+    pub times: usize,
+    /// Of how many kinds they are, by turns.
+    pub kinds: usize,
 }
 
 /// What a bench leaves behind after one check.
@@ -156,6 +224,12 @@ impl Bench {
             recorder,
             proven: Vec::new(),
             broken: Vec::new(),
+            declared: None,
+            undeclared: None,
+            arrival: Arrival::Transition,
+            stands_in: None,
+            waited_in: None,
+            session: SessionHistory::None,
             paths: Vec::new(),
             trail: Vec::new(),
             asked: None,
@@ -200,20 +274,47 @@ impl Bench {
         Ok((done, began.elapsed()))
     }
 
-    /// Does something again and again; fewer times, with a remark, on a device that is too slow for all of them.
+    /// Does something again and again; fewer times, with a remark, on a device that is too slow for all of them. The
+    /// rounds are of so many kinds, by turns. A device that breaks off once a round of each kind has worked breaks the
+    /// requirement that is about repetition.
     ///
     /// # Errors
     /// The first interruption.
-    pub fn repeat(&mut self, times: usize, mut round: impl FnMut(&mut Bench, usize) -> Judgement) -> Judgement {
+    pub fn repeat(
+        &mut self,
+        requirement: &'static Requirement,
+        asked: &str,
+        Rounds { times, kinds }: Rounds,
+        mut round: impl FnMut(&mut Bench, usize) -> Judgement,
+    ) -> Judgement {
         let began = Instant::now();
         for time in 0..times {
             if began.elapsed() > REPETITION_LIMIT {
                 self.note(format!("there was time for {time} of {times} rounds"));
                 return Ok(());
             }
-            round(self, time)?;
+            let done = round(self, time);
+            self.judge_round(requirement, asked, time >= kinds, time, done)?;
         }
         Ok(())
+    }
+
+    /// What blocks a round that has worked before is not another requirement, but what the rounds before have left.
+    fn judge_round(
+        &mut self,
+        requirement: &'static Requirement,
+        asked: &str,
+        has_worked: bool,
+        time: usize,
+        done: Judgement,
+    ) -> Judgement {
+        match done {
+            Err(Interruption::Blocked { by: Obstacle::Requirement(_), why }) if has_worked => {
+                let actual = format!("round {}: {why}", time + 1);
+                self.judge(requirement, false, asked, "each round to work as the first did", actual)
+            }
+            done => done,
+        }
     }
 
     /// Does the same thing as often as it fits into a moment, but not less often than that, nor more often than a hundred
@@ -282,17 +383,14 @@ impl Bench {
     /// Runs one check from RUNNING, and puts the device back to RUNNING.
     pub fn run(&mut self, check: &Check) -> Ran {
         let began = Instant::now();
-        self.begin();
+        self.begin(check);
         self.calibration.judges(true);
-        let mut judgement = self.applies(check).and_then(|()| check.body(self));
-        // A check that uses a key of the profile before anything is known of it is run again once something is.
-        while let Some(key) = self.take_wanted() {
-            if let Some(why) = self.put_back(true).or_else(|| self.calibrate(key)) {
-                judgement = Err(Interruption::BlockedByKey { key, why });
-                break;
-            }
-            self.begin();
-            judgement = check.body(self);
+        let judgement = self.applies(check).and_then(|()| check.body(self));
+        let mut judgement = self.again_with_keys(check, judgement);
+        if self.may_be_helped(&judgement) {
+            self.begin_anew(check);
+            let second = check.body(self);
+            judgement = self.again_with_keys(check, second);
         }
         self.calibration.judges(false);
         let mut outcome = self.outcome(judgement);
@@ -302,6 +400,10 @@ impl Bench {
             outcome.evidence.notes.extend(self.what_was_played(&outcome.played));
         }
         let nothing_went_wrong = matches!(outcome.verdict, Verdict::Pass | Verdict::Skip);
+        if !nothing_went_wrong && self.migration != Migration::Absent && self.reset().is_err() {
+            // What is wrong may not show in the state. Whether this works shows there.
+            let _ = self.reopen();
+        }
         let lost = self.put_back(nothing_went_wrong);
         if lost.is_some() {
             outcome.evidence.operations.extend(self.recorder.take());
@@ -310,8 +412,11 @@ impl Bench {
         Ran { outcome, lost }
     }
 
-    fn begin(&mut self) {
+    fn begin(&mut self, check: &Check) {
         self.recorder.clear();
+        self.declared =
+            Some(Declared { requirements: check.requirements().to_vec(), accuses_any: check.may_accuse_any() });
+        self.undeclared = None;
         self.proven.clear();
         self.broken.clear();
         self.paths.clear();
@@ -321,6 +426,32 @@ impl Bench {
         self.samples.clear();
         self.played.clear();
         self.lacked.clear();
+    }
+
+    /// A check that uses a key of the profile before anything is known of it is run again once something is.
+    fn again_with_keys(&mut self, check: &Check, mut judgement: Judgement) -> Judgement {
+        while let Some(key) = self.take_wanted() {
+            if let Some(why) = self.put_back(true).or_else(|| self.calibrate(key)) {
+                return Err(Interruption::BlockedByKey { key, why });
+            }
+            self.begin(check);
+            judgement = check.body(self);
+        }
+        judgement
+    }
+
+    /// Whether opening the device again may let a blocked check judge. It may stand in a state of which GET says nothing.
+    fn may_be_helped(&self, judgement: &Judgement) -> bool {
+        let is_blocked = matches!(judgement, Err(Interruption::Blocked { by: Obstacle::Requirement(_), .. }));
+        is_blocked && self.broken.is_empty() && matches!(self.migration, Migration::Has(_))
+    }
+
+    fn begin_anew(&mut self, check: &Check) {
+        // What both answer shows when the check runs again.
+        let _ = self.return_to_running(true);
+        let _ = self.settle();
+        let _ = self.reopen();
+        self.begin(check);
     }
 
     fn applies(&self, check: &Check) -> Judgement {
@@ -338,70 +469,56 @@ impl Bench {
             (Needs::NoMigration, Migration::Has(_) | Migration::Nonsense(_)) => {
                 does_not_apply("the device has migration")
             }
-            (Needs::Migration, Migration::Nonsense(answer)) => Err(Interruption::Blocked(format!(
-                "the capability set is not known: GET MIGRATION answers {}",
-                match answer {
-                    Ok(flags) => format!("flags {flags:#x}"),
-                    Err(errno) => errno_name(errno),
-                }
-            ))),
+            (Needs::Migration, Migration::Nonsense(answer)) => Err(Interruption::blocked_by(
+                &discover::FLAGS,
+                format!(
+                    "the capability set is not known: GET MIGRATION answers {}",
+                    match answer {
+                        Ok(flags) => format!("flags {flags:#x}"),
+                        Err(errno) => errno_name(errno),
+                    }
+                ),
+            )),
             _ => Ok(()),
         }
     }
 
     fn outcome(&mut self, judgement: Judgement) -> Outcome {
-        let (mut why_skipped, mut blocked_by_key) = (None, None);
-        let (verdict, message) = match judgement {
-            Ok(()) | Err(Interruption::Broken) => self.judged(),
-            Err(Interruption::Skip(skip)) if self.broken.is_empty() => {
-                let message = skip.to_string();
-                why_skipped = Some(skip);
-                (Verdict::Skip, message)
+        let mut outcome = match (judgement, self.undeclared) {
+            (_, Some(undeclared)) if self.broken.is_empty() => {
+                defect(&format!("judges {}, which it does not declare", undeclared.id))
             }
-            Err(Interruption::Blocked(why)) if self.broken.is_empty() => (Verdict::Blocked, why),
-            Err(Interruption::BlockedByKey { key, why }) if self.broken.is_empty() => {
-                blocked_by_key = Some(key);
-                (Verdict::Blocked, why)
+            (Err(Interruption::Skip(skip)), _) if self.broken.is_empty() => Outcome::skipped(skip),
+            (Err(Interruption::Blocked { by, why }), _) if self.broken.is_empty() => Outcome::blocked(by, why),
+            (Err(Interruption::BlockedByKey { key, why }), _) if self.broken.is_empty() => {
+                Outcome { blocked_by_key: Some(key), ..Outcome::without_judgement(Verdict::Blocked, why) }
             }
-            Err(Interruption::Skip(_) | Interruption::Blocked(_) | Interruption::BlockedByKey { .. }) => self.judged(),
+            _ => self.judged(),
         };
-        Outcome {
-            verdict,
-            message,
-            seconds: 0.0,
-            proven: self.proven.iter().map(|r| r.id.to_owned()).collect(),
-            broken: std::mem::take(&mut self.broken),
-            evidence: Evidence {
-                operations: Vec::new(),
-                paths: self.take_paths(verdict),
-                kernel_log: Vec::new(),
-                notes: std::mem::take(&mut self.notes),
-                stood_still: 0.0,
-            },
-            samples: std::mem::take(&mut self.samples),
-            skip: why_skipped,
-            blocked_by_key,
-            played: std::mem::take(&mut self.played),
-            lacked: std::mem::take(&mut self.lacked),
-        }
+        outcome.proven = self.proven.iter().map(|r| r.id.to_owned()).collect();
+        outcome.broken = std::mem::take(&mut self.broken);
+        outcome.played = std::mem::take(&mut self.played);
+        outcome.lacked = std::mem::take(&mut self.lacked);
+        outcome.samples = std::mem::take(&mut self.samples);
+        outcome.evidence.paths = self.take_paths(outcome.verdict);
+        outcome.evidence.notes = std::mem::take(&mut self.notes);
+        outcome
     }
 
     /// The verdict of what was judged: the worst level that is broken.
-    fn judged(&self) -> (Verdict, String) {
+    fn judged(&self) -> Outcome {
         let worst = self.broken.iter().min_by_key(|broken| match broken.level {
             Level::Must => 0,
             Level::Should => 1,
             Level::Advice => 2,
         });
         match worst {
-            Some(broken) => (
+            Some(broken) => Outcome::without_judgement(
                 verdict_of(broken.level),
                 format!("{}: expected {}, got {}", broken.asked, broken.expected, broken.actual),
             ),
-            None if self.proven.is_empty() => {
-                (Verdict::Blocked, "the check judged nothing, which is a defect of the check; please report it".into())
-            }
-            None => (Verdict::Pass, String::new()),
+            None if self.proven.is_empty() => defect("judged nothing"),
+            None => Outcome::without_judgement(Verdict::Pass, ""),
         }
     }
 
@@ -412,30 +529,48 @@ impl Bench {
         if self.migration == Migration::Absent {
             return None;
         }
-        let Err(reset) = self.return_to_running(nothing_went_wrong) else {
-            // A reset, which is what helps, has been tried where something could not be settled.
-            let _ = self.settle();
-            return None;
-        };
-        let reopened = self.reopen();
-        if self.is_running() {
-            let _ = self.settle();
-            return None;
-        }
-        Some(format!(
-            "the device could not be put back to RUNNING: reset answered {}, opening it again {}",
-            tell_return(&reset),
-            match reopened {
-                Ok(()) => "helped nothing".to_owned(),
-                Err(why) => format!("failed ({why})"),
+        match self.return_to_running(nothing_went_wrong) {
+            Ok(()) => {
+                // A reset, which is what helps, has been tried where something could not be settled.
+                let _ = self.settle();
+                None
             }
+            Err(Interruption::Blocked { why, .. }) => Some(why),
+            Err(Interruption::Broken | Interruption::Skip(_) | Interruption::BlockedByKey { .. }) => None,
+        }
+    }
+
+    /// To RUNNING by a transition where that may be tried, else by reset, else by opening again.
+    fn return_to_running(&mut self, by_transition: bool) -> Judgement {
+        let Err(reset) = self.return_by_reset(by_transition) else {
+            return Ok(());
+        };
+        let answered = tell_return(&reset);
+        let opened = match self.reopen() {
+            Ok(()) if self.is_running() => {
+                self.note(format!(
+                    "RESET, which answered {answered}, did not lead to RUNNING, so the device was opened again"
+                ));
+                return Ok(());
+            }
+            Ok(()) => "did not lead there".to_owned(),
+            Err(why) => format!("failed ({why})"),
+        };
+        Err(Interruption::blocked_by(
+            &reset::RUNNING,
+            format!(
+                "the device could not be brought back to RUNNING: reset answered {answered}, opening it again {opened}"
+            ),
         ))
     }
 
     /// To RUNNING by a transition where that may be tried and leads there, else by reset. A function level reset takes a
     /// tenth of a second by the rules of PCI, a transition next to nothing, and a suite that resets after every check
     /// spends most of its time on it. Fails with what reset answered.
-    fn return_to_running(&mut self, by_transition: bool) -> Result<(), Result<i32, Errno>> {
+    ///
+    /// # Errors
+    /// What reset answered.
+    pub fn return_by_reset(&mut self, by_transition: bool) -> Result<(), Result<i32, Errno>> {
         let here = self.get_state().ok().and_then(|answer| State::from_number(answer.device_state));
         if here == Some(State::Running) || (by_transition && self.walk_back(here)) {
             return Ok(());
@@ -483,6 +618,12 @@ impl Bench {
         }
         through
     }
+}
+
+/// The outcome of a check that is wrong itself.
+fn defect(what: &str) -> Outcome {
+    let why = format!("the check {what}, which is a defect of the check; please report it");
+    Outcome::blocked(Obstacle::Environment(Environment::Defect), why)
 }
 
 fn does_not_apply(why: &str) -> Judgement {

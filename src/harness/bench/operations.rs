@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use nix::sys::eventfd::EventFd;
 
 use super::tell::{errno_name, placement_name, tell_done, tell_return, tell_size, tell_transition};
-use super::{Bench, Migration, Requested};
+use super::{Arrival, Bench, Migration, Requested, SessionHistory};
 use crate::device::migration::StateAnswer;
 use crate::device::{Footprint, RebindError};
 use crate::fsm::route;
@@ -73,6 +73,11 @@ impl Bench {
         self.asked = State::from_number(to);
         let device = self.device.as_ref();
         let answer = self.recorder.operation(format!("SET {}", name_of(to)), || device.set_state(to), tell_transition);
+        if answer.is_ok() {
+            self.arrival = Arrival::Transition;
+            self.stands_in = State::from_number(to);
+            self.session = self.session.after(from, State::from_number(to));
+        }
         if let (Ok(transition), Some(state)) = (&answer, State::from_number(to))
             && transition.returned == 0
             && route.is_direct()
@@ -130,7 +135,10 @@ impl Bench {
     /// The errno as it came.
     pub fn reset(&mut self) -> Result<i32, Errno> {
         let device = self.device.as_ref();
-        self.recorder.operation("RESET".into(), || device.reset(), tell_return)
+        let answer = self.recorder.operation("RESET".into(), || device.reset(), tell_return);
+        self.arrival = Arrival::Reset;
+        self.session = SessionHistory::None;
+        answer
     }
 
     /// What the device is made of.
@@ -241,7 +249,10 @@ impl Bench {
     /// Why it could not be opened again.
     pub fn reopen(&mut self) -> Result<(), crate::device::OpenError> {
         let device = self.device.as_mut();
-        self.recorder.operation("close, open".into(), || device.reopen(), tell_done)
+        let answer = self.recorder.operation("close, open".into(), || device.reopen(), tell_done);
+        self.arrival = Arrival::Reopen;
+        self.session = SessionHistory::None;
+        answer
     }
 
     /// Closes the device, has its driver give it up and take it again, and opens it.
@@ -388,6 +399,9 @@ impl Bench {
     pub fn close(&mut self, session: Session) {
         let what = format!("close data_fd {}", session.stream().number());
         self.recorder.operation(what, || drop(session), |()| "ok".to_owned());
+        if self.session != SessionHistory::None {
+            self.session = SessionHistory::Closed;
+        }
     }
 
     /// Keeps how long the last operation took.

@@ -10,7 +10,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use super::Bench;
 use super::tell::{errno_name, placement_name, tell_return};
 use crate::device::Device;
-use crate::harness::check::{Interruption, Judgement, Lack, Skip};
+use crate::harness::check::{Environment, Interruption, Judgement, Lack, Skip};
 use crate::stimulus::nature::{InterruptLine, Nature};
 use crate::stimulus::{DmaDirection, Observation, ProfileKey, Stimulus, StimulusError};
 use crate::uapi::Errno;
@@ -418,10 +418,11 @@ pub(super) fn into_interruption(error: StimulusError) -> Interruption {
         StimulusError::Declined(key) => Interruption::Skip(Skip::Lacks { what: Lack::Program { key } }),
         StimulusError::Failed { key, .. } | StimulusError::Unproven { key, .. } => {
             Interruption::BlockedByKey { key, why: error.to_string() }
-        } // Interruption::Blocked(error.to_string()),
+        }
     }
 }
 
 fn blocked(what: &str, errno: Errno) -> Interruption {
-    Interruption::Blocked(format!("failed to {what}: {}", errno_name(errno)))
+    let why = format!("failed to {what}: {}", errno_name(errno));
+    Interruption::hindered(Environment::Resources, why)
 }

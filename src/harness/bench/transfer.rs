@@ -9,10 +9,10 @@ use super::tell::{errno_name, tell_size, tell_state, tell_transition};
 use super::{Bench, Drained};
 use crate::device::Stream;
 use crate::device::migration::StateAnswer;
-use crate::harness::check::{Interruption, Judgement};
+use crate::harness::check::{Environment, Interruption, Judgement};
 use crate::harness::session::Session;
 use crate::harness::stream::{CHUNK_BYTES, StreamEnd};
-use crate::requirement::Requirement;
+use crate::requirement::{Requirement, reset, resume, stop_copy};
 use crate::stimulus::Stimulus;
 use crate::stimulus::nature::Corruption;
 use crate::uapi::Errno;
@@ -188,8 +188,10 @@ impl Bench {
     /// # Errors
     /// The errno as it came.
     pub fn write_huge(&mut self, session: &Session) -> Judgement<Result<usize, Errno>> {
-        let zeroes = ZeroPages::new(HUGE_BYTES)
-            .map_err(|errno| Interruption::Blocked(format!("failed to map 2 GiB: {}", errno_name(errno))))?;
+        let zeroes = ZeroPages::new(HUGE_BYTES).map_err(|errno| {
+            let why = format!("failed to map 2 GiB: {}", errno_name(errno));
+            Interruption::hindered(Environment::Resources, why)
+        })?;
         let stream = session.stream();
         let what = format!("write 2 GiB of zeroes to data_fd {}", stream.number());
         Ok(self.recorder.operation(what, || stream.write(zeroes.bytes()), tell_size))
@@ -201,7 +203,22 @@ impl Bench {
     /// That there was another end.
     pub fn save(&mut self, session: &Session) -> Judgement<Vec<u8>> {
         let drained = self.drain(session);
-        whole(drained)
+        self.require_permanent_end(&drained)?;
+        Ok(drained.bytes)
+    }
+
+    /// What was read in STOP_COPY is a whole stream.
+    ///
+    /// # Errors
+    /// That it did not end well, which is for other checks to judge.
+    pub fn require_permanent_end(&self, drained: &Drained) -> Judgement {
+        match &drained.end {
+            StreamEnd::Permanent => Ok(()),
+            end => Err(Interruption::blocked_by(
+                self.broken_by_end(State::StopCopy, end),
+                format!("the device could not be saved: the stream ended with {end}"),
+            )),
+        }
     }
 
     /// A device state other than the one after a reset, with its stream, which RESUMING accepts. It is saved once, and
@@ -218,7 +235,7 @@ impl Bench {
         let session = self.bring_to_session(State::StopCopy)?;
         let stream = self.save(&session)?;
         if stream.is_empty() {
-            return Err(Interruption::Blocked("the stream of this device has no bytes".to_owned()));
+            return Err(Interruption::blocked_by(&stop_copy::COMPLETE, "the stream of this device has no bytes"));
         }
         self.move_to(State::StopCopy, State::Running)?;
         let saved = Arc::new(Saved { stream, state });
@@ -241,8 +258,7 @@ impl Bench {
         if self.observe_state()? != saved.state {
             return Ok(());
         }
-        // What it answers shows in the state of the next step.
-        let _ = self.reset();
+        self.reset_or_open_again()?;
         if self.observe_state()? == saved.state {
             self.note("the state that was saved is the one after a reset, so loading it proves little");
         }
@@ -320,13 +336,21 @@ impl Bench {
     /// That it does not, which is for another check to judge.
     pub fn require_loads(&mut self, saved: &Saved) -> Judgement {
         let loaded = self.load_in(saved, Segmentation::Chunks)?;
-        match loaded.kept {
-            true => Ok(()),
-            false => Err(Interruption::Blocked(format!(
-                "the device does not load its stream in the ordinary way either: {}: {}",
-                loaded.did, loaded.actual
-            ))),
+        if loaded.kept {
+            return Ok(());
         }
+        // A device that loads the stream after a reset only does not replace all of the state that it had.
+        self.bring_back()?;
+        self.reset_or_open_again()?;
+        let requirement = match self.load_in(saved, Segmentation::Chunks)?.kept {
+            true => &resume::REPLACES,
+            false => &resume::RESTORES,
+        };
+        let why = format!(
+            "the device does not load its stream in the ordinary way either: {}: {}",
+            loaded.did, loaded.actual
+        );
+        Err(Interruption::blocked_by(requirement, why))
     }
 
     fn unless_it_never_loads(&mut self, loaded: &Loaded, saved: &Saved) -> Judgement {
@@ -412,9 +436,29 @@ impl Bench {
         self.judge(requirement, kept, format!("{asked}, then RESET"), "the state RUNNING", tell_state(&after))
     }
 
+    /// A reset leads back to RUNNING; where resets never do so from this state, which another check judges, opening the
+    /// device again does.
+    ///
+    /// # Errors
+    /// That it does not come back, or what stood in the way.
+    pub fn expect_comes_back(&mut self, requirement: &'static Requirement, asked: &str) -> Judgement {
+        match self.expect_reset_helps(requirement, asked) {
+            Err(interruption) if interruption.is_by(&reset::RUNNING) => {
+                self.note("RESET does not lead to RUNNING from this state, so the device was opened again");
+                self.open_again()?;
+                self.expect_state(
+                    requirement,
+                    &format!("{asked}, then close the device, open it again"),
+                    State::Running,
+                )
+            }
+            other => other,
+        }
+    }
+
     /// Makes a control experiment: the device opened anew, brought to that state in an ordinary way, and reset.
     pub(super) fn unless_reset_never_helps(&mut self, state: Option<StateAnswer>) -> Judgement {
-        self.reopen().map_err(|error| Interruption::Blocked(error.to_string()))?;
+        self.open_again()?;
         let Some(state) = state.and_then(|answer| State::from_number(answer.device_state)) else {
             return Ok(());
         };
@@ -425,10 +469,10 @@ impl Bench {
         let _ = self.reset();
         match self.get_state() {
             Ok(answer) if answer.device_state == State::Running.number() => Ok(()),
-            answer => Err(Interruption::Blocked(format!(
-                "RESET in {state} never leads to RUNNING, but to {}",
-                tell_state(&answer)
-            ))),
+            answer => Err(Interruption::blocked_by(
+                &reset::RUNNING,
+                format!("RESET in {state} never leads to RUNNING, but to {}", tell_state(&answer)),
+            )),
         }
     }
 }
@@ -440,14 +484,6 @@ struct Loaded {
     kept: bool,
     expected: String,
     actual: String,
-}
-
-/// What came out of a stream, if that is all of it.
-fn whole(drained: Drained) -> Judgement<Vec<u8>> {
-    match drained.end {
-        StreamEnd::Permanent => Ok(drained.bytes),
-        end => Err(Interruption::Blocked(format!("the device could not be saved: the stream ended with {end}"))),
-    }
 }
 
 /// Reads to the end; `parts` says the parts of the call at each place.

@@ -13,9 +13,9 @@ use super::Bench;
 use super::stimuli::into_interruption;
 use super::tell::{errno_name, tell_readiness, tell_return, tell_size};
 use crate::device::{EpollSet, Stream};
-use crate::harness::check::{Interruption, Judgement};
+use crate::harness::check::{Environment, Interruption, Judgement};
 use crate::harness::session::{Direction, Session};
-use crate::requirement::Requirement;
+use crate::requirement::{Requirement, precopy, stop_copy};
 use crate::stimulus::{ProfileKey, Stimulus};
 use crate::uapi::Errno;
 use crate::uapi::process::Thread;
@@ -56,6 +56,15 @@ pub enum Wait {
 impl Wait {
     /// All ways to wait for data, and two at once in the commonest.
     pub const POLLS: [Wait; 4] = [Wait::Poll, Wait::Poll, Wait::EpollLevel, Wait::EpollEdge];
+
+    /// The requirement that a session breaks on which nothing can wait like this.
+    fn needs(self, state: Option<State>) -> &'static Requirement {
+        match (self, state) {
+            (Wait::Poll | Wait::EpollLevel | Wait::EpollEdge, _) => &precopy::POLL_QUIET,
+            (Wait::Read, Some(State::PreCopy | State::PreCopyP2p)) => &precopy::EOS_ENOMSG,
+            (Wait::Read, _) => &stop_copy::END_PERMANENT,
+        }
+    }
 }
 
 /// What a thread that waited came to.
@@ -120,6 +129,7 @@ impl Bench {
         action: impl FnOnce(&mut Bench) -> Judgement,
     ) -> Judgement<Vec<Waited>> {
         let number = session.stream().number();
+        self.waited_in = self.stands_in;
         let begin = |wait: &Wait| Waiter::begin(*wait, session);
         let mut waiters = waits.iter().map(begin).collect::<Judgement<Vec<Waiter>>>()?;
         let begun: Vec<Option<String>> = waiters.iter_mut().map(Waiter::until_it_waits).collect();
@@ -153,7 +163,7 @@ impl Bench {
         for Waited { wait, end } in waited {
             if let WaitEnd::AtOnce(answer) = end {
                 let why = format!("{wait} does not wait where there is nothing to read: it answered {answer}");
-                return Err(Interruption::Blocked(why));
+                return Err(Interruption::blocked_by(wait.needs(self.waited_in), why));
             }
             let asked = format!("{asked}, while another thread is in {wait}");
             let expected = format!("{wait} to come back of it within {:?}", self.host.patience);
@@ -231,7 +241,14 @@ impl Waiter {
             Direction::Saving => Interest::Read,
             Direction::Resuming => Interest::Write,
         };
-        let no_set = |errno| Interruption::Blocked(format!("no epoll set could be made: {}", errno_name(errno)));
+        let no_set = |errno| {
+            let why = format!("no epoll set could be made: {}", errno_name(errno));
+            match errno {
+                // The file has no poll.
+                Errno::EPERM => Interruption::blocked_by(&precopy::POLL_QUIET, why),
+                _ => Interruption::hindered(Environment::Resources, why),
+            }
+        };
         match wait {
             Wait::Poll => spawn(move || say(&tell, || tell_readiness(&stream.poll(interest, LONGEST_WAIT))))?,
             Wait::EpollLevel | Wait::EpollEdge => {
@@ -333,7 +350,9 @@ fn amid<R>(turns: usize, turn: impl Fn(usize) + Sync, action: impl FnOnce() -> R
 
 fn spawn(run: impl FnOnce() + Send + 'static) -> Judgement {
     let spawned = thread::Builder::new().spawn(run);
-    spawned.map(drop).map_err(|error| Interruption::Blocked(format!("no thread could be had: {error}")))
+    spawned
+        .map(drop)
+        .map_err(|error| Interruption::hindered(Environment::Resources, format!("failed to start a thread: {error}")))
 }
 
 /// The user in a race: waits for data, and reads it to its end.
@@ -373,7 +392,8 @@ impl RacingPoller {
                     self.reads.fetch_add(1, Ordering::Relaxed);
                     self.tell();
                 }
-                Err(Errno::ENOMSG) => return None,
+                // Which of the two ends read says is judged where nothing else is.
+                Ok(0) | Err(Errno::ENOMSG) => return None,
                 answer => return Some(format!("read answered {}", tell_size(&answer))),
             }
         }

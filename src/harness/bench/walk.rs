@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Bench, Fix};
 use crate::harness::check::{Interruption, Judgement};
+use crate::requirement::reset;
 use crate::stimulus::ProfileKey;
 use crate::uapi::state::{State, name_of};
 use crate::walk::{AREA_BYTES, IOVA, Operation, Step, Traffic, Violation, World};
@@ -113,10 +114,11 @@ impl Bench {
         if matches!(answer, Ok(answer) if answer.device_state == State::Running.number()) {
             return Ok(());
         }
-        Err(Interruption::Blocked(format!(
+        let why = format!(
             "the device could not be brought to RUNNING, where walks begin: opening it again {}, then reset answered {}",
             reopened.map_or_else(|error| error.to_string(), |()| "worked".to_owned()),
             super::tell_return(&reset),
-        )))
+        );
+        Err(Interruption::blocked_by(&reset::RUNNING, why))
     }
 }

@@ -122,9 +122,9 @@ fn checks_table(chapter: &str, checks: &[&CheckRun], problems: &[Problem<'_>]) -
                         td { (part::badge(outcome.verdict)) " " span.took { (span(outcome.seconds)) } }
                         td {
                             @if outcome.verdict.is_finding() {
-                                a href=(part::link_to(&check.name, problems)) { (one_line(&outcome.message)) }
+                                a href=(part::link_to(&check.name, problems)) { (one_line(&outcome.reason())) }
                             } @else {
-                                (one_line(&outcome.message))
+                                (one_line(&outcome.reason()))
                                 @for note in &outcome.evidence.notes { " " span.note { (one_line(note)) } }
                             }
                         }

@@ -18,6 +18,11 @@ pub(super) static ALL: &[Guide] = &[
         "The file of a session holds a reference that closing the device should have given back.",
     ),
     Guide::new(
+        &BEGINS_AGAIN,
+        "A VM whose migration is cancelled is migrated later. A device that has run out of sessions by then cannot be moved.",
+        "A slot of firmware or a reference is taken when a session begins, and returned on one of the ways out of it only.",
+    ),
+    Guide::new(
         &REBIND,
         "A function goes from the host to a guest and back many times in the life of a host.",
         "What remove() should undo is left for the next probe() to find; xe's release did not call the core's, which leaked.",

@@ -141,6 +141,7 @@ fn observe(fault: Fault, device: &mut ModelDevice) -> String {
             show(drain(&*stream).len())
         }
         Fault::ReadableAtEndOfPreCopy => poll_after_all(device, PreCopy),
+        Fault::NoPoll => show(begin(device, PreCopy).epoll(Trigger::Level).map(drop)),
         Fault::P2pStartsAnew | Fault::WayBackDropsUnread => {
             let stream = begin(device, PreCopy);
             assert_eq!(stream.read(&mut [0; 100]), Ok(100));
@@ -261,6 +262,10 @@ fn observe(fault: Fault, device: &mut ModelDevice) -> String {
             let stream = begin(device, PreCopy);
             walk(device, &[StopCopy]);
             show(drain(&*stream).len())
+        }
+        Fault::CancelledSessionKeepsSlot => {
+            let entered = (0..100).map(|_| walk(device, &[PreCopy, Running]));
+            entered.collect::<Vec<_>>().concat()
         }
         Fault::PreCopyLeaksDescriptor => {
             drop(begin(device, PreCopy));

@@ -1,11 +1,13 @@
 //! What more than one command takes, and how its words are read.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
 
+use crate::certificate::digest;
 use crate::device::{DeviceName, Via};
+use crate::harness::journal::{DeviceOptions, ProfileFile};
 use crate::harness::keeper::ExecutorSpec;
 use crate::stimulus::profile::{Profile, ProfileError};
 
@@ -51,6 +53,53 @@ impl Handling {
         format!("vfio-conform run {device}{options} -- --exact {{check}}")
     }
 
+    /// What a journal keeps of it, so that the run can be resumed.
+    ///
+    /// # Errors
+    /// Why the profile cannot be read.
+    pub fn stored(&self) -> Result<DeviceOptions, OptionsError> {
+        Ok(DeviceOptions {
+            via: self.via,
+            profile: self.profile.as_deref().map(stored_profile).transpose()?,
+            force_profile: self.force_profile,
+            may_hang: self.may_hang,
+            wear: self.wear,
+            deadline: self.deadline,
+        })
+    }
+
+    /// How the device of a run is handled that is resumed: as when the run began, but that calls which are known to wedge
+    /// the kernel can be allowed in addition.
+    ///
+    /// # Errors
+    /// The option that differs from what it was when the run began, or that the profile has changed.
+    pub fn resumed(&self, stored: &DeviceOptions) -> Result<Handling, OptionsError> {
+        let profile = stored.profile.as_ref().map(|profile| &profile.path);
+        let given = self.profile.as_deref().map(absolute).transpose()?;
+        let differs = [
+            ("--via", self.via.is_some() && self.via != stored.via),
+            ("--profile", given.is_some() && given.as_ref() != profile),
+            ("--wear", self.wear.is_some() && self.wear != stored.wear),
+            ("--deadline", self.deadline.is_some() && self.deadline != stored.deadline),
+        ];
+        if let Some((option, _)) = differs.into_iter().find(|(_, differs)| *differs) {
+            return Err(OptionsError::Differs(option));
+        }
+        if let Some(profile) = &stored.profile
+            && stored_profile(&profile.path)? != *profile
+        {
+            return Err(OptionsError::ProfileChanged(profile.path.clone()));
+        }
+        Ok(Handling {
+            via: stored.via,
+            profile: profile.cloned(),
+            force_profile: stored.force_profile || self.force_profile,
+            may_hang: stored.may_hang || self.may_hang,
+            wear: stored.wear,
+            deadline: stored.deadline,
+        })
+    }
+
     /// What the executor of a device is started with.
     ///
     /// # Errors
@@ -70,6 +119,34 @@ impl Handling {
             open_deadline: Duration::from_secs(timeouts.open_s),
         })
     }
+}
+
+/// Why options cannot be kept, or not be taken over.
+#[derive(Debug, thiserror::Error)]
+pub enum OptionsError {
+    /// A file cannot be read.
+    #[error("failed to read {}: {why}", .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system answered.
+        why: std::io::Error,
+    },
+    /// An option is not what it was.
+    #[error("it was begun with another {0}\n    leave it out: the options are taken over")]
+    Differs(&'static str),
+    /// The profile is not what it was.
+    #[error("the profile {} has changed since it began\n    begin a new run", .0.display())]
+    ProfileChanged(PathBuf),
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, OptionsError> {
+    std::path::absolute(path).map_err(|why| OptionsError::Unreadable { path: path.to_owned(), why })
+}
+
+fn stored_profile(path: &Path) -> Result<ProfileFile, OptionsError> {
+    let bytes = std::fs::read(path).map_err(|why| OptionsError::Unreadable { path: path.to_owned(), why })?;
+    Ok(ProfileFile { path: absolute(path)?, sha256: digest(&bytes) })
 }
 
 /// How much longer a check may take that was asked for so many sessions in each of its batches.
@@ -114,4 +191,41 @@ pub fn span(text: &str) -> Result<Duration, String> {
     };
     let number: u32 = number.parse().map_err(|_| wrong())?;
     Ok(Duration::from_secs(u64::from(number) * seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn handling(deadline: Option<f64>, profile: Option<&Path>) -> Handling {
+        let profile = profile.map(Path::to_owned);
+        Handling { via: Some(Via::Group), profile, force_profile: false, may_hang: false, wear: None, deadline }
+    }
+
+    #[test]
+    fn resumed_run_takes_over_what_is_stored_and_refuses_what_differs() -> Result<(), Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        let profile = folder.path().join("profile.toml");
+        std::fs::write(&profile, "name = \"a\"")?;
+        let stored = handling(Some(7.0), Some(&profile)).stored()?;
+        let stored: DeviceOptions = serde_json::from_str(&serde_json::to_string(&stored)?)?;
+        let nothing = Handling { via: None, ..handling(None, None) };
+        let resumed = nothing.resumed(&stored)?;
+        assert_eq!(
+            (resumed.via, resumed.deadline, resumed.profile.as_ref()),
+            (Some(Via::Group), Some(7.0), Some(&profile))
+        );
+        assert!(Handling { may_hang: true, ..nothing.clone() }.resumed(&stored)?.may_hang);
+        for other in [
+            Handling { via: Some(Via::Cdev), ..nothing.clone() },
+            Handling { deadline: Some(8.0), ..nothing.clone() },
+            Handling { wear: Some(9), ..nothing.clone() },
+            Handling { profile: Some(folder.path().join("other")), ..nothing.clone() },
+        ] {
+            assert!(matches!(other.resumed(&stored), Err(OptionsError::Differs(_))), "{other:?}");
+        }
+        std::fs::write(&profile, "name = \"b\"")?;
+        assert!(matches!(nothing.resumed(&stored), Err(OptionsError::ProfileChanged(_))));
+        Ok(())
+    }
 }

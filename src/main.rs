@@ -38,6 +38,7 @@ use vfio_conform::stimulus::profile::Profile;
 use vfio_conform::suites::walk;
 use vfio_conform::uapi::process::end_with_reader;
 use vfio_conform::uapi::state::Capabilities;
+use vfio_conform::uapi::stop;
 use vfio_conform::walk::WalkList;
 use vfio_conform::{fault, fsm, probe, report};
 
@@ -130,6 +131,23 @@ enum Command {
     PciTarget(vfio_conform_pci_target::command::Arguments),
 }
 
+impl Command {
+    /// Whether it uses devices or guests, which a request to stop must not leave as they are.
+    fn is_long(&self) -> bool {
+        matches!(
+            self,
+            Command::Run(_)
+                | Command::Qemu(_)
+                | Command::Walk(_)
+                | Command::Replay(_)
+                | Command::Certify(_)
+                | Command::Gate(_)
+                | Command::Bisect(_)
+                | Command::Faults(_)
+        )
+    }
+}
+
 const EXAMPLES: &str = "\
 Examples:
   vfio-conform run model                                   a first look, without any device
@@ -206,7 +224,8 @@ struct RunCommand {
     /// PCI address, mdev UUID, group number, vfioN, or model[:CAPABILITIES[,fault=NAME]]
     #[arg(required_unless_present = "resume")]
     device: Option<DeviceName>,
-    /// Go on with the run in this folder, which was cut off or lost its device: the checks without a verdict
+    /// Run the checks without a verdict of the run in this folder, which was stopped, cut off or lost its device, with the
+    /// options that it was begun with
     #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "strict"])]
     resume: Option<PathBuf>,
     /// With --resume: also the check that was running when the run was cut off
@@ -416,14 +435,23 @@ fn main() -> ExitCode {
     }
     let result = match executor_arguments() {
         Some(arguments) => serve(&arguments),
-        None => carry_out(Cli::parse().command),
+        None => {
+            let command = Cli::parse().command;
+            if command.is_long() {
+                stop::watch();
+            }
+            carry_out(command)
+        }
     };
     match result {
         Ok(exit) => exit.into(),
         Err(error) => {
             // With nobody there to read it, the exit code still says it.
             let _ = writeln!(std::io::stderr(), "vfio-conform: {error}");
-            Exit::Usage.into()
+            match stop::requested() {
+                Some(_) => Exit::Unfinished.into(),
+                None => Exit::Usage.into(),
+            }
         }
     }
 }
@@ -495,6 +523,8 @@ fn run(command: RunCommand) -> Outcome {
         durable: !device.is_model(),
         reproduce: command.handling.reproduce(device, command.handling.may_hang),
         guest: None,
+        options: Some(command.handling.stored()?),
+        baseline: command.common.baseline.baseline.clone(),
     };
     device::refuse_unusable(device)?;
     let spec = command.handling.spec(device)?;
@@ -515,7 +545,7 @@ fn refuse_filters(unfinished: &Unfinished, arguments: &libtest_mimic::Arguments)
 
 /// Continues a run in a guest. The check that was running runs again: a guest cannot take this host down.
 fn continue_in_guest(common: &Common, arguments: libtest_mimic::Arguments, folder: &Path) -> Outcome {
-    let unfinished = Unfinished::open(folder)?.with_baseline(common.baseline.read()?);
+    let unfinished = Unfinished::open(folder)?.with_stored_baseline(&common.baseline)?;
     refuse_filters(&unfinished, &arguments)?;
     let Some(options) = unfinished.guest().cloned() else {
         let why = format!("it was a run on this host\n    vfio-conform run --resume {}", folder.display());
@@ -527,7 +557,7 @@ fn continue_in_guest(common: &Common, arguments: libtest_mimic::Arguments, folde
 
 /// Goes on with a run of this host.
 fn run_on(command: &RunCommand, arguments: libtest_mimic::Arguments, folder: &Path) -> Outcome {
-    let unfinished = Unfinished::open(folder)?.with_baseline(command.common.baseline.read()?);
+    let unfinished = Unfinished::open(folder)?;
     refuse_filters(&unfinished, &arguments)?;
     if unfinished.guest().is_some() {
         let why = format!("it was a run in a guest\n    vfio-conform qemu --resume {}", folder.display());
@@ -538,13 +568,10 @@ fn run_on(command: &RunCommand, arguments: libtest_mimic::Arguments, folder: &Pa
         let why = format!("it is a run on {device}, not on {other}\n    leave the device out");
         return Err(unfinished.refuse(why).into());
     }
-    // Whoever was hanging may want to go on without more of it, or with.
-    if ![false, true].iter().any(|may_hang| unfinished.is_begun_by(&command.handling.reproduce(&device, *may_hang))) {
-        let why =
-            format!("it was begun with other options\n    {} --resume {}", unfinished.command(), folder.display());
-        return Err(unfinished.refuse(why).into());
-    }
-    let lab = LocalLab::new(command.handling.spec(&device)?, &unfinished.folder().console())?;
+    let stored = unfinished.options()?;
+    let handling = command.handling.resumed(stored).map_err(|error| unfinished.refuse(error.to_string()))?;
+    let unfinished = unfinished.with_stored_baseline(&command.common.baseline)?;
+    let lab = LocalLab::new(handling.spec(&device)?, &unfinished.folder().console())?;
     Ok(supervisor::resume(unfinished, arguments, command.retry, Box::new(lab))?)
 }
 
@@ -584,6 +611,8 @@ fn open_for_walk(
         durable: !device.is_model(),
         reproduce,
         guest: None,
+        options: None,
+        baseline: Vec::new(),
     };
     device::refuse_unusable(device)?;
     let folder = RunFolder::create(opening.out.as_deref())?;
@@ -623,6 +652,8 @@ fn walk_in_guest(command: QemuCommand) -> Outcome {
         reproduce: options.reproduce().replace("-- --exact {check}", &words),
         // Walks are not resumed.
         guest: None,
+        options: None,
+        baseline: common.baseline.baseline.clone(),
     };
     let folder = RunFolder::create(common.out.as_deref())?.with_baseline(common.baseline.read()?);
     let lab = Box::new(QemuLab::new(options, folder.console()));
@@ -664,6 +695,8 @@ fn qemu(command: QemuCommand) -> Outcome {
         durable: false,
         reproduce: command.options.reproduce(),
         guest: Some(command.options.clone()),
+        options: None,
+        baseline: command.common.baseline.baseline.clone(),
     };
     let baseline = command.common.baseline.read()?;
     let folder = RunFolder::create(command.common.out.as_deref())?.with_baseline(baseline);

@@ -156,6 +156,10 @@ fn a_run_is_gone_on_with_only_as_it_began() {
     folder.lock().expect("no other process has it");
     add("still going on", same.refusal(&[]));
     drop(folder);
+    add(
+        "options unknown",
+        cut(|began| drop(began.as_object_mut().and_then(|began| began.remove("options")))).refusal(&[]),
+    );
     add("another tool", cut(|began| began["tool"] = json!("0.0.1")).refusal(&[]));
     add("in a guest", cut(in_a_guest).refusal(&[]));
     add("in a guest that is not known", cut(|began| began["lab"] = json!("qemu")).refusal(&[]));
@@ -172,4 +176,33 @@ fn a_run_is_gone_on_with_only_as_it_began() {
     let text = text.replace(env!("CARGO_PKG_VERSION"), "(this version)");
     insta::assert_snapshot!(text);
     assert!(Path::new(&same.journal()).exists());
+}
+
+#[test]
+fn options_are_taken_over_from_the_run() {
+    let folder = Folder(TempDir::new().expect("a temporary folder"));
+    let baseline = folder.0.path().join("baseline.toml");
+    let expected =
+        "[[expected]]\nchecks = [\"fsm::stop_to_stop\"]\nverdict = \"fail\"\nreason = \"x\"\ndriver = \"mtty\"\n";
+    fs::write(&baseline, expected).expect("writable");
+    let began = ["run", "model", "--out", "out", "--deadline", "7", "--wear", "3", "--may-hang", "--strict"];
+    let more = ["--baseline", "baseline.toml", "--", FILTER];
+    assert_eq!(folder.say(&[&began[..], &more[..]].concat()).status.code(), Some(0));
+    let mut lines = folder.lines();
+    let options = lines[0]["options"].clone();
+    assert_eq!((&options["deadline"], &options["wear"], &options["may_hang"]), (&json!(7.0), &json!(3), &json!(true)));
+    assert_eq!(lines[0]["baseline"], json!([baseline]));
+    lines.truncate(started(&lines, 1));
+    let cut: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    for same in [&[][..], &["--deadline", "7"], &["--wear", "3", "--may-hang"]] {
+        folder.write(&cut);
+        let (code, run) = folder.resume(same);
+        assert_eq!((code, run.began.strict), (Some(0), true), "{same:?}");
+        assert_eq!(run.counts().pass, run.checks.len());
+    }
+    folder.write(&cut);
+    assert!(folder.refusal(&["--deadline", "8"]).contains("--deadline"));
+    assert!(folder.refusal(&["--via", "cdev"]).contains("--via"));
+    fs::remove_file(&baseline).expect("ours");
+    assert!(folder.refusal(&[]).contains("baseline.toml"), "the baseline of the run is the baseline of its rest");
 }

@@ -81,7 +81,7 @@ impl Audit<'_> {
                 self.running = false;
                 self.next += 1;
             }
-            Event::RunFinished { verdict, exit } => {
+            Event::RunFinished { verdict, exit, .. } => {
                 if let Some(planned) = self.planned.get(self.next) {
                     return Err(Flaw::NoResult(planned.name.clone()));
                 }

@@ -20,6 +20,7 @@ use crate::harness::supervisor::{RunError, RunFolder, RunOptions, Walk, walk_sil
 use crate::harness::verdict::Exit;
 use crate::lab::{Lab, LabError, Progress, Surroundings};
 use crate::report::{HTML, Run, write_whole};
+use crate::uapi::stop::{self, StopSignal};
 
 /// What to certify, and how.
 #[derive(Debug)]
@@ -60,6 +61,9 @@ pub enum CertifyError {
     /// Another certificate is made in the folder.
     #[error("failed to make a certificate in {}: another vfio-conform uses it\n    choose another folder with --out", .0.display())]
     InUse(PathBuf),
+    /// It was asked to stop.
+    #[error("there is no certificate, since it was asked to stop ({0}); each run so far has its reports")]
+    Stopped(StopSignal),
     /// A waiver does not hold any more.
     #[error(
         "failed to make a certificate: the waiver of {0} expired on {1}\n    \
@@ -115,13 +119,18 @@ pub fn make(order: &Order, folder: &Path, labs: &mut dyn Labs) -> Result<Made, C
     let mut parts = Vec::new();
     let mut place: Option<Surroundings> = None;
     for number in 1..=order.repetitions {
+        go_on()?;
         let (part, surroundings) = run_suite(order, folder, number, labs)?;
         let is_that_of_the_run =
             part.run.ready.as_ref().is_some_and(|ready| ready.kernel == surroundings.kernel.release);
         place = place.or(is_that_of_the_run.then_some(surroundings));
         parts.push(part);
     }
+    go_on()?;
     parts.push(run_walk(order, folder, labs)?);
+    if parts.iter().any(|part| part.run.stopped_by.is_some()) {
+        go_on()?;
+    }
     let place = place.ok_or(CertifyError::NoSurroundings)?;
     // Runs may take days, and the wall clock may be set either way meanwhile: the latest day that any of them saw counts.
     let day = parts.iter().filter_map(|part| verify::day(&part.run)).fold(before.max(today()), Date::max);
@@ -143,6 +152,11 @@ fn refuse_expired(order: &Order, day: Date) -> Result<(), CertifyError> {
         Some(waiver) => Err(CertifyError::Expired(waiver.requirement().to_owned(), waiver.expires())),
         None => Ok(()),
     }
+}
+
+/// Nothing more is run for a certificate once it was asked to stop.
+fn go_on() -> Result<(), CertifyError> {
+    stop::requested().map_or(Ok(()), |signal| Err(CertifyError::Stopped(signal)))
 }
 
 fn create(folder: &Path) -> Result<FolderLock, CertifyError> {

@@ -15,6 +15,7 @@ mod statement;
 pub mod verify;
 pub mod waiver;
 
+pub use files::digest;
 pub use judge::PartName;
 pub use make::{CertifyError, Labs, Made, Order, make};
 pub use refusal::{Flaw, Refusal};

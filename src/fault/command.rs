@@ -18,6 +18,7 @@ use crate::harness::verdict::Exit;
 use crate::lab::qemu::QemuOptions;
 use crate::report::write_whole;
 use crate::suites;
+use crate::uapi::stop;
 
 /// What is asked about faults.
 #[derive(Debug, Subcommand)]
@@ -145,10 +146,15 @@ impl RunFaults {
             tried.extend(run::run(lane.as_mut(), &faults, checks, self.full, &mut forecast));
         }
         forecast.progress().clear();
+        let (over, all) = (tried.len(), faults.len());
         let matrix = Matrix::new(tried, began.elapsed().as_secs_f64());
         write(&self.out, &matrix)?;
         print!("{}", matrix.to_text());
         println!("reports      {}: faults.html, faults.json", self.out.display());
+        if let Some(signal) = stop::requested().filter(|_| over < all) {
+            println!("stopped      after {over} of {all} faults ({signal}; exit code {})", Exit::Unfinished as u8);
+            return Ok(Exit::Unfinished);
+        }
         Ok(matrix.exit())
     }
 }

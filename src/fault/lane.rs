@@ -222,6 +222,7 @@ impl Lane for GuestLane {
         let mut done = match self.lab.run(check) {
             Answer::Done(done) => *done,
             Answer::Again(why) => Done::lost(Verdict::Blocked, why),
+            Answer::Stopped => Done::lost(Verdict::Blocked, "it was asked to stop"),
         };
         self.incidents.extend(self.lab.incidents());
         let is_health = |id: &str| [health::LOG.id, health::TAINT.id].contains(&id);

@@ -13,6 +13,7 @@ use crate::harness::journal::Stage;
 use crate::harness::outcome::Outcome;
 use crate::lab::{Progress, Watch};
 use crate::report::tests_of;
+use crate::uapi::stop;
 
 /// One fault that was tried.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -50,7 +51,8 @@ impl Tried {
     }
 }
 
-/// Tries faults in a lane: with the checks that should notice each, or with `full` all of them.
+/// Tries faults in a lane: with the checks that should notice each, or with `full` all of them. Once this process is asked
+/// to stop, those whose checks are over are returned.
 pub fn run(
     lane: &mut dyn Lane,
     faults: &[&Fault],
@@ -62,6 +64,9 @@ pub fn run(
     // Once a kernel was seen to lack something, no further fault is tried that needs it.
     let mut lacking: Option<(Need, String)> = None;
     for fault in faults {
+        if stop::requested().is_some() {
+            break;
+        }
         progress.begin(fault);
         let began = Instant::now();
         let wanted: Vec<&Check> = if full { checks.iter().collect() } else { fault.noticed_by(checks) };
@@ -76,6 +81,10 @@ pub fn run(
                 }
             }
         };
+        if stop::requested().is_some() {
+            // Its checks may not be over.
+            break;
+        }
         if let (Some(need), TriedResult::LeftOut(why)) = (fault.needs, &result) {
             lacking = Some((need, why.clone()));
         }
@@ -137,6 +146,9 @@ fn try_one<'a>(
         let done = lane.run(check.name());
         said.incidents.extend(lane.incidents());
         said.outcomes.push((*check, done.outcome));
+        if stop::requested().is_some() {
+            return Ok(said);
+        }
         if done.lost.is_some() && left > 0 {
             lane.recover(watch).map_err(|error| error.to_string())?;
             said.incidents.extend(lane.incidents());

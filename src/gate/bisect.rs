@@ -19,6 +19,7 @@ use crate::lab::environment::{CoreOptions, Environment};
 use crate::lab::qemu::QemuOptions;
 use crate::report::{Run, is_incident, write_whole};
 use crate::suites;
+use crate::uapi::stop;
 
 /// The examples of `bisect --help`, and what its exit codes mean there.
 pub const EXAMPLES: &str = "\
@@ -32,7 +33,7 @@ Examples:
   vfio-conform bisect --tree ~/linux --good v7.2 --bad v7.3
 
 Exit codes: 0 every change was found, 1 the ends do not differ, 125 an end cannot be tested, or what lies between the
-last of one kind and the first of the other cannot, 2 wrong usage.";
+last of one kind and the first of the other cannot, or it was asked to stop by a signal, 2 wrong usage.";
 
 /// What is searched.
 #[derive(Debug, Args)]
@@ -205,6 +206,9 @@ impl Laboratory<'_> {
         if let Some(seen) = self.seen.get(&index) {
             return seen.clone().ok();
         }
+        if stop::requested().is_some() {
+            return None;
+        }
         let tested = self.run(index, changed, tell);
         if let Err(why) = &tested {
             tell(&format!("{} is passed over: {why}", self.candidates[index].name));
@@ -244,7 +248,8 @@ impl Laboratory<'_> {
         };
         let turns = match found {
             Found::NoEnd(index) => {
-                let why = self.seen.get(index).and_then(|seen| seen.clone().err()).unwrap_or_default();
+                let why = self.seen.get(index).and_then(|seen| seen.clone().err());
+                let why = why.unwrap_or_else(|| "it was asked to stop".to_owned());
                 println!("{} cannot be tested, and it is an end: {why}", name(*index));
                 println!("outcome      cannot tell (exit code {})", Exit::NothingTested as u8);
                 return Ok(Exit::NothingTested);

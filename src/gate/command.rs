@@ -38,7 +38,7 @@ Examples:
   git bisect run vfio-conform gate --base ~/good-run --head ~/linux
 
 Exit codes: 0 no regression, 1 regression, 125 cannot tell (a patch that does not apply or build, a kernel that does not
-boot), 2 wrong usage.";
+boot, asked to stop by a signal), 2 wrong usage.";
 
 /// What is compared, and how.
 #[derive(Debug, Args)]
@@ -235,8 +235,17 @@ fn confirm(changes: &mut [Change], subject: &Subject, out: &Path, tell: &mut dyn
         .filter(|check| !needs_all && !suspects.contains(&check.as_str()))
         .flat_map(|check| ["--skip".to_owned(), check]);
     let libtest: Vec<String> = std::iter::once("--exact".to_owned()).chain(skip).collect();
-    // A guest that does not even come up again acquits nobody.
-    let Ok(again) = trial::run_once(subject, &libtest, out, tell) else { return };
+    let again = match trial::run_once(subject, &libtest, out, tell) {
+        Ok(again) => again,
+        // Nothing was asked again.
+        Err(Obstacle::Stopped(_)) => {
+            let suspects = changes.iter_mut().filter(|change| change.kind == Kind::Regression);
+            suspects.for_each(|change| change.kind = Kind::Unclear);
+            return;
+        }
+        // A guest that does not even come up again acquits nobody.
+        Err(_) => return,
+    };
     for change in changes.iter_mut().filter(|change| change.kind == Kind::Regression) {
         let Some(verdict) = again.verdict_of(&change.check) else { continue };
         change.is.push(verdict);

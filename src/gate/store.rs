@@ -50,7 +50,7 @@ pub fn keep(key: &str, from: &Path) {
 }
 
 fn is_whole(run: &Run) -> bool {
-    !run.cut_off && run.ready.is_some()
+    !run.cut_off && run.stopped_by.is_none() && run.ready.is_some()
 }
 
 fn folder() -> Option<PathBuf> {

@@ -15,6 +15,7 @@ use crate::lab::local;
 use crate::lab::qemu::{Built, QemuLab, QemuOptions};
 use crate::report::{JOURNAL, Run};
 use crate::uapi::process::die_with_parent;
+use crate::uapi::stop::{self, StopSignal};
 
 /// Why a side could not be tested.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
@@ -32,6 +33,9 @@ pub enum Obstacle {
     /// The kernel came up, and its device could not be opened.
     #[error("its kernel boots, but the device cannot be opened: {0}")]
     NoDevice(String),
+    /// The comparison was asked to stop.
+    #[error("it was asked to stop ({0})")]
+    Stopped(StopSignal),
     /// Something of this machine stands in the way.
     #[error("{0}")]
     Environment(String),
@@ -122,8 +126,11 @@ fn key(subject: &Subject, built: &Built, plan: &Plan<'_>, number: u32) -> Option
 /// # Errors
 /// What stands in the way.
 pub fn build(subject: &Subject, tell: &mut dyn FnMut(&str)) -> Result<Built, Obstacle> {
+    go_on()?;
     let lab = QemuLab::new(subject.guest.clone(), PathBuf::new());
-    match lab.build(&mut |step| tell(&format!("{}: {step}", subject.name))) {
+    let built = lab.build(&mut |step| tell(&format!("{}: {step}", subject.name)));
+    go_on()?;
+    match built {
         Ok(built) => Ok(built),
         Err(ModulesError::Unapplied(why)) => Err(Obstacle::PatchDoesNotApply(why.0)),
         Err(ModulesError::Unbuilt(why)) => Err(Obstacle::DoesNotBuild(why.0)),
@@ -146,8 +153,10 @@ pub fn run_once(
     command.arg("qemu").args(subject.guest.words_of_all()).args(subject.guest.words_of_running());
     command.arg("--out").arg(out).arg("--").args(libtest);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    go_on()?;
     tell(&format!("{}: booting", subject.name));
     let mut child = die_with_parent(&mut command).spawn().map_err(failed)?;
+    let passed_on = stop::pass_on_to(&child);
     let stderr = child.stderr.take();
     // Read beside, so that neither pipe fills up while we wait at the other.
     let said = std::thread::spawn(move || {
@@ -159,7 +168,9 @@ pub fn run_once(
         tell_chapters(&subject.name, BufReader::new(stdout), tell);
     }
     let status = child.wait().map_err(failed)?;
+    drop(passed_on);
     let said = said.join().unwrap_or_default();
+    go_on()?;
     let run = Run::read(&out.join(JOURNAL)).map_err(|error| match complaint(&said) {
         Some(complaint) => Obstacle::Environment(complaint),
         None => Obstacle::Environment(error.to_string()),
@@ -172,6 +183,11 @@ pub fn run_once(
         Some(obstacle) => Err(obstacle),
         None => Ok(run),
     }
+}
+
+/// What was cut short is compared with nothing.
+fn go_on() -> Result<(), Obstacle> {
+    stop::requested().map_or(Ok(()), |signal| Err(Obstacle::Stopped(signal)))
 }
 
 /// Says which chapter the trials have come to.

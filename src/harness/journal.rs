@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -14,10 +14,11 @@ use super::clock::BootMoment;
 use super::incident::Incident;
 use super::outcome::Outcome;
 use super::verdict::{Exit, RunVerdict};
-use crate::device::Identity;
+use crate::device::{Identity, Via};
 use crate::lab::qemu::QemuOptions;
 use crate::report;
 use crate::uapi::state::Capabilities;
+use crate::uapi::stop::StopSignal;
 
 /// The version of the journal's form. It grows when an old reader would misread a new journal.
 pub const FORMAT: u32 = 1;
@@ -83,6 +84,12 @@ pub enum Event {
         verdict: RunVerdict,
         /// The exit code of the process.
         exit: Exit,
+        /// How many checks `run --resume` would run. 0 in journals of before.
+        #[serde(default)]
+        left: usize,
+        /// The signal that asked the run to stop before it was done. The check that was running then is not over.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stopped_by: Option<StopSignal>,
     },
 }
 
@@ -112,11 +119,51 @@ pub struct RunStarted {
     pub strict: bool,
     /// The command that repeats a check; `{check}` stands for its name.
     pub reproduce: String,
+    /// How its device was handled; `None` in a guest, for walks, and in journals of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub options: Option<DeviceOptions>,
     /// The checks that are to run, in their order.
     pub planned: Vec<PlannedCheck>,
     /// The guest that was booted, where the lab boots one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guest: Option<Box<QemuOptions>>,
+    /// The baselines of its reports, by absolute path.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub baseline: Vec<PathBuf>,
+}
+
+impl RunStarted {
+    /// Whether a run of this kind can be resumed: not a walk, whose one check is none of the suites'.
+    pub fn can_be_resumed(&self) -> bool {
+        self.options.is_some() || self.guest.is_some()
+    }
+}
+
+/// How a device of this host is opened and handled, for whoever resumes the run. Which checks were chosen says the plan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeviceOptions {
+    /// The interface that was selected.
+    pub via: Option<Via>,
+    /// The profile that was given.
+    pub profile: Option<ProfileFile>,
+    /// Whether a profile was accepted that is for other devices.
+    #[serde(default)]
+    pub force_profile: bool,
+    /// Whether calls may be made that are known to wedge the kernel.
+    pub may_hang: bool,
+    /// How many sessions each batch of the wear chapter has.
+    pub wear: Option<usize>,
+    /// Seconds that a check may take.
+    pub deadline: Option<f64>,
+}
+
+/// A profile that a run was given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProfileFile {
+    /// Its absolute path.
+    pub path: PathBuf,
+    /// SHA-256 of what it held, in hexadecimal digits.
+    pub sha256: String,
 }
 
 /// A check that is to run.

@@ -4,12 +4,12 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use nix::libc;
@@ -31,6 +31,9 @@ use crate::suites;
 
 /// A killed process that is not stuck in the kernel is gone well within this.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// How long to wait for what a dead executor has written, if a child of it still has its standard error.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// What an executor is started with.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -71,6 +74,8 @@ pub struct Keeper {
     opened: bool,
     /// Whether the kernel oopsed or keeps a dead executor, so that nothing that hangs later accuses the driver anew.
     wounded: bool,
+    /// Whether the last check was ended since this process was asked to stop.
+    stopped: bool,
 }
 
 /// Where executors write down what they do.
@@ -104,6 +109,14 @@ struct Executor {
     child: Child,
     requests: ChildStdin,
     replies: Receiver<ChildStdout>,
+    errors: Errors,
+}
+
+/// Passes on what an executor writes to standard error. An executor that cannot be killed must hold no channel of whoever
+/// called us: an ssh session, for one, ends only once all of its channels are closed.
+#[derive(Debug)]
+struct Errors {
+    ended: mpsc::Receiver<()>,
 }
 
 /// How an executor ended.
@@ -130,6 +143,7 @@ impl Keeper {
             incidents: Vec::new(),
             opened: false,
             wounded: false,
+            stopped: false,
         })
     }
 
@@ -245,14 +259,19 @@ impl Keeper {
             words.extend(["--wear".into(), wear.to_string().into()]);
         }
         let mut command = Command::new(&self.program);
-        command.args(words).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.args(words).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // Ctrl-C at a terminal is for us, who then end it in order.
+        command.process_group(0);
         let failed = |error: std::io::Error| format!("failed to start the executor: {error}");
         let mut child = command.spawn().map_err(failed)?;
-        let (Some(requests), Some(replies)) = (child.stdin.take(), child.stdout.take()) else {
+        let (Some(requests), Some(replies), Some(errors)) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        else {
             return Err("failed to start the executor: it has no pipes".to_owned().into());
         };
         let replies = Receiver::new(replies);
-        let mut executor = Executor { child, requests, replies };
+        let errors = Errors::pass_on(errors, std::io::stderr()).map_err(failed)?;
+        let mut executor = Executor { child, requests, replies, errors };
         let answer = executor.replies.receive_by(&mut executor.watch(), self.spec.open_deadline);
         if let Ok(Reply::Ready(ready)) = answer {
             return Ok((executor, *ready));
@@ -264,6 +283,8 @@ impl Keeper {
         Err(match (answer, end) {
             (Ok(Reply::NotReady(why)), _) => why.into(),
             (Ok(other), _) => format!("the executor said {other:?} instead of being ready").into(),
+            // It says nothing of the device.
+            (Err(error @ WireError::AskedToStop), _) => format!("failed to open the device: {error}").into(),
             (Err(WireError::TimedOut(bound)), _) => {
                 not_open(format!("failed to open the device: it did not open within {bound:?}"), Some(late))
             }
@@ -332,6 +353,7 @@ impl Keeper {
         };
         // What an earlier check did is nobody's evidence if the executor dies before this one begins.
         self.record.slot.clear();
+        self.stopped = false;
         let before = self.log.begin_check();
         self.note(Phase::BetweenChecks, None, before);
         let (taint, process) = (self.log.taint_before(), executor.child.id());
@@ -386,6 +408,8 @@ impl Keeper {
     fn copy(&mut self, what: &str, said: &Said) {
         if let Some(console) = self.console.as_mut().filter(|_| !said.lines.is_empty()) {
             let _ = writeln!(console, "{MARK}{what}\n{}", said.lines.join("\n"));
+            // What the kernel says last before a machine goes down matters most.
+            let _ = console.sync_data();
         }
     }
 
@@ -393,6 +417,7 @@ impl Keeper {
     fn post_mortem(&mut self, mut executor: Executor, error: &WireError, deadline: Duration) -> (Done, Option<i32>) {
         let process = executor.child.id();
         let end = executor.kill();
+        self.stopped = matches!(error, WireError::AskedToStop);
         let operations = self.record.slot.operations();
         let signal = match (error, &end) {
             (WireError::Closed | WireError::Io(_), End::Gone(status)) => status.signal(),
@@ -400,6 +425,9 @@ impl Keeper {
         };
         self.wounded |= matches!(end, End::Stuck);
         let (verdict, message, lost) = match (error, end) {
+            (WireError::AskedToStop, _) => {
+                (Verdict::Blocked, "was ended since the run was asked to stop".to_owned(), None)
+            }
             (_, End::Stuck) => {
                 let what = tell_late(&operations, deadline);
                 let why = format!("{what}, and the process cannot be killed: it is stuck in the kernel");
@@ -431,6 +459,11 @@ impl Keeper {
         let mut outcome = Outcome::without_judgement(verdict, message);
         outcome.evidence.operations = operations;
         (Done { outcome, lost }, signal)
+    }
+
+    /// Whether the last check was ended since this process was asked to stop, and has no result.
+    pub fn was_stopped(&self) -> bool {
+        self.stopped
     }
 
     /// Ends the executor, so that the device is closed.
@@ -538,7 +571,9 @@ impl Executor {
     }
 
     fn wait(&mut self, bound: Duration) -> Option<ExitStatus> {
-        wait_for_end(&mut self.child, bound)
+        let status = wait_for_end(&mut self.child, bound)?;
+        self.errors.wait();
+        Some(status)
     }
 }
 
@@ -553,6 +588,26 @@ pub fn wait_for_end(child: &mut Child, bound: Duration) -> Option<ExitStatus> {
             Ok(None) | Err(_) => return None,
         }
         watch.look(PERIOD);
+    }
+}
+
+impl Errors {
+    /// Passes on what comes until its writer is gone, whether or not anyone can read it.
+    fn pass_on(mut from: impl Read + Send + 'static, mut to: impl Write + Send + 'static) -> std::io::Result<Errors> {
+        let (end, ended) = mpsc::channel();
+        std::thread::Builder::new().spawn(move || {
+            let mut text = [0u8; 4096];
+            while let Ok(count @ 1..) = from.read(&mut text) {
+                let _ = to.write_all(&text[..count]);
+            }
+            drop::<mpsc::Sender<()>>(end);
+        })?;
+        Ok(Errors { ended })
+    }
+
+    /// Waits until all was passed on that a process has written which is gone.
+    fn wait(&self) {
+        let _ = self.ended.recv_timeout(LAST_WORDS);
     }
 }
 
@@ -674,6 +729,20 @@ mod tests {
         assert!(why.contains("memory ran out") && why.ends_with(&line), "{why}");
         let other = intruder(libc::SIGKILL, 413, &said, true).unwrap_or_default();
         assert!(other.contains("another process"), "{other}");
+    }
+
+    #[test]
+    fn last_words_are_passed_on_before_the_wait_is_over() -> std::io::Result<()> {
+        let (from, mut executor) = std::io::pipe()?;
+        let (mut reader, to) = std::io::pipe()?;
+        let errors = Errors::pass_on(from, to)?;
+        executor.write_all(b"thread panicked\n")?;
+        drop(executor);
+        errors.wait();
+        let mut text = String::new();
+        reader.read_to_string(&mut text)?;
+        assert_eq!(text, "thread panicked\n");
+        Ok(())
     }
 
     #[test]

@@ -19,10 +19,11 @@ use crate::lab::qemu::QemuOptions;
 use crate::lab::{Announced, Answer, Lab, LabError, Progress, Watch};
 use crate::report;
 use crate::suites;
+use crate::uapi::stop;
 
 use super::check::Check;
 use super::clock::BootMoment;
-use super::journal::{Event, FORMAT, Journal, LabReady, PlannedCheck, RunStarted, Stage};
+use super::journal::{DeviceOptions, Event, FORMAT, Journal, LabReady, PlannedCheck, RunStarted, Stage};
 use super::outcome::Outcome;
 use super::verdict::{Exit, Extent, Verdict, judge_run};
 use super::wire::Done;
@@ -50,6 +51,10 @@ pub struct RunOptions {
     pub reproduce: String,
     /// The guest, where the lab boots one.
     pub guest: Option<QemuOptions>,
+    /// How the device is handled, where the run can be resumed.
+    pub options: Option<DeviceOptions>,
+    /// The baselines of its reports.
+    pub baseline: Vec<PathBuf>,
 }
 
 /// Why a run could not begin, or not go on.
@@ -116,7 +121,7 @@ pub fn run(
     let checks = suites::all();
     let planned = planned(&arguments, &checks);
     let journal = begin(options, folder, &planned)?;
-    let mut supervisor = Supervisor::new(lab, journal);
+    let mut supervisor = Supervisor::new(lab, journal, planned.len());
     if planned.is_empty() {
         let supervisor = try_all(supervisor, checks, &planned, &arguments, folder);
         return conclude(&mut lock(&supervisor), options.strict, folder, &arguments);
@@ -209,8 +214,10 @@ fn begin(options: &RunOptions, folder: &RunFolder, planned: &[PlannedCheck]) -> 
         kernel: options.kernel.clone(),
         strict: options.strict,
         reproduce: options.reproduce.clone(),
+        options: options.options.clone(),
         planned: planned.to_vec(),
         guest: options.guest.as_ref().map(|guest| Box::new(guest.anchored())),
+        baseline: options.baseline.iter().map(|path| std::path::absolute(path).unwrap_or(path.clone())).collect(),
     };
     journal.write(Event::RunStarted(Box::new(started))).map_err(failed)?;
     Ok(journal)
@@ -219,7 +226,10 @@ fn begin(options: &RunOptions, folder: &RunFolder, planned: &[PlannedCheck]) -> 
 fn trial(shared: &Arc<Mutex<Supervisor>>, check: Check) -> Trial {
     let shared = Arc::clone(shared);
     let name = check.name().to_owned();
-    Trial::ignorable_test(check.name(), move || completion(&lock(&shared).run(&name)))
+    Trial::ignorable_test(check.name(), move || match lock(&shared).run(&name) {
+        Some(outcome) => completion(&outcome),
+        None => Ok(Completion::ignored_with("the run was asked to stop")),
+    })
 }
 
 /// What libtest-mimic makes of an outcome. It knows no warning; the summary does.
@@ -254,6 +264,9 @@ struct Supervisor {
     lost: Option<Lost>,
     /// How often it was recovered since a check came to a verdict.
     restarts: usize,
+    /// How many checks the run has in all.
+    planned: usize,
+    /// The verdicts of those that have one.
     verdicts: Vec<Verdict>,
     /// What the incidents come to.
     incidents: Vec<Verdict>,
@@ -261,7 +274,11 @@ struct Supervisor {
     kept_shut: bool,
     /// Whether the device was open in this run, also before it was resumed.
     was_open: bool,
+    /// How many were not run since the lab was lost for good.
+    passed_over: usize,
     extent: Extent,
+    /// Whether people know that the run was asked to stop.
+    has_said_stop: bool,
     /// The first error of the journal. Nothing is run any more once what happens cannot be written down.
     broken: Option<std::io::Error>,
 }
@@ -272,6 +289,8 @@ enum Attempt {
     Over(Box<Outcome>),
     /// Nothing; it is to be asked once more.
     Again,
+    /// Nothing, since the run was asked to stop.
+    Stopped,
 }
 
 enum Lost {
@@ -301,19 +320,33 @@ impl Watch for Told<'_> {
 }
 
 impl Supervisor {
-    fn new(lab: Box<dyn Lab>, journal: Journal) -> Supervisor {
+    fn new(lab: Box<dyn Lab>, journal: Journal, planned: usize) -> Supervisor {
         Supervisor {
             lab,
             journal,
             lost: None,
             restarts: 0,
+            planned,
             verdicts: Vec::new(),
+            passed_over: 0,
             incidents: Vec::new(),
             kept_shut: false,
             was_open: false,
             extent: Extent::Whole,
+            has_said_stop: false,
             broken: None,
         }
+    }
+
+    /// Whether the run was asked to stop. Nothing begins any more then.
+    fn is_stopping(&mut self) -> bool {
+        let Some(signal) = stop::requested() else {
+            return false;
+        };
+        if !std::mem::replace(&mut self.has_said_stop, true) {
+            say(&format!("{signal}: the run stops; its reports are written now"));
+        }
+        true
     }
 
     /// Tells the lab which of these checks will be asked for.
@@ -322,7 +355,8 @@ impl Supervisor {
         self.lab.announce(checks.iter().filter(is_planned).map(Announced::from).collect());
     }
 
-    /// Opens the device; `None` if the driver prevents that by an incident, which is then the result of the run.
+    /// Opens the device; `None` if the driver prevents that by an incident, which is then the result of the run, or if the
+    /// run was asked to stop before.
     fn start(&mut self) -> Result<Option<LabReady>, LabError> {
         let ready = self.open()?;
         if let Some(ready) = &ready {
@@ -342,6 +376,7 @@ impl Supervisor {
                 say(&error.to_string());
                 Ok(None)
             }
+            Err(_) if self.is_stopping() => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -361,10 +396,14 @@ impl Supervisor {
         }
     }
 
-    fn run(&mut self, check: &str) -> Outcome {
+    /// Runs a check; `None` if the run was asked to stop before there was a result.
+    fn run(&mut self, check: &str) -> Option<Outcome> {
+        if self.is_stopping() {
+            return None;
+        }
         if self.broken.is_some() {
             let why = "the journal could not be written any more";
-            return Outcome::without_judgement(Verdict::Blocked, why);
+            return Some(Outcome::without_judgement(Verdict::Blocked, why));
         }
         self.recover();
         // One that is not run was not started either: the journal tells the two apart.
@@ -375,15 +414,17 @@ impl Supervisor {
             Attempt::Over(outcome) => *outcome,
             // The lab runs it alone now, so that this happens once.
             Attempt::Again => return self.run(check),
+            Attempt::Stopped => return None,
         };
         self.conclude(check, &outcome);
-        outcome
+        Some(outcome)
     }
 
     /// Has the lab run a check, if there still is one.
     fn attempt(&mut self, check: &str) -> Attempt {
         if let Some(Lost::ForGood(why)) = &self.lost {
             self.extent = Extent::Part;
+            self.passed_over += 1;
             return Attempt::Over(Box::new(Outcome::without_judgement(Verdict::Blocked, why.clone())));
         }
         let answer = self.lab.run(check);
@@ -398,17 +439,21 @@ impl Supervisor {
                 self.lost = Some(Lost::Recoverable(why));
                 Attempt::Again
             }
+            Answer::Stopped => Attempt::Stopped,
         }
     }
 
-    /// What comes of something that is not in the plan.
-    fn outcome_of(&mut self, order: &str) -> Outcome {
-        loop {
+    /// What comes of something that is not in the plan; `None` if the run was asked to stop before.
+    fn outcome_of(&mut self, order: &str) -> Option<Outcome> {
+        while !self.is_stopping() {
             self.recover();
-            if let Attempt::Over(outcome) = self.attempt(order) {
-                return *outcome;
+            match self.attempt(order) {
+                Attempt::Over(outcome) => return Some(*outcome),
+                Attempt::Again => {}
+                Attempt::Stopped => break,
             }
         }
+        None
     }
 
     fn conclude(&mut self, check: &str, outcome: &Outcome) {
@@ -429,6 +474,9 @@ impl Supervisor {
     }
 
     fn recover(&mut self) {
+        if self.is_stopping() {
+            return;
+        }
         let Some(Lost::Recoverable(reason)) = self.lost.take_if(|lost| matches!(lost, Lost::Recoverable(_))) else {
             return;
         };
@@ -463,11 +511,17 @@ impl Supervisor {
         self.lab.stop(&mut told);
         drop(told);
         self.write_incidents();
+        let missing = self.planned.saturating_sub(self.verdicts.len());
+        let stopped_by = stop::requested().filter(|_| missing > 0);
+        if missing > 0 {
+            self.extent = Extent::Part;
+            self.verdicts.extend(std::iter::repeat_n(Verdict::Blocked, missing));
+        }
         let verdicts = [self.verdicts.as_slice(), &self.incidents].concat();
         let extent = if self.kept_shut { Extent::Whole } else { self.extent };
         let verdict = judge_run(&verdicts, strict);
         let exit = Exit::of_run(&verdicts, extent, strict);
-        self.write(Event::RunFinished { verdict, exit });
+        self.write(Event::RunFinished { verdict, exit, left: missing + self.passed_over, stopped_by });
         match self.broken.take() {
             Some(error) => Err(RunError::Folder { path: folder.journal(), why: error }),
             None => folder.report(&self.journal),

@@ -118,6 +118,7 @@ pub enum Exit {
     /// The command line is wrong, or the environment lacks something.
     Usage = 2,
     /// The run could not be finished as planned: checks were not run, or were blocked without a finding that explains it.
+    /// Every other command that was asked to stop before it had its result ends so too, but gate and bisect.
     Unfinished = 3,
     /// Nothing could be tested, as `git bisect run` wants to hear it.
     NothingTested = 125,
@@ -154,7 +155,8 @@ Exit codes:
   1    findings (a hang or a crash is one too), and every planned check was run, or one
        kept the device from being opened; a regression
   2    wrong usage, or the environment lacks something
-  3    the run could not be finished: checks were not run, or were blocked and nothing was found
+  3    the run could not be finished: checks were not run, or were blocked and nothing was found; or it was asked to stop
+       (SIGINT, SIGTERM, SIGHUP: the reports are written, and the device is closed; a second signal ends it at once)
   125  nothing could be tested, or not what it takes to tell (what `git bisect run` expects)";
 
     /// The exit code of a run.

@@ -17,6 +17,7 @@ use super::outcome::Outcome;
 use super::stopwatch::{Stopwatch, TICK};
 use super::verdict::Verdict;
 use crate::lab::Surroundings;
+use crate::uapi::stop;
 
 /// What is asked of an executor.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -136,6 +137,9 @@ pub enum WireError {
     /// The other side is gone.
     #[error("the other side is gone")]
     Closed,
+    /// This process was asked to stop, and nothing came in the time that was left.
+    #[error("it was asked to stop")]
+    AskedToStop,
     /// Reading or writing failed.
     #[error("failed to talk to the other side: {0}")]
     Io(#[from] std::io::Error),
@@ -213,6 +217,7 @@ impl<R: Read + AsFd> Receiver<R> {
             match filled {
                 Ok(false) if watch.is_stopped_for_good() => Err(WireError::Stopped),
                 Ok(false) if watch.ran() >= end => Err(WireError::TimedOut(bound)),
+                Ok(false) if stop::grace_left() == Some(Duration::ZERO) => Err(WireError::AskedToStop),
                 filled => filled.map(drop),
             }
         })?;

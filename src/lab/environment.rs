@@ -1,7 +1,7 @@
 //! The environment of the qemu lab: QEMU, kernels and guest modules, as `ci/environment` gets and keeps them.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::uapi::process::die_with_parent;
 
 use super::LabError;
+use super::scratch::Scratch;
+use crate::uapi::stop;
 
 /// The recipe is part of the program, so that a binary alone can make the environment.
 const RECIPE: &str = include_str!("../../ci/environment");
@@ -192,11 +194,14 @@ impl<'a> Environment<'a> {
     /// Runs the recipe, hands on its steps, and returns what it printed.
     fn try_to(&mut self, words: &[String]) -> Result<String, ModulesError> {
         let failed = |error: std::io::Error| LabError::failed("prepare the environment", error);
-        let mut recipe = tempfile::Builder::new().prefix("vfio-conform-environment").tempfile().map_err(failed)?;
-        recipe.write_all(RECIPE.as_bytes()).map_err(failed)?;
+        let folder = Scratch::new()?;
+        let recipe = folder.path().join("environment");
+        fs::write(&recipe, RECIPE).map_err(failed)?;
         let mut command = Command::new("bash");
-        command.arg(recipe.path()).args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.arg(&recipe).args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = die_with_parent(&mut command).spawn().map_err(failed)?;
+        // What it downloads or builds at the moment is of no use to a run that was asked to stop.
+        let _passed_on = stop::pass_on_to(&child);
         let mut said = Vec::new();
         if let Some(stderr) = child.stderr.take() {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
@@ -213,6 +218,9 @@ impl<'a> Environment<'a> {
         let status = child.wait().map_err(failed)?;
         if status.success() {
             return Ok(printed);
+        }
+        if let Some(signal) = stop::requested() {
+            return Err(LabError::failed("prepare the environment", format!("it was asked to stop ({signal})")).into());
         }
         if said.is_empty() {
             return Err(LabError::failed("prepare the environment", "the recipe was ended").into());

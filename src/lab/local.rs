@@ -9,6 +9,7 @@ use crate::harness::journal::{LabReady, Stage};
 use crate::harness::keeper::{ExecutorSpec, Keeper};
 use crate::harness::stopwatch::Repeats;
 use crate::harness::verdict::Verdict;
+use crate::uapi::stop;
 
 use super::{Answer, Lab, LabError, Surroundings, Watch};
 
@@ -59,6 +60,10 @@ impl Lab for LocalLab {
         let mut repeats = Repeats::default();
         loop {
             let done = self.keeper.run(check);
+            // What the kernel reported until then is a finding all the same.
+            if self.keeper.was_stopped() && done.outcome.verdict == Verdict::Blocked {
+                return Answer::Stopped;
+            }
             let is_lost = done.lost.is_some();
             // Where a call is stuck in the kernel, nothing can be run again on this host.
             if is_lost && done.outcome.verdict == Verdict::Hang {
@@ -66,6 +71,9 @@ impl Lab for LocalLab {
             }
             if let Some(done) = repeats.take(done) {
                 return done.into();
+            }
+            if stop::requested().is_some() {
+                return Answer::Stopped;
             }
             if is_lost {
                 self.keeper.stop();

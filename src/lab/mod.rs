@@ -8,6 +8,7 @@ pub mod pci;
 pub mod progress;
 pub mod qemu;
 mod room;
+mod scratch;
 pub mod surroundings;
 
 use crate::harness::bench::Fix;
@@ -78,6 +79,8 @@ pub enum Answer {
     Done(Box<Done>),
     /// The lab was lost for this reason while more than one check ran. It wants to be asked again once it is recovered.
     Again(String),
+    /// This process was asked to stop, and the check was ended without a result.
+    Stopped,
 }
 
 impl From<Done> for Answer {

@@ -26,10 +26,11 @@ use crate::harness::verdict::Verdict;
 use crate::harness::wire::{Done, GuestRequest, Parameter, Reply, WireError};
 
 use crate::suites;
+use crate::uapi::stop;
 
 use super::environment::{Environment, Kernel, ModuleOptions, Modules, ModulesError};
 use super::initramfs::{self, GuestPlan};
-use super::room::hint_if_full;
+use super::scratch::Scratch;
 use super::{Announced, Answer, Lab, LabError, Surroundings, Watch, pci};
 use accelerator::Accelerator;
 pub use accelerator::AcceleratorChoice;
@@ -110,7 +111,7 @@ struct Prepared {
     machine: Machine,
     kernel: Kernel,
     // Holds the initramfs, the sockets and a saved guest, and goes away with the lab.
-    folder: tempfile::TempDir,
+    folder: Scratch,
 }
 
 impl QemuLab {
@@ -208,7 +209,7 @@ impl QemuLab {
         let mut environment = Environment::new(tell);
         environment.qemu()?;
         let kernel = environment.kernel(&self.options.kernel)?;
-        let folder = scratch()?;
+        let folder = Scratch::new()?;
         let options = self.module_options(folder.path())?;
         let modules = environment.modules(&self.options.kernel, &self.options.target.to_string(), &options)?;
         let folder = modules.files.first().and_then(|file| file.parent());
@@ -221,7 +222,7 @@ impl QemuLab {
         let qemu = environment.qemu()?;
         let kernel = environment.kernel(&self.options.kernel)?;
         let target = self.options.target.to_string();
-        let folder = scratch()?;
+        let folder = Scratch::new()?;
         let options = self.module_options(folder.path())?;
         let modules = environment.modules(&self.options.kernel, &target, &options)?;
         let executors = self.options.devices().into_iter().map(|device| self.executor(device)).collect();
@@ -378,7 +379,11 @@ impl QemuLab {
         let ordinary = self.options.check_deadline();
         let deadline = |check: &str| suites::deadline(check, ordinary) + REPLY_MARGIN;
         let bound = deadline(wanted);
-        let dispatched = self.dispatch(wanted, &mut vm);
+        let dispatched = match stop::requested() {
+            // What was begun is waited for, and nothing else begins.
+            Some(_) => Ok(()),
+            None => self.dispatch(wanted, &mut vm),
+        };
         let answer = dispatched.and_then(|()| vm.receive(self.schedule.patience(deadline)));
         self.schedule.stood_still(vm.stood_still());
         self.incidents.extend(vm.take_incidents());
@@ -398,6 +403,7 @@ impl QemuLab {
                 Some(why) => Done::lost(Verdict::Blocked, why),
             },
             Ok(other) => Done::lost(Verdict::Blocked, format!("the guest said {other:?} instead of a result")),
+            Err(WireError::AskedToStop) => return Err(Answer::Stopped),
             Err(WireError::TimedOut(_)) => {
                 Done::lost(Verdict::Hang, format!("the whole guest was silent for {bound:?}"))
             }
@@ -446,15 +452,6 @@ impl QemuLab {
             Err(why) => Err(Done::lost(Verdict::Blocked, why).into()),
         }
     }
-}
-
-/// A folder for a socket, whose path must be short.
-fn scratch() -> Result<tempfile::TempDir, LabError> {
-    let folder = tempfile::Builder::new().prefix("vfio-conform-").tempdir();
-    folder.map_err(|error| {
-        let full = hint_if_full(&std::env::temp_dir());
-        LabError::failed("make a folder for the guest", format!("{error}{full}"))
-    })
 }
 
 impl Lab for QemuLab {

@@ -104,6 +104,9 @@ fn summary(run: &Run, folder: &Path, width: usize) -> String {
         block.paragraph("", &format!("the kernel's own path was not observed: {why}"));
     }
     block.paragraph("checks", &counts(run));
+    if let Some(left) = left(run) {
+        block.paragraph("left", &left);
+    }
     block.paragraphs("expected", &expected(run));
     block.paragraphs("gone", &gone(run));
     block.paragraphs("blocked", &reasons(run, Verdict::Blocked));
@@ -114,7 +117,7 @@ fn summary(run: &Run, folder: &Path, width: usize) -> String {
     block.lines("reports", &[folder.display().to_string()]);
     block.paragraph("", &format!("{HTML}, {MARKDOWN}, {JUNIT}, {JSON}, {JOURNAL}"));
     block.lines("verdict", &verdict(run, width.saturating_sub(LABELS)));
-    if let Some(next) = next(run) {
+    if let Some(next) = resume(run, folder).or_else(|| next(run)) {
         block.lines("next", &next);
     }
     block.into_text()
@@ -126,6 +129,20 @@ fn counts(run: &Run) -> String {
         true => "none was planned, since the filter matches no check; -- --list shows those that there are".to_owned(),
         false => format!("{} planned: {}", run.checks.len(), counts.join(", ")),
     }
+}
+
+/// What `run --resume` would run of a run that is not finished; `None` if the run is finished or cannot be resumed.
+pub fn left(run: &Run) -> Option<String> {
+    let remaining = run.remaining().filter(|_| run.exit == Exit::Unfinished)?;
+    let retry = match remaining.interrupted {
+        0 => String::new(),
+        count => format!(", and with --retry {} that may have brought the run to its end", plural(count, "check")),
+    };
+    let count = match remaining.waiting {
+        0 => "no check".to_owned(),
+        count => plural(count, "check"),
+    };
+    Some(format!("{} --resume would run {count}{retry}", resumed_by(run)))
 }
 
 /// Why checks came to this verdict, the most frequent reason first.
@@ -219,7 +236,7 @@ fn verdict(run: &Run, width: usize) -> Vec<String> {
     });
     let verdict = run.verdict.to_string();
     let strict = if run.began.strict { ", strict" } else { "" };
-    let cut_off = if run.cut_off { ", cut off" } else { "" };
+    let cut_off = how_it_ended(run);
     let code = run.exit as u8;
     let exit = match exit_reason(run.exit) {
         Some(reason) => format!("exit code {code}: {reason}"),
@@ -239,6 +256,32 @@ fn exit_reason(exit: Exit) -> Option<&'static str> {
         Exit::Unfinished => Some("not every check had its say"),
         Exit::NothingTested => Some("no check was executed"),
         Exit::Conforms | Exit::Findings | Exit::Usage => None,
+    }
+}
+
+/// What a verdict says of a run that did not come to its end by itself: `, cut off`, or nothing.
+pub fn how_it_ended(run: &Run) -> String {
+    match run.stopped_by {
+        Some(signal) => format!(", stopped by {signal}"),
+        None if run.cut_off => ", cut off".to_owned(),
+        None => String::new(),
+    }
+}
+
+/// How a run is resumed that was stopped or cut off.
+fn resume(run: &Run, folder: &Path) -> Option<[String; 2]> {
+    let ended_early = run.stopped_by.is_some() || run.cut_off;
+    let waiting = run.remaining().filter(|_| ended_early)?.waiting;
+    let why = format!("run the {} that are left:", plural(waiting, "check"));
+    let command = format!("vfio-conform {} --resume {}", resumed_by(run), folder.display());
+    (waiting > 0).then(|| [why, clean(&command)])
+}
+
+/// The command that resumes such a run.
+fn resumed_by(run: &Run) -> &'static str {
+    match run.began.guest {
+        Some(_) => "qemu",
+        None => "run",
     }
 }
 

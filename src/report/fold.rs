@@ -11,12 +11,13 @@ use time::format_description::well_known::Rfc3339;
 
 use super::incident::tests_of;
 use super::journal_error::{Contradiction, JournalFault};
-use super::run::{CheckRun, Restart, Run, Timeline};
+use super::run::{CheckRun, Remaining, Restart, Run, Timeline};
 use crate::harness::incident::Incident;
 use crate::harness::journal::{Entry, Event, FORMAT, LabReady, RunStarted, Stage};
 use crate::harness::outcome::Outcome;
 use crate::harness::verdict::{Exit, Extent, RunVerdict, Verdict, judge_run};
 use crate::requirement::Level;
+use crate::uapi::stop::StopSignal;
 
 /// Makes a run of the bytes of its journal.
 pub fn fold(bytes: &[u8]) -> Result<Run, JournalFault> {
@@ -43,10 +44,8 @@ pub fn fold_to_go_on(bytes: &[u8]) -> Result<(Run, Left), JournalFault> {
         checks.filter(|(_, progress)| wanted(progress)).map(|(planned, _)| planned.name.clone()).collect()
     };
     let left = Left {
-        waiting: those(|progress| matches!(progress, Progress::Waiting | Progress::PassedOver(_))),
-        interrupted: those(|progress| {
-            matches!(progress, Progress::Running | Progress::Lost(_) | Progress::Interrupted)
-        }),
+        waiting: those(Progress::is_waiting),
+        interrupted: those(Progress::is_interrupted),
         lines: fold.next,
         bytes: split_tail(bytes).0.len() as u64,
     };
@@ -86,6 +85,8 @@ enum Progress {
     Lost(String),
     /// It was running when the run was cut off, and may start again now that the run was resumed.
     Interrupted,
+    /// It was running when the run was asked to stop, and may start again once the run is resumed.
+    Stopped(StopSignal),
     /// It was run, and is over.
     Over(Box<Outcome>),
     /// It was not run, and this says why.
@@ -93,6 +94,16 @@ enum Progress {
 }
 
 impl Progress {
+    /// Whether the check runs when the run is resumed.
+    fn is_waiting(&self) -> bool {
+        matches!(self, Progress::Waiting | Progress::PassedOver(_) | Progress::Stopped(_))
+    }
+
+    /// Whether the check runs when the run is resumed with `--retry`.
+    fn is_interrupted(&self) -> bool {
+        matches!(self, Progress::Running | Progress::Lost(_) | Progress::Interrupted)
+    }
+
     /// Whether the check was run, or told to be one that does not apply.
     fn had_its_turn(&self) -> bool {
         matches!(self, Progress::Over(_))
@@ -112,6 +123,7 @@ struct Fold {
     /// Whether an incident kept the device from being opened, as far as it is known.
     kept_shut: bool,
     finished: Option<(RunVerdict, Exit)>,
+    stopped_by: Option<StopSignal>,
     notes: Vec<String>,
     next: u64,
 }
@@ -144,6 +156,7 @@ impl Fold {
             incidents: Vec::new(),
             kept_shut: false,
             finished: None,
+            stopped_by: None,
             notes: Vec::new(),
             next: 1,
         })
@@ -173,9 +186,10 @@ impl Fold {
             }
             Event::LabRestarted { reason } => self.lab_restarted(t, reason),
             Event::RunResumed { .. } => self.run_resumed(t),
-            Event::RunFinished { verdict, exit } => {
+            Event::RunFinished { verdict, exit, stopped_by, .. } => {
                 self.timeline.verdict = Some(t);
                 self.finished = Some((verdict, exit));
+                self.run_stopped(stopped_by);
             }
         }
         Ok(())
@@ -211,12 +225,24 @@ impl Fold {
         self.restarts.push(Restart { at: t, ready: None, reason });
     }
 
+    /// Nothing is to blame for what was running when somebody asked the run to stop.
+    fn run_stopped(&mut self, by: Option<StopSignal>) {
+        self.stopped_by = by;
+        let Some(by) = by else { return };
+        for progress in &mut self.progress {
+            if matches!(progress, Progress::Running | Progress::Lost(_)) {
+                *progress = Progress::Stopped(by);
+            }
+        }
+    }
+
     /// What has a verdict keeps it. What never ran has its turn again.
     fn run_resumed(&mut self, t: f64) {
         self.finished = None;
+        self.stopped_by = None;
         for progress in &mut self.progress {
             match progress {
-                Progress::PassedOver(_) => *progress = Progress::Waiting,
+                Progress::PassedOver(_) | Progress::Stopped(_) => *progress = Progress::Waiting,
                 Progress::Running | Progress::Lost(_) => *progress = Progress::Interrupted,
                 Progress::Waiting | Progress::Interrupted | Progress::Over(_) => {}
             }
@@ -232,7 +258,7 @@ impl Fold {
         let progress = self.progress_of(&check)?;
         match progress {
             Progress::Waiting | Progress::Lost(_) | Progress::Interrupted => *progress = Progress::Running,
-            Progress::Running | Progress::Over(_) | Progress::PassedOver(_) => {
+            Progress::Running | Progress::Over(_) | Progress::PassedOver(_) | Progress::Stopped(_) => {
                 return Err(Contradiction::StartedTwice(check));
             }
         }
@@ -253,7 +279,7 @@ impl Fold {
             }
             Progress::Waiting => verdict == Verdict::Skip,
             Progress::Lost(_) => verdict != Verdict::Pass,
-            Progress::Interrupted => false,
+            Progress::Interrupted | Progress::Stopped(_) => false,
             Progress::Over(_) | Progress::PassedOver(_) => return Err(Contradiction::FinishedTwice(check)),
         };
         if !possible {
@@ -273,6 +299,7 @@ impl Fold {
     /// Judges what there is.
     fn end(mut self) -> Run {
         let cut_off = self.finished.is_none();
+        let left = self.left();
         let never_ran = self.why_checks_never_ran();
         // Where the driver keeps the device from being opened, that is the result of the whole run.
         let extent = match self.kept_shut || self.progress.iter().all(Progress::had_its_turn) {
@@ -287,7 +314,7 @@ impl Fold {
             .map(|(planned, progress)| CheckRun {
                 name: planned.name.clone(),
                 requirements: planned.requirements.clone(),
-                outcome: outcome_of(progress, cut_off, never_ran),
+                outcome: outcome_of(progress, cut_off, &never_ran),
             })
             .collect();
         checks.extend(tests_of(&self.incidents));
@@ -311,6 +338,8 @@ impl Fold {
             restarts: self.restarts,
             checks,
             cut_off,
+            stopped_by: self.stopped_by,
+            left,
             notes: self.notes,
             extent,
             baseline: None,
@@ -319,15 +348,25 @@ impl Fold {
         }
     }
 
-    fn why_checks_never_ran(&self) -> &'static str {
+    fn why_checks_never_ran(&self) -> String {
+        if let Some(signal) = self.stopped_by {
+            return format!("did not run: the run was asked to stop ({signal})");
+        }
         if self.kept_shut {
-            return "did not run: the device could not be opened";
+            return "did not run: the device could not be opened".to_owned();
         }
-        match (self.finished.is_some(), self.ready.is_some()) {
-            (true, _) => "did not run: the run ended without it",
-            (false, false) => "did not run: the run was cut off before the lab was ready",
-            (false, true) => "did not run: the run was cut off before its turn",
-        }
+        let why = match (self.finished.is_some(), self.ready.is_some()) {
+            (true, _) => "the run ended without it",
+            (false, false) => "the run was cut off before the lab was ready",
+            (false, true) => "the run was cut off before its turn",
+        };
+        format!("did not run: {why}")
+    }
+
+    /// How many checks `run --resume` would run.
+    fn left(&self) -> Remaining {
+        let count = |wanted: fn(&Progress) -> bool| self.progress.iter().filter(|progress| wanted(progress)).count();
+        Remaining { waiting: count(Progress::is_waiting), interrupted: count(Progress::is_interrupted) }
     }
 }
 
@@ -355,6 +394,7 @@ fn outcome_of(progress: Progress, cut_off: bool, never_ran: &str) -> Outcome {
     match progress {
         Progress::Over(outcome) | Progress::PassedOver(outcome) => *outcome,
         Progress::Waiting => blocked(never_ran),
+        Progress::Stopped(signal) => blocked(&format!("was running when the run was asked to stop ({signal})")),
         Progress::Interrupted => blocked("was running when the run was cut off; --resume with --retry runs it again"),
         Progress::Lost(reason) => blocked(&format!("was running when the lab was lost: {reason}")),
         Progress::Running if cut_off => blocked("was running when the run was cut off"),

@@ -3,13 +3,14 @@
 use serde::Serialize;
 
 use super::measure::Figures;
-use super::run::{CheckRun, Counts, Restart, Run, Timeline};
+use super::run::{CheckRun, Counts, Remaining, Restart, Run, Timeline};
 use crate::baseline::Applied;
 use crate::device::Identity;
 use crate::harness::check::Environment;
 use crate::harness::outcome::{Broken, Evidence};
 use crate::harness::verdict::{Exit, RunVerdict, Verdict};
 use crate::stimulus::ProfileKey;
+use crate::uapi::stop::StopSignal;
 
 /// The version of the form of report.json. It grows when an old reader would misread a new report.
 pub const FORMAT: u32 = 1;
@@ -33,6 +34,10 @@ pub struct Report<'a> {
     pub strict: bool,
     /// Whether the run ended before it was done.
     pub cut_off: bool,
+    /// The signal that asked the run to stop before it was done; `null` if none did.
+    pub stopped_by: Option<StopSignal>,
+    /// How many checks `run --resume` would run; `null` where a run cannot be resumed.
+    pub left: Option<Remaining>,
     /// The device as it was named.
     pub device: &'a str,
     /// What the device is; `null` if the lab was never ready, as for all that follows up to `taint`.
@@ -137,6 +142,8 @@ impl<'a> Report<'a> {
             exit: run.exit,
             strict: began.strict,
             cut_off: run.cut_off,
+            stopped_by: run.stopped_by,
+            left: run.remaining(),
             device: &began.device,
             identity: ready.map(|ready| &ready.identity),
             beside: ready.map(|ready| ready.beside.as_slice()).unwrap_or_default(),

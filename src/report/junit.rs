@@ -133,6 +133,7 @@ fn about(run: &Run) -> String {
         format!("run {}, vfio-conform {}", run.began.run, run.began.tool),
         format!("verdict of the run: {} (exit code {})", run.verdict, run.exit as u8),
     ];
+    lines.extend(console::left(run));
     lines.extend(run.notes.iter().map(|note| format!("note: {note}")));
     lines.join("\n")
 }

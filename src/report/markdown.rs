@@ -25,11 +25,12 @@ pub fn to_markdown(run: &Run) -> String {
             sign(run.verdict),
             run.verdict,
             run.but_for(),
-            if run.cut_off { ", cut off" } else { "" }
+            console::how_it_ended(run)
         ),
         format!("{} ({})", code(&console::subject(run)), exit(run)),
         counts(run),
     ];
+    parts.extend(console::left(run).map(|left| prose(&format!("Left: {left}"))));
     let problems = finding::problems(run);
     if !problems.is_empty() {
         parts.push("### Findings".to_owned());

@@ -13,6 +13,7 @@ use crate::harness::incident::Phase;
 use crate::harness::journal::{LabReady, RunStarted};
 use crate::harness::outcome::Outcome;
 use crate::harness::verdict::{Exit, Extent, RunVerdict, Verdict};
+use crate::uapi::stop::StopSignal;
 
 /// Everything that a report says about a run.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +30,10 @@ pub struct Run {
     pub checks: Vec<CheckRun>,
     /// Whether the journal ends before the run did.
     pub cut_off: bool,
+    /// The signal that asked the run to stop before it was done, if one did.
+    pub stopped_by: Option<StopSignal>,
+    /// What `run --resume` would run.
+    pub left: Remaining,
     /// Remarks about the journal itself.
     pub notes: Vec<String>,
     /// Whether it came to all of its checks.
@@ -39,6 +44,15 @@ pub struct Run {
     pub verdict: RunVerdict,
     /// The exit code that goes with it.
     pub exit: Exit,
+}
+
+/// How many checks have no verdict yet.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Remaining {
+    /// `run --resume` runs them.
+    pub waiting: usize,
+    /// They were running when the run or its lab was lost; `run --resume --retry` runs them too.
+    pub interrupted: usize,
 }
 
 /// A planned check and what became of it.
@@ -152,6 +166,17 @@ impl Run {
             .filter(|(count, _)| *count > 0)
             .map(|(count, verdict)| format!("{count} {verdict}"))
             .collect()
+    }
+
+    /// What `run --resume` would run; `None` where this run cannot be resumed.
+    pub fn remaining(&self) -> Option<Remaining> {
+        let Remaining { waiting, interrupted } = self.left;
+        let left = match self.began.guest {
+            // A guest cannot take its host down, so nothing is left out.
+            Some(_) => Remaining { waiting: waiting + interrupted, interrupted: 0 },
+            None => self.left,
+        };
+        self.began.can_be_resumed().then_some(left)
     }
 
     /// The command that runs just this check again. A finding that belongs to no check needs any check, since each run

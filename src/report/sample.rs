@@ -24,6 +24,7 @@ pub fn began(planned: &[&str]) -> Event {
         kernel: Some("7.3".to_owned()),
         strict: false,
         reproduce: "./ci/emulated --target mtty --kernel 7.3 -- --exact {check}".to_owned(),
+        options: None,
         planned: planned
             .iter()
             .map(|name| PlannedCheck {
@@ -32,6 +33,7 @@ pub fn began(planned: &[&str]) -> Event {
             })
             .collect(),
         guest: None,
+        baseline: Vec::new(),
     }))
 }
 
@@ -80,7 +82,7 @@ pub fn incident(phase: Phase, stop: Option<Stop>, report: Option<&str>) -> Event
 
 /// The end of a run.
 pub fn finished(verdict: RunVerdict, exit: Exit) -> Event {
-    Event::RunFinished { verdict, exit }
+    Event::RunFinished { verdict, exit, left: 0, stopped_by: None }
 }
 
 /// An outcome with nothing to say but its verdict and message.

@@ -220,7 +220,8 @@ impl FromStr for Tenths {
 
 impl Row {
     fn of(run: &Run, bare: Option<f64>) -> Result<Row, &'static str> {
-        let ready = run.ready.as_ref().filter(|_| !run.cut_off).ok_or("it was cut off, or no check could run")?;
+        let ready = run.ready.as_ref().filter(|_| !run.cut_off && run.stopped_by.is_none());
+        let ready = ready.ok_or("it was cut off or stopped, or no check could run")?;
         let subject = Subject {
             kernel: ready.kernel.clone(),
             way: Via::from_str(&ready.identity.via, false).map_err(|_| "its device is no kernel's")?,

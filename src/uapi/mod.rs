@@ -13,6 +13,7 @@ pub mod memory;
 pub mod precopy;
 pub mod process;
 pub mod state;
+pub mod stop;
 pub mod stream;
 pub mod vfio_device;
 

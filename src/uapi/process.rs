@@ -120,15 +120,22 @@ fn errno_of(error: std::io::Error) -> Errno {
 }
 
 /// Has the kernel kill the child when the thread that starts it ends, so that no QEMU and no executor is left behind
-/// however we die.
+/// however we die. The child leads a process group of its own: Ctrl-C at a terminal reaches us alone, so that we can end
+/// it in order.
 pub fn die_with_parent(command: &mut Command) -> &mut Command {
-    // SAFETY: the closure runs in the child between fork and exec and makes one async-signal-safe system call.
+    let parent = std::process::id();
+    command.process_group(0);
+    // SAFETY: the closure runs in the child between fork and exec and makes async-signal-safe system calls only.
     unsafe {
-        command.pre_exec(|| {
+        command.pre_exec(move || {
             let signal = libc::SIGKILL as libc::c_ulong;
-            match libc::prctl(libc::PR_SET_PDEATHSIG, signal, 0, 0, 0) {
-                0 => Ok(()),
-                _ => Err(std::io::Error::last_os_error()),
+            if libc::prctl(libc::PR_SET_PDEATHSIG, signal, 0, 0, 0) != 0 {
+                return Err(std::io::Error::last_os_error());
+            }
+            // A parent that is gone already sends nothing any more.
+            match u32::try_from(libc::getppid()) == Ok(parent) {
+                true => Ok(()),
+                false => Err(std::io::Error::from_raw_os_error(libc::ESRCH)),
             }
         })
     }

@@ -138,6 +138,8 @@ pub fn order(repetitions: u32, waivers: Option<Waivers>) -> Order {
             durable: false,
             reproduce: "vfio-conform run 0000:65:00.1 -- --exact {check}".to_owned(),
             guest: None,
+            options: None,
+            baseline: Vec::new(),
         },
         reproduce_walk: "vfio-conform walk 0000:65:00.1 --seed 7".to_owned(),
         repetitions,

@@ -12,11 +12,11 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::{RunError, RunFolder, Supervisor, conclude, say, summarize, try_all};
-use crate::baseline::Baseline;
+use crate::baseline::{BaselineError, BaselineOptions};
 use crate::device::DeviceName;
 use crate::harness::clock::BootMoment;
 use crate::harness::folder_lock::{FolderLock, LockError};
-use crate::harness::journal::{Continuation, Event, Journal, LabReady, PlannedCheck};
+use crate::harness::journal::{Continuation, DeviceOptions, Event, Journal, LabReady, PlannedCheck};
 use crate::harness::verdict::{Exit, Extent, Verdict};
 use crate::lab::Lab;
 use crate::lab::qemu::QemuOptions;
@@ -64,9 +64,16 @@ impl Unfinished {
         }
     }
 
-    /// The run whose reports know what is expected.
-    pub fn with_baseline(self, baseline: Option<Baseline>) -> Unfinished {
-        Unfinished { folder: self.folder.with_baseline(baseline), ..self }
+    /// The run whose reports know what is expected: what these options name, else what was named when it began.
+    ///
+    /// # Errors
+    /// What is wrong with the baseline.
+    pub fn with_stored_baseline(self, given: &BaselineOptions) -> Result<Unfinished, BaselineError> {
+        let baseline = match given.baseline.is_empty() {
+            true => BaselineOptions { baseline: self.run.began.baseline.clone() }.read()?,
+            false => given.read()?,
+        };
+        Ok(Unfinished { folder: self.folder.with_baseline(baseline), ..self })
     }
 
     /// The folder of the run.
@@ -79,9 +86,15 @@ impl Unfinished {
         &self.run.began.device
     }
 
-    /// Whether the run was begun with this command that repeats a check.
-    pub fn is_begun_by(&self, reproduce: &str) -> bool {
-        self.run.began.reproduce == reproduce
+    /// How the device was handled.
+    ///
+    /// # Errors
+    /// That the journal does not say so.
+    pub fn options(&self) -> Result<&DeviceOptions, RunError> {
+        let nothing = || {
+            self.refuse("its journal does not hold the options that it was begun with\n    begin a new run".to_owned())
+        };
+        self.run.began.options.as_ref().ok_or_else(nothing)
     }
 
     /// The guest that it was in, if it was in one.
@@ -92,11 +105,6 @@ impl Unfinished {
     /// The refusal of anything but the way that the run was begun.
     pub fn refuse(&self, why: String) -> RunError {
         RunError::Resume { path: self.folder.path().to_owned(), why }
-    }
-
-    /// The command line that the run was begun with, as far as it matters to a check.
-    pub fn command(&self) -> &str {
-        self.run.began.reproduce.split(" -- ").next().unwrap_or_default()
     }
 
     fn why_not(&self) -> Option<String> {
@@ -179,7 +187,7 @@ pub fn resume(
     let resumed = wall.format(&Rfc3339).unwrap_or_default();
     journal.write(Event::RunResumed { tool: THIS_TOOL.to_owned(), resumed, clock }).map_err(failed)?;
 
-    let mut supervisor = Supervisor::new(lab, journal);
+    let mut supervisor = Supervisor::new(lab, journal, run.checks.len());
     if leaves_some {
         supervisor.extent = Extent::Part;
     }

@@ -113,17 +113,18 @@ fn run_one(
     folder: &RunFolder,
     name: &str,
     lab: Box<dyn Lab>,
-    go: impl FnOnce(&mut Supervisor, Option<Capabilities>) -> Outcome,
+    go: impl FnOnce(&mut Supervisor, Option<Capabilities>) -> Option<Outcome>,
 ) -> Result<Run, RunError> {
     let planned = [PlannedCheck { name: name.to_owned(), requirements: vec![ALLOWED.id.to_owned()] }];
     let journal = begin(options, folder, &planned)?;
-    let mut supervisor = Supervisor::new(lab, journal);
+    let mut supervisor = Supervisor::new(lab, journal, planned.len());
     let Some(ready) = supervisor.start()? else {
         return supervisor.finish(options.strict, folder);
     };
     supervisor.write(Event::CheckStarted { check: name.to_owned() });
-    let outcome = go(&mut supervisor, ready.capabilities);
-    supervisor.conclude(name, &outcome);
+    if let Some(outcome) = go(&mut supervisor, ready.capabilities) {
+        supervisor.conclude(name, &outcome);
+    }
     supervisor.finish(options.strict, folder)
 }
 
@@ -138,17 +139,21 @@ struct Walker<'a> {
 }
 
 impl Walker<'_> {
-    fn go(&mut self, length: Length) -> Outcome {
+    /// Walks; `None` if the run was asked to stop before anything was found.
+    fn go(&mut self, length: Length) -> Option<Outcome> {
         let began = Instant::now();
         let (mut taken, mut segment, mut told) = (0, 0, Instant::now());
         while let Some(steps) = length.next(taken, began) {
             let order = Order::Segment { seed: self.seed, segment, steps };
-            let outcome = self.supervisor.outcome_of(&order.to_string());
+            let Some(outcome) = self.supervisor.outcome_of(&order.to_string()) else {
+                say(&format!("{taken} steps with seed {} until then, nothing found", self.seed));
+                return None;
+            };
             match outcome.verdict {
                 Verdict::Pass => {}
-                Verdict::Hang | Verdict::Crash => return self.shorten(outcome, segment, steps),
-                Verdict::Fail | Verdict::Warn => return self.save(outcome, None),
-                Verdict::Skip | Verdict::Blocked => return outcome,
+                Verdict::Hang | Verdict::Crash => return Some(self.shorten(outcome, segment, steps)),
+                Verdict::Fail | Verdict::Warn => return Some(self.save(outcome, None)),
+                Verdict::Skip | Verdict::Blocked => return Some(outcome),
             }
             let average = outcome.seconds / steps as f64;
             self.step_seconds = if segment == 0 { average } else { self.step_seconds.max(average) };
@@ -168,7 +173,7 @@ impl Walker<'_> {
             format!("{taken} steps with seed {} in {seconds:.2} s ({speed:.0} a second), nothing found", self.seed);
         say(&note);
         outcome.evidence.notes.push(note);
-        outcome
+        Some(outcome)
     }
 
     /// Shortens a walk that killed what walked. What it was doing is known from the seed, and how far it came from the
@@ -207,7 +212,9 @@ impl Walker<'_> {
             return Tried::NotTried;
         }
         let order = Order::ReplayWithin(operations.to_vec(), self.patience(operations.len()));
-        let outcome = self.supervisor.outcome_of(&order.to_string());
+        let Some(outcome) = self.supervisor.outcome_of(&order.to_string()) else {
+            return Tried::NotTried;
+        };
         match outcome.verdict == verdict {
             true => Tried::Fails { step: operations.len() - 1, finding: outcome },
             false => Tried::Passes,

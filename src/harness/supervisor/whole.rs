@@ -27,12 +27,14 @@ pub fn whole(
 ) -> Result<Whole, RunError> {
     let planned = plan_of(&suites::all());
     let journal = begin(options, folder, &planned)?;
-    let mut supervisor = Supervisor::new(lab, journal);
+    let mut supervisor = Supervisor::new(lab, journal, planned.len());
     let is_open = supervisor.start()?.is_some();
     let surroundings = supervisor.lab.surroundings();
     for (over, check) in planned.iter().enumerate().filter(|_| is_open) {
         tell(over, &check.name);
-        supervisor.run(&check.name);
+        if supervisor.run(&check.name).is_none() {
+            break;
+        }
     }
     Ok(Whole { run: supervisor.finish(options.strict, folder)?, surroundings })
 }

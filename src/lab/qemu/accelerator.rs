@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{BootError, LabError};
 use crate::lab::environment;
+use crate::uapi::stop;
 
 /// A guest under KVM says hello within a few seconds, or never.
 const TRY_BOUND: Duration = Duration::from_secs(20);
@@ -87,6 +88,7 @@ pub fn start_on<T>(
             }
             // That says nothing of KVM.
             Err(BootError::Killed(error)) => return Err(BootError::Killed(error)),
+            Err(error) if stop::requested().is_some() => return Err(error),
             Err(BootError::Silent(error) | BootError::Failed(error)) => {
                 let why = why_not(&error);
                 remember(Err(&why));

@@ -4,9 +4,10 @@ use std::fmt;
 use std::time::Instant;
 
 use super::vm::{INITRAMFS, Machine, Vm, boot_patiently};
-use super::{BOOT_BOUND, GUEST_MEMORY, QemuOptions, SILENT, accelerator, scratch};
+use super::{BOOT_BOUND, GUEST_MEMORY, QemuOptions, SILENT, accelerator};
 use crate::lab::environment::{Environment, Modules};
 use crate::lab::initramfs::{self, GuestPlan};
+use crate::lab::scratch::Scratch;
 use crate::lab::{LabError, Progress};
 
 /// What a bare boot took.
@@ -37,7 +38,7 @@ pub fn bare(options: &QemuOptions) -> Result<Bare, LabError> {
     let mut environment = Environment::new(&mut tell);
     let qemu = environment.qemu()?;
     let kernel = environment.kernel(&options.kernel)?;
-    let folder = scratch()?;
+    let folder = Scratch::new()?;
     initramfs::write(&folder.path().join(INITRAMFS), &Modules { files: Vec::new() }, &GuestPlan::PowerOff)?;
     let machine =
         Machine { append: options.append.clone(), ..Machine::plain(qemu, &kernel.image, folder.path(), GUEST_MEMORY) };

@@ -9,11 +9,12 @@ use serde_json::Value;
 use crate::harness::wire::Reply;
 use crate::lab::environment::{Environment, ModuleOptions, Modules};
 use crate::lab::initramfs::{self, GuestPlan, PLAIN};
+use crate::lab::scratch::Scratch;
 use crate::lab::{LabError, Progress, pci};
 use crate::probe::Probe;
 
 use super::vm::{INITRAMFS, Machine, PciDevices, Vm};
-use super::{BOOT_BOUND, OPEN_BOUND, QemuOptions, SILENT, Target, accelerator, scratch};
+use super::{BOOT_BOUND, OPEN_BOUND, QemuOptions, SILENT, Target, accelerator};
 
 /// Room for a stream of 512 MiB beside everything else.
 const MEMORY: &str = "2G";
@@ -41,7 +42,7 @@ impl Errand<'_> {
         if let Errand::Script(_) = self {
             return Ok(Modules { files: Vec::new() });
         }
-        let folder = scratch()?;
+        let folder = Scratch::new()?;
         let driver = folder.path().join("driver");
         pci::write_driver(&driver)?;
         let module_options =
@@ -98,7 +99,7 @@ pub fn run(options: &QemuOptions, errand: Errand<'_>) -> Result<Value, LabError>
     let qemu = environment.qemu()?;
     let kernel = environment.kernel(&options.kernel)?;
     let modules = errand.modules(options, &mut environment)?;
-    let folder = scratch()?;
+    let folder = Scratch::new()?;
     initramfs::write_with(&folder.path().join(INITRAMFS), &modules, &errand.plan(&modules), &errand.files()?)?;
     let machine = Machine {
         append: options.words(),

@@ -128,9 +128,10 @@ fn sentence(run: &Run) -> String {
         RunVerdict::Incomplete => format!("{who}: incomplete, no verdict yet"),
         RunVerdict::NothingTested => format!("{who}: nothing was tested"),
     };
-    match run.cut_off {
-        true => format!("{sentence} (the run was cut off)"),
-        false => sentence + &run.but_for(),
+    match (run.stopped_by, run.cut_off) {
+        (Some(signal), _) => format!("{sentence} (the run was stopped by {signal})"),
+        (None, true) => format!("{sentence} (the run was cut off)"),
+        (None, false) => sentence + &run.but_for(),
     }
 }
 

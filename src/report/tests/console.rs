@@ -2,7 +2,7 @@ use std::path::Path;
 
 use anstream::adapter::strip_str;
 
-use crate::harness::journal::Event;
+use crate::harness::journal::{DeviceOptions, Event};
 use crate::harness::outcome::Outcome;
 use crate::harness::skip::Skip;
 use crate::harness::verdict::{Exit, RunVerdict, Verdict};
@@ -10,6 +10,7 @@ use crate::report::fold::fold;
 use crate::report::sample::{self, failed, finish, finished, journal, outcome, start};
 use crate::report::{console, finding_text};
 use crate::stimulus::ProfileKey;
+use crate::uapi::stop::StopSignal;
 
 fn coloured(events: Vec<Event>, width: usize) -> String {
     let run = fold(&journal(events)).unwrap();
@@ -51,6 +52,40 @@ fn only_commands_are_wider_than_the_terminal() {
             text.lines().filter(|line| line.chars().count() > width).find(|line| !line.contains("./ci/emulated"));
         assert_eq!(wide, None, "at {width}");
     }
+}
+
+/// A run on the model that can be resumed, with one check of four over, and how it ended.
+fn resumable(ends: Vec<Event>) -> Vec<Event> {
+    let mut began = sample::began(&["fsm::a", "fsm::b", "fsm::c", "fsm::d"]);
+    if let Event::RunStarted(began) = &mut began {
+        began.lab = "local".to_owned();
+        began.options = Some(DeviceOptions {
+            via: None,
+            profile: None,
+            force_profile: false,
+            may_hang: false,
+            wear: None,
+            deadline: None,
+        });
+    }
+    let over = [start("fsm::a"), finish("fsm::a", outcome(Verdict::Pass, "")), start("fsm::b")];
+    [began, sample::ready()].into_iter().chain(over).chain(ends).collect()
+}
+
+#[test]
+fn stopped_run_says_what_resume_would_run() {
+    let finished = Event::RunFinished {
+        verdict: RunVerdict::Incomplete,
+        exit: Exit::Unfinished,
+        left: 3,
+        stopped_by: Some(StopSignal::Terminate),
+    };
+    insta::assert_snapshot!(plain(resumable(vec![finished]), 100));
+}
+
+#[test]
+fn cut_off_run_says_what_resume_would_run() {
+    insta::assert_snapshot!(plain(resumable(Vec::new()), 100));
 }
 
 #[test]

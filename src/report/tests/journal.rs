@@ -4,7 +4,8 @@ use crate::harness::outcome::Outcome;
 use crate::harness::verdict::{Exit, Extent, RunVerdict, Verdict, judge_run};
 use crate::report::fold::fold;
 use crate::report::sample::{self, finish, finished, journal, outcome, ready, start};
-use crate::report::{JournalFault, Restart, Run};
+use crate::report::{JournalFault, Remaining, Restart, Run};
+use crate::uapi::stop::StopSignal;
 
 const A: &str = "fsm::a";
 const B: &str = "fsm::b";
@@ -315,4 +316,30 @@ fn a_journal_that_cannot_be_read_is_named() {
     );
     let unreadable = Run::read(folder.path()).unwrap_err();
     assert!(unreadable.to_string().contains("Is a directory"));
+}
+
+#[test]
+fn check_that_was_running_at_a_stop_is_left_and_starts_again() {
+    let stopped = Event::RunFinished {
+        verdict: RunVerdict::Incomplete,
+        exit: Exit::Unfinished,
+        left: 2,
+        stopped_by: Some(StopSignal::Interrupt),
+    };
+    let mut events = vec![sample::began(&[A, B, "fsm::c"]), ready(), start(A), finish(A, pass()), start(B), stopped];
+    let run = fold(&journal(events.clone())).unwrap();
+    assert_eq!((run.cut_off, run.notes.len(), run.exit), (false, 0, Exit::Unfinished));
+    assert_eq!(run.left, Remaining { waiting: 2, interrupted: 0 });
+    let messages: Vec<&str> = run.checks.iter().map(|check| check.outcome.message.as_str()).collect();
+    assert_eq!(
+        messages[1..],
+        ["was running when the run was asked to stop (SIGINT)", "did not run: the run was asked to stop (SIGINT)"]
+    );
+
+    let resumed =
+        Event::RunResumed { tool: "0.0.1".to_owned(), resumed: "2026-11-23T06:00:00Z".to_owned(), clock: None };
+    events.extend([resumed, start(B), finish(B, pass()), start("fsm::c"), finish("fsm::c", pass())]);
+    events.push(finished(RunVerdict::Conforms, Exit::Conforms));
+    let run = fold(&journal(events)).unwrap();
+    assert_eq!((run.exit, run.stopped_by, run.left.waiting), (Exit::Conforms, None, 0));
 }

@@ -145,3 +145,14 @@ fn key_that_is_unknown_is_calibrated_once_and_the_check_runs_again() {
     assert_eq!(bench.run(&check).outcome.verdict, Verdict::Pass);
     assert_eq!(announced.load(std::sync::atomic::Ordering::Relaxed), 0);
 }
+
+#[test]
+fn stimulus_that_writes_the_same_value_each_time_works_in_the_next_executor_too() {
+    let step = "{ write = { region = \"bar0\", offset = 600, value = 0x5a } }";
+    let mut bench = bench(&with_steps("dirty", step));
+    for _ in 0..2 {
+        bench.calibration = Calibration::default();
+        bench.calibrate(ProfileKey::Dirty);
+        assert_eq!(bench.wrong(ProfileKey::Dirty), None);
+    }
+}

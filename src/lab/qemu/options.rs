@@ -235,6 +235,9 @@ impl QemuOptions {
         for extra in &self.extra {
             option("--extra", extra.display().to_string());
         }
+        if let Some(profile) = &self.profile {
+            option("--profile", profile.display().to_string());
+        }
         if let Some(append) = &self.append {
             option("--append", append.clone());
         }
@@ -254,7 +257,6 @@ impl QemuOptions {
             AcceleratorChoice::Tcg => "tcg",
         };
         let mut words = ["--accel", accel, "--deadline", &self.deadline.to_string()].map(str::to_owned).to_vec();
-        words.extend(self.profile.iter().flat_map(|file| ["--profile".to_owned(), file.display().to_string()]));
         words.extend(self.wear.iter().flat_map(|sessions| ["--wear".to_owned(), sessions.to_string()]));
         words
     }

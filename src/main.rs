@@ -9,6 +9,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use vfio_conform::arguments::{Handling, seconds, span};
 use vfio_conform::baseline::BaselineOptions;
+use vfio_conform::catalogue::trace::command::CatalogueCommand;
 use vfio_conform::catalogue::{self, Filter, Format, Show};
 use vfio_conform::certificate::command::{CERTIFY_HELP, CertifyCommand, GuestCertify, VERIFY_HELP, VerifyCommand};
 use vfio_conform::device::{self, DeviceName, Via};
@@ -79,6 +80,9 @@ enum Command {
     /// Say what a requirement asks for, why, what goes wrong, and how to check it; needs no device.
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(ExplainCommand),
+    /// Compare the catalogue of requirements with the text of a kernel; needs no device.
+    #[command(subcommand)]
+    Catalogue(CatalogueCommand),
     /// Print what the protocol says about every pair of states.
     #[command(after_help = FSM_EXAMPLES)]
     Fsm(FsmCommand),
@@ -483,6 +487,7 @@ fn carry_out(command: Command) -> Outcome {
         Command::Replay(command) => replay_locally(command),
         Command::List(command) => list(command),
         Command::Explain(command) => explain(&command),
+        Command::Catalogue(command) => command.run().map_err(Into::into),
         Command::Fsm(command) => Ok(print_fsm(&command)),
         Command::Certify(command) => command.run(),
         Command::Verify(command) => command.run(),

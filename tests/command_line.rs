@@ -69,7 +69,8 @@ fn folder_with_run() -> (TempDir, Vec<u8>) {
 fn help_of_every_command() {
     let folder = folder();
     insta::assert_snapshot!("help", say(folder.path(), &["--help"]).whole());
-    for command in ["doctor", "bind", "unbind", "completions", "man"] {
+    insta::assert_snapshot!("help_catalogue_trace", say(folder.path(), &["catalogue", "trace", "--help"]).whole());
+    for command in ["doctor", "bind", "unbind", "completions", "man", "catalogue"] {
         insta::assert_snapshot!(format!("help_{command}"), say(folder.path(), &[command, "--help"]).whole());
     }
     for command in
@@ -192,6 +193,9 @@ fn refusals_say_what_is_wrong_and_what_to_do() {
         &["gate", "--base", "7.3", "--patch", "file", "--out", "g2"],
         &["gate", "--base", "out", "--head", "out", "--out", "out"],
         &["gate", "--base", ".@v7.3", "--head", "out", "--out", "g3"],
+        &["catalogue", "trace"],
+        &["catalogue", "trace", "--header", "nowhere"],
+        &["catalogue", "trace", "--header", "walk_garbled"],
         &["bisect"],
         &["bisect", "--kernels", "7.3..7.2"],
         &["bisect", "--kernels", "7.3", "--check", "fsm::nothing"],
@@ -261,6 +265,29 @@ fn the_catalogue_answers_without_a_device() {
         text += &format!("$ vfio-conform {}\n{}\n", question.join(" "), said.out);
     }
     insta::assert_snapshot!(text);
+}
+
+/// Not the kernel's words: the part is as short as it can be.
+#[test]
+fn sentences_of_a_header_that_no_requirement_judges_are_listed() {
+    let folder = folder();
+    let header = "/*\n * A rule that no kernel has.\n */\n#define VFIO_DEVICE_FEATURE_MIGRATION 1\n";
+    fs::write(folder.path().join("vfio.h"), header).expect("writable");
+    let said = say(folder.path(), &["catalogue", "trace", "--header", "vfio.h", "--missing"]);
+    assert_eq!(said.code, Exit::Findings as i32, "{}", said.whole());
+    let begin = "new  line 2 (VFIO_DEVICE_FEATURE_MIGRATION, sentence 1)\n\
+                 text         A rule that no kernel has.\n\
+                 requirements not judged by any requirement\n";
+    assert!(said.out.starts_with(begin), "{}", said.whole());
+    assert!(said.out.contains("\nremoved  struct vfio_device_feature_migration, sentence 3\n"), "{}", said.whole());
+    assert!(said.out.contains("1 sentence: 0 judged, 0 not judged for a reason, 1 unknown"), "{}", said.whole());
+
+    let json = say(folder.path(), &["catalogue", "trace", "--header", "vfio.h", "--format", "json"]);
+    assert_eq!(json.code, Exit::Findings as i32, "{}", json.whole());
+    let trace: serde_json::Value = serde_json::from_str(&json.out).expect("JSON");
+    assert_eq!(trace["sentences"][0]["known"], false);
+    assert_eq!(trace["unaccounted"][0]["kind"], "new");
+    assert_eq!(trace["complete"], false);
 }
 
 #[test]

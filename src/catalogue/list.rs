@@ -20,7 +20,7 @@ pub enum Format {
     /// For people.
     #[default]
     Text,
-    /// For programs: requirements and checks.
+    /// For programs.
     Json,
 }
 

@@ -2,6 +2,7 @@
 
 mod explain;
 mod list;
+pub mod trace;
 
 use crate::harness::check::Check;
 use crate::requirement::{self, Level, Requirement};

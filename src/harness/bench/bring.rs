@@ -139,7 +139,21 @@ impl Bench {
         if self.arrival == Arrival::Transition || self.is_running() {
             return Ok(());
         }
+        if self.arrival == Arrival::Reopen && self.leaves_stale_state() {
+            return Ok(());
+        }
         self.return_to_running(false)
+    }
+
+    /// Asks a device for RUNNING that was opened in another state. A reset would hide what a driver does that has freed the
+    /// data of that state.
+    fn leaves_stale_state(&mut self) -> bool {
+        let here = self.get_state().ok().and_then(|answer| State::from_number(answer.device_state));
+        let Some(here) = here.filter(|state| *state != State::Error) else {
+            return false;
+        };
+        drop(self.request(here, State::Running.number()));
+        self.is_running()
     }
 
     /// Brings the device to a state that has a session.

@@ -633,12 +633,25 @@ fn does_not_apply(why: &str) -> Judgement {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::model::{ModelDevice, ModelSpec};
+    use crate::device::model::{Fault, ModelDevice, ModelSpec};
 
     /// A bench with a device that conforms.
     pub(super) fn bench(host: Host) -> Bench {
         let device = Box::new(ModelDevice::new(ModelSpec::default()));
         Bench::new(device, host, Err("not asked for".to_owned()), Recorder::new(None))
+    }
+
+    #[test]
+    fn device_opened_in_a_stale_state_is_asked_for_running_before_it_is_reset() {
+        let spec = ModelSpec { fault: Some(Fault::ReopenKeepsState), ..ModelSpec::default() };
+        let device = Box::new(ModelDevice::new(spec));
+        let mut bench = Bench::new(device, Host::NEWEST, Err("not asked for".to_owned()), Recorder::new(None));
+        drop(bench.bring_to(State::Stop).unwrap());
+        bench.open_again().unwrap();
+        bench.recorder.clear();
+        drop(bench.bring_to(State::Stop).unwrap());
+        let done: Vec<String> = bench.recorder.take().into_iter().map(|operation| operation.what).collect();
+        assert!(done.contains(&"SET RUNNING".to_owned()) && !done.contains(&"RESET".to_owned()), "{done:?}");
     }
 
     fn run_on(host: Host) -> Outcome {

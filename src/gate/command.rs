@@ -7,6 +7,7 @@ use std::time::Instant;
 use clap::Args;
 
 use super::compare::{Change, Kind, compare};
+use super::patch::Patch;
 use super::reference::{self, Reference};
 use super::report::{Blocked, FORMAT, GateReport, Phases, Side, judge};
 use super::trial::{self, Obstacle, Plan, Subject, Tested, make_folder};
@@ -90,11 +91,22 @@ impl GateCommand {
 
     fn compare(&self, folder: &Path, tell: &mut dyn FnMut(&str)) -> Result<GateReport, Failure> {
         let patches = patch::keep(&self.guest.core.patch, folder)?;
+        let report = self.compare_with(&patches, folder, tell)?;
+        Ok(GateReport { patches, ..report })
+    }
+
+    fn compare_with(
+        &self,
+        patches: &[Patch],
+        folder: &Path,
+        tell: &mut dyn FnMut(&str),
+    ) -> Result<GateReport, Failure> {
         let head = self.head.as_ref().unwrap_or(&self.base);
         // What the patch changes is to be all that differs.
         let core = CoreOptions { core: !patches.is_empty(), ..CoreOptions::default() };
+        let patch = patches.iter().map(|patch| patch.path.clone()).collect();
         let base = side(&self.base, &self.guest, &core, &folder.join("base-source"))?;
-        let head = side(head, &self.guest, &CoreOptions { patch: patches, ..core }, &folder.join("head-source"))?;
+        let head = side(head, &self.guest, &CoreOptions { patch, ..core }, &folder.join("head-source"))?;
         let plan = Plan { libtest: &self.libtest, repeat: self.repeat, reuse: !self.fresh };
         let names = (base.name.clone(), head.name.clone());
         let mut phases = Phases::default();
@@ -266,6 +278,7 @@ fn blocked(names: (String, String), base: Option<&Tested>, blocked: Blocked) -> 
         outcome: blocked.outcome(),
         base: Side::new(names.0, base),
         head: Side::new(names.1, None),
+        patches: Vec::new(),
         obstacle: Some(blocked),
         changes: Vec::new(),
         unchanged: 0,
@@ -284,6 +297,7 @@ fn judged(names: (String, String), base: &Tested, head: &Tested, mut changes: Ve
         outcome,
         base: Side::new(names.0, Some(base)),
         head: Side::new(names.1, Some(head)),
+        patches: Vec::new(),
         obstacle: None,
         changes,
         unchanged,

@@ -6,6 +6,7 @@
 pub mod bisect;
 pub mod command;
 pub mod compare;
+pub mod mail;
 pub mod patch;
 pub mod reference;
 pub mod report;

@@ -1,9 +1,24 @@
 //! A patch as people have it: a file, standard input, or mail. What is applied is plain text, and is kept with the gate's
-//! other papers.
+//! other papers, with an account of the mails that it was made from.
 
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::mail::{self, Incomplete, Mail, MailUse};
+
+/// A patch that was read and kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Patch {
+    /// As it was named.
+    pub name: String,
+    /// Its plain text, in the gate's folder.
+    pub path: PathBuf,
+    /// The mails that it was found in, in the order of the mailbox; none if it was a plain file.
+    pub mails: Vec<MailUse>,
+}
 
 /// Why a patch cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -22,45 +37,66 @@ pub enum PatchError {
          give what `git format-patch`, `git diff` or a mailing list's mbox has"
     )]
     None(String),
+    /// A mailbox holds only a part of the newest revision.
+    #[error(
+        "failed to put the patch {name} together: {why}\n    give the whole thread: `b4 am -o- MESSAGE-ID` fetches it"
+    )]
+    Incomplete {
+        /// As it was named.
+        name: String,
+        /// What is missing.
+        #[source]
+        why: Incomplete,
+    },
+    /// It cannot be kept.
+    #[error("failed to write {}: {why}", .path.display())]
+    Unwritable {
+        /// Where it was to go.
+        path: PathBuf,
+        /// What the system answered.
+        #[source]
+        why: std::io::Error,
+    },
 }
 
-/// Reads a patch, `-` for standard input, and makes plain text of it: of a mailbox, its patches in the order of their
-/// numbers, with the encoding of their transfer undone.
+/// Reads a patch, `-` for standard input, and makes plain text of it: of a mailbox, the newest revision of each series in
+/// the order of its numbers, with the encoding of its transfer undone.
 ///
 /// # Errors
 /// Why there is no patch.
-pub fn read(name: &Path) -> Result<Vec<u8>, PatchError> {
-    let unreadable = |why| PatchError::Unreadable { name: name.display().to_string(), why };
+pub fn read(name: &Path) -> Result<(Vec<u8>, Vec<MailUse>), PatchError> {
+    let shown = match name == Path::new("-") {
+        true => "standard input".to_owned(),
+        false => name.display().to_string(),
+    };
     let bytes = match name == Path::new("-") {
         true => {
             let mut bytes = Vec::new();
-            std::io::stdin().read_to_end(&mut bytes).map_err(unreadable)?;
-            bytes
+            std::io::stdin().read_to_end(&mut bytes).map(|_| bytes)
         }
-        false => fs::read(name).map_err(unreadable)?,
+        false => fs::read(name),
     };
-    let plain = plain_text(bytes);
+    let bytes = bytes.map_err(|why| PatchError::Unreadable { name: shown.clone(), why })?;
+    let (plain, mails) = plain_text(bytes).map_err(|why| PatchError::Incomplete { name: shown.clone(), why })?;
     match has_patch(&plain) {
-        true => Ok(plain),
-        false => Err(PatchError::None(match name == Path::new("-") {
-            true => "standard input".to_owned(),
-            false => name.display().to_string(),
-        })),
+        true => Ok((plain, mails)),
+        false => Err(PatchError::None(shown)),
     }
 }
 
-/// Reads patches and writes them to this folder, in their order; returns the paths that they have there.
+/// Reads patches and writes them to this folder, in their order.
 ///
 /// # Errors
 /// Why one is none, or cannot be written.
-pub fn keep(names: &[PathBuf], folder: &Path) -> Result<Vec<PathBuf>, Box<dyn std::error::Error>> {
+pub fn keep(names: &[PathBuf], folder: &Path) -> Result<Vec<Patch>, PatchError> {
     let mut kept = Vec::new();
     for (index, name) in names.iter().enumerate() {
-        let text = read(name)?;
+        let (text, mails) = read(name)?;
         let path = folder.join(format!("{:02}-{}", index + 1, file_name(name)));
-        fs::write(&path, text).map_err(|error| format!("failed to write {}: {error}", path.display()))?;
-        // Commands to see something again work from any folder.
-        kept.push(fs::canonicalize(&path).unwrap_or(path));
+        fs::write(&path, text).map_err(|why| PatchError::Unwritable { path: path.clone(), why })?;
+        // Commands that reproduce a change work from any folder.
+        let path = fs::canonicalize(&path).unwrap_or(path);
+        kept.push(Patch { name: name.display().to_string(), path, mails });
     }
     Ok(kept)
 }
@@ -79,16 +115,29 @@ fn has_patch(text: &[u8]) -> bool {
 /// Where a mail begins in a mailbox.
 const MAIL: &[u8] = b"From ";
 
-fn plain_text(bytes: Vec<u8>) -> Vec<u8> {
+fn plain_text(bytes: Vec<u8>) -> Result<(Vec<u8>, Vec<MailUse>), Incomplete> {
     let is_mail = bytes.starts_with(MAIL) || header(&bytes, "subject").is_some();
     if !is_mail {
-        return bytes;
+        return Ok((bytes, Vec::new()));
     }
-    let mut mails: Vec<(u32, Vec<u8>)> = mails(&bytes).into_iter().map(|mail| (number(mail), body(mail))).collect();
-    // A reply carries no patch, and the stable sort leaves what has no number where it is.
-    mails.retain(|(_, body)| has_patch(body));
-    mails.sort_by_key(|(number, _)| *number);
-    mails.into_iter().flat_map(|(_, body)| body).collect()
+    let mails: Vec<Mail> = mails(&bytes).into_iter().map(read_mail).collect();
+    let (applied, account) = mail::choose(&mails)?;
+    Ok((applied.into_iter().flat_map(|at| mails[at].body.clone()).collect(), account))
+}
+
+fn read_mail(mail: &[u8]) -> Mail {
+    let body = body(mail);
+    let of = |name: &str| header(mail, name).unwrap_or_default();
+    let ids = |text: String| text.split_whitespace().map(str::to_owned).collect::<Vec<String>>();
+    let references = Some(ids(of("references"))).filter(|ids| !ids.is_empty());
+    Mail {
+        subject: of("subject"),
+        from: of("from"),
+        id: of("message-id").trim().to_owned(),
+        references: references.unwrap_or_else(|| ids(of("in-reply-to"))),
+        has_diff: has_patch(&body),
+        body,
+    }
 }
 
 /// The mails of a mailbox, each with its headers.
@@ -138,13 +187,6 @@ fn header(mail: &[u8], name: &str) -> Option<String> {
     headers.iter().find(|header| header.get_key_ref().eq_ignore_ascii_case(name)).map(mailparse::MailHeader::get_value)
 }
 
-/// The n of `[PATCH v2 n/m]`.
-fn number(mail: &[u8]) -> u32 {
-    let subject = header(mail, "subject").unwrap_or_default();
-    let tag = subject.split_once('[').and_then(|(_, rest)| rest.split_once(']')).map_or("", |(tag, _)| tag);
-    tag.split_whitespace().find_map(|word| word.split_once('/')?.0.parse().ok()).unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,7 +196,7 @@ mod tests {
     #[test]
     fn a_plain_patch_stays_as_it_is() {
         let text = format!("A word before.\n\n{DIFF}");
-        assert_eq!(plain_text(text.clone().into_bytes()), text.into_bytes());
+        assert_eq!(plain_text(text.clone().into_bytes()), Ok((text.into_bytes(), Vec::new())));
     }
 
     #[test]
@@ -166,12 +208,14 @@ mod tests {
             )
         };
         let mailbox = [
-            mail("[PATCH 0/2] cover", "8bit", " drivers/vfio/x | 2 +-\n"),
+            mail("[PATCH v3 0/2] cover", "8bit", " drivers/vfio/x | 2 +-\n"),
             mail("[PATCH v3 2/2] second", "8bit", &DIFF.replace("+b", "+second")),
             mail("Re: [PATCH v3 2/2] second", "8bit", "> +++ b/x\nNo.\n"),
             mail("[PATCH v3 1/2] first", "quoted-printable", &DIFF.replace("+b", "+fi=\nrst=3D")),
         ];
-        let plain = String::from_utf8(plain_text(mailbox.concat().into_bytes())).unwrap();
+        let (plain, mails) = plain_text(mailbox.concat().into_bytes()).unwrap();
+        assert_eq!(mails.len(), 4);
+        let plain = String::from_utf8(plain).unwrap();
         let added: Vec<&str> = plain.lines().filter(|line| line.starts_with('+') && !line.starts_with("+++")).collect();
         assert_eq!(added, ["+first=", "+second"]);
     }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::compare::{Change, Kind};
+use super::patch::Patch;
 use super::trial::{Obstacle, Tested};
 use crate::harness::verdict::Exit;
 use crate::report::console;
@@ -21,6 +22,8 @@ pub struct GateReport {
     pub base: Side,
     /// What is judged.
     pub head: Side,
+    /// The patches of the head, with the mails that each was made from.
+    pub patches: Vec<Patch>,
     /// What stands in the way of a comparison, if anything does.
     pub obstacle: Option<Blocked>,
     /// Every check that differs, the worst news first.

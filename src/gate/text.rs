@@ -3,6 +3,8 @@
 use std::fmt::Write;
 
 use super::compare::{Change, Kind};
+use super::mail::Fate;
+use super::patch::Patch;
 use super::report::{GateReport, Outcome, Side};
 use super::{JSON, MARKDOWN};
 use crate::harness::verdict::Verdict;
@@ -75,6 +77,10 @@ fn summary(report: &GateReport, folder: &str, width: usize) -> String {
     for (label, side) in [("base", &report.base), ("head", &report.head)] {
         block.paragraph(label, &side_in_words(side));
     }
+    let mails: Vec<String> = report.patches.iter().flat_map(mails_in_words).collect();
+    if !mails.is_empty() {
+        block.lines("mails", &mails.iter().map(|mail| clean(mail)).collect::<Vec<_>>());
+    }
     if let Some(blocked) = &report.obstacle {
         // What a compiler says keeps its lines.
         let said = format!("the {}: {}", blocked.side, blocked.obstacle);
@@ -95,6 +101,20 @@ fn summary(report: &GateReport, folder: &str, width: usize) -> String {
     let code = report.outcome.exit() as u8;
     block.lines("outcome", &[format!("{} (exit code {code})", paint(style, in_words(report.outcome)))]);
     block.into_text()
+}
+
+/// A line for each mail that a patch was found in.
+fn mails_in_words(patch: &Patch) -> impl Iterator<Item = String> {
+    patch.mails.iter().map(|mail| format!("{}: {}", fate_in_words(mail.fate), one_line(&mail.subject)))
+}
+
+fn fate_in_words(fate: Fate) -> String {
+    match fate {
+        Fate::Applied => "used".to_owned(),
+        Fate::Superseded { by } => format!("not used (v{by} replaces it)"),
+        Fate::Reply => "not used (a reply)".to_owned(),
+        Fate::NoDiff => "not used (no diff)".to_owned(),
+    }
 }
 
 fn side_in_words(side: &Side) -> String {
@@ -133,6 +153,9 @@ pub fn to_markdown(report: &GateReport) -> String {
     let mut text = format!("### VFIO migration: {}\n\n", in_words(report.outcome));
     for (label, side) in [("Base", &report.base), ("Head", &report.head)] {
         let _ = writeln!(text, "- {label}: {}", prose(&side_in_words(side)));
+    }
+    for mail in report.patches.iter().flat_map(mails_in_words) {
+        let _ = writeln!(text, "- Mail {}", prose(&mail));
     }
     match &report.obstacle {
         Some(blocked) => {
@@ -187,6 +210,7 @@ mod tests {
             outcome: blocked.outcome(),
             base: Side::new("7.3".to_owned(), None),
             head: Side::new("7.3 with the patch".to_owned(), None),
+            patches: Vec::new(),
             obstacle: Some(blocked),
             changes: Vec::new(),
             unchanged: 0,

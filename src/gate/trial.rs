@@ -24,6 +24,9 @@ pub enum Obstacle {
     /// A patch does not fit the source.
     #[error("the patch does not apply\n{0}")]
     PatchDoesNotApply(String),
+    /// The source has the patch already.
+    #[error("the patch is in this source already, so it changes nothing\n{0}")]
+    AlreadyApplied(String),
     /// The VFIO core does not compile.
     #[error("it does not build\n{0}")]
     DoesNotBuild(String),
@@ -133,6 +136,7 @@ pub fn build(subject: &Subject, tell: &mut dyn FnMut(&str)) -> Result<Built, Obs
     match built {
         Ok(built) => Ok(built),
         Err(ModulesError::Unapplied(why)) => Err(Obstacle::PatchDoesNotApply(why.0)),
+        Err(ModulesError::Present(why)) => Err(Obstacle::AlreadyApplied(why.0)),
         Err(ModulesError::Unbuilt(why)) => Err(Obstacle::DoesNotBuild(why.0)),
         Err(ModulesError::Environment(why)) => Err(Obstacle::Environment(why.0)),
     }

@@ -19,6 +19,7 @@ const RECIPE: &str = include_str!("../../ci/environment");
 /// The exit codes with which the recipe says that it is not the environment's fault.
 const UNAPPLIED: i32 = 3;
 const UNBUILT: i32 = 4;
+const PRESENT: i32 = 5;
 
 /// Asks the recipe for things; each is made on the first request and only looked up afterwards.
 pub struct Environment<'a> {
@@ -93,6 +94,9 @@ pub enum ModulesError {
     /// A patch does not fit the source.
     #[error("{0}")]
     Unapplied(LabError),
+    /// The source has a patch already.
+    #[error("{0}")]
+    Present(LabError),
     /// The VFIO core does not compile.
     #[error("{0}")]
     Unbuilt(LabError),
@@ -103,8 +107,12 @@ pub enum ModulesError {
 
 impl From<ModulesError> for LabError {
     fn from(error: ModulesError) -> LabError {
-        let (ModulesError::Unapplied(why) | ModulesError::Unbuilt(why) | ModulesError::Environment(why)) = error;
-        why
+        match error {
+            ModulesError::Unapplied(why)
+            | ModulesError::Present(why)
+            | ModulesError::Unbuilt(why)
+            | ModulesError::Environment(why) => why,
+        }
     }
 }
 
@@ -228,6 +236,7 @@ impl<'a> Environment<'a> {
         let why = LabError(said.join("\n"));
         Err(match status.code() {
             Some(UNAPPLIED) => ModulesError::Unapplied(why),
+            Some(PRESENT) => ModulesError::Present(why),
             Some(UNBUILT) => ModulesError::Unbuilt(why),
             _ => ModulesError::Environment(why),
         })

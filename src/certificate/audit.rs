@@ -62,7 +62,7 @@ impl Audit<'_> {
 
     fn event(&mut self, event: &Event) -> Result<(), Flaw> {
         match event {
-            Event::RunStarted(_) | Event::Stage { .. } | Event::LabRestarted { .. } => {}
+            Event::RunStarted(_) | Event::Stage { .. } | Event::LabFailed { .. } | Event::LabRestarted { .. } => {}
             Event::Incident(incident) if !incident.says_something() => return Err(Flaw::Alien),
             Event::Incident(_) => {}
             Event::RunResumed { .. } => return Err(Flaw::Resumed),

@@ -8,8 +8,10 @@ use clap::Args;
 use serde::Serialize;
 
 use super::command::{folder_of, subject};
+use super::doubt::is_finished;
 use super::reference::{self, Reference};
 use super::search::{Found, Verdicts, search};
+use super::selection::Selection;
 use super::trial::{self, Plan, Subject};
 use crate::baseline::{Kernels, Version};
 use crate::harness::incident::Phase;
@@ -32,8 +34,9 @@ Examples:
   vfio-conform bisect --kernels 7.2.6,7.2.9,7.3.4 --target mtty
   vfio-conform bisect --tree ~/linux --good v7.2 --bad v7.3
 
-Exit codes: 0 every change was found, 1 the ends do not differ, 125 an end cannot be tested, or what lies between the
-last of one kind and the first of the other cannot, or it was asked to stop by a signal, 2 wrong usage.";
+Exit codes: 0 every change was found, 1 the ends do not differ, 125 an end cannot be tested, or a check is judged at one
+end alone, or what lies between the last of one kind and the first of the other cannot be tested, or a signal asked to
+stop, 2 wrong usage.";
 
 /// What is searched.
 #[derive(Debug, Args)]
@@ -88,6 +91,7 @@ impl BisectCommand {
     /// What is wrong with what was asked.
     pub fn run(self) -> Result<Exit, Failure> {
         self.guest.check()?;
+        Selection::parse(&self.libtest)?;
         if let Some(check) = &self.check {
             known(check)?;
         }
@@ -227,11 +231,17 @@ impl Laboratory<'_> {
         let folder = self.folder.join(format!("{index:03}"));
         let subject = self.subject(candidate, &folder.with_extension("source")).map_err(|error| error.to_string())?;
         let libtest = changed.map_or_else(|| self.libtest.clone(), only);
-        let plan = Plan { libtest: &libtest, repeat: 1, reuse: true };
+        let selection = Selection::parse(&libtest).map_err(|error| error.to_string())?;
+        let plan = Plan { libtest: &libtest, selection: &selection, repeat: 1, reuse: true };
         let tested = trial::build(&subject, tell)
             .and_then(|built| trial::test(&subject, &built, &plan, &folder, tell))
             .map_err(|obstacle| obstacle.to_string())?;
-        Ok(tested.runs.first().map(verdicts).unwrap_or_default())
+        let run = tested.runs.first().ok_or("it was not run")?;
+        let verdicts = verdicts(run);
+        match verdicts.keys().all(|name| is_incident(name)) && !run.has_incidents() {
+            true => Err("no check was judged on it".to_owned()),
+            false => Ok(verdicts),
+        }
     }
 
     fn subject(&self, candidate: &Candidate, source: &Path) -> Result<Subject, Failure> {
@@ -265,17 +275,32 @@ impl Laboratory<'_> {
                 untested: (at.last + 1..at.first).map(name).collect(),
             })
             .collect();
+        // Where a driver keeps its device shut at one end, that is the change, and no check is judged there.
+        let undecided = match turns.iter().any(|turn| is_incident(&turn.check)) {
+            true => Vec::new(),
+            false => self.undecided(),
+        };
         let exit = match () {
+            () if !undecided.is_empty() => Exit::NothingTested,
             () if turns.is_empty() => Exit::Findings,
             () if turns.iter().any(|turn| !turn.untested.is_empty()) => Exit::NothingTested,
             () => Exit::Conforms,
         };
         write(&self.folder, &turns)?;
-        print!("{}", self.to_text(&turns, exit));
+        print!("{}", self.to_text(&turns, &undecided, exit));
         Ok(exit)
     }
 
-    fn to_text(&self, turns: &[Turn], exit: Exit) -> String {
+    /// The checks that are judged at one end alone, so that nothing can be said of a change.
+    fn undecided(&self) -> Vec<String> {
+        let ends = [0, self.candidates.len().saturating_sub(1)].map(|end| self.seen.get(&end));
+        match ends {
+            [Some(Ok(first)), Some(Ok(last))] => judged_at_one_end(first, last),
+            _ => Vec::new(),
+        }
+    }
+
+    fn to_text(&self, turns: &[Turn], undecided: &[String], exit: Exit) -> String {
         let mut text = String::new();
         for turn in turns {
             let Turn { check, last, first, untested } = turn;
@@ -289,8 +314,12 @@ impl Laboratory<'_> {
         let names: Vec<&str> = self.candidates.iter().map(|candidate| candidate.name.as_str()).collect();
         text += &format!("searched     {}: {}\n", names.len(), names.join(", "));
         text += &format!("tested       {} of them\n", self.seen.values().filter(|seen| seen.is_ok()).count());
+        if !undecided.is_empty() {
+            text += &format!("undecided    judged at one end alone: {}\n", undecided.join(", "));
+        }
         text += &format!("reports      {}: {JSON}\n", self.folder.display());
         let outcome = match turns.len() {
+            0 if !undecided.is_empty() => "cannot tell".to_owned(),
             0 => "the ends do not differ".to_owned(),
             1 => "1 check changed".to_owned(),
             count => format!("{count} checks changed"),
@@ -304,10 +333,21 @@ fn write(folder: &Path, turns: &[Turn]) -> Result<(), Failure> {
     Ok(write_whole(folder, JSON, &json).map_err(|error| format!("failed to write {}: {error}", folder.display()))?)
 }
 
+/// What the checks of a run came to that were judged or skipped. A run that did not finish has not shown that nothing goes
+/// wrong outside checks.
 fn verdicts(run: &Run) -> Verdicts {
     let incidents = Phase::ALL.map(|phase| phase.test_name().to_owned()).into_iter();
+    let incidents = incidents.filter(|_| is_finished(run) && !run.checks.is_empty());
     let names = run.checks.iter().map(|check| check.name.clone()).chain(incidents);
-    names.filter_map(|name| run.verdict_of(&name).map(|verdict| (name, verdict))).collect()
+    let all = names.filter_map(|name| run.verdict_of(&name).map(|verdict| (name, verdict)));
+    all.filter(|(_, verdict)| *verdict != Verdict::Blocked).collect()
+}
+
+fn judged_at_one_end(first: &Verdicts, last: &Verdicts) -> Vec<String> {
+    let only = |one: &Verdicts, other: &Verdicts| -> Vec<String> {
+        one.keys().filter(|check| !other.contains_key(*check)).cloned().collect()
+    };
+    [only(first, last), only(last, first)].concat()
 }
 
 /// Options of libtest for just these checks. What goes wrong outside checks may need any of them.
@@ -322,6 +362,24 @@ fn only(checks: &BTreeSet<String>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::sample::{self, finish, finished, journal, outcome, start};
+
+    #[test]
+    fn blocked_checks_and_runs_without_an_end_decide_nothing() {
+        let run = |verdict, ends: bool| {
+            let end = ends.then(|| finished(crate::harness::verdict::RunVerdict::Conforms, Exit::Conforms));
+            let check = [start("fsm::a"), finish("fsm::a", outcome(verdict, ""))];
+            let events = [sample::began(&["fsm::a"]), sample::ready()].into_iter().chain(check).chain(end);
+            verdicts(&Run::of(&journal(events.collect())).unwrap())
+        };
+        let (pass, blocked, cut_off) =
+            (run(Verdict::Pass, true), run(Verdict::Blocked, true), run(Verdict::Pass, false));
+        assert_eq!(judged_at_one_end(&pass, &pass), [""; 0]);
+        assert_eq!(judged_at_one_end(&pass, &blocked), ["fsm::a"]);
+        assert_eq!(judged_at_one_end(&blocked, &pass), ["fsm::a"]);
+        assert_eq!(cut_off.keys().collect::<Vec<_>>(), ["fsm::a"], "it was not seen to power off");
+        assert!(judged_at_one_end(&pass, &cut_off).contains(&"run::power_off".to_owned()));
+    }
 
     #[test]
     fn kernels_are_meant_by_series_range_or_list() {

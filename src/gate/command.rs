@@ -7,9 +7,11 @@ use std::time::Instant;
 use clap::Args;
 
 use super::compare::{Change, Kind, compare};
+use super::doubt::{WhichSide, doubts, is_finished};
 use super::patch::Patch;
 use super::reference::{self, Reference};
-use super::report::{Blocked, FORMAT, GateReport, Phases, Side, judge};
+use super::report::{Blocked, Extent, FORMAT, GateReport, Phases, Side, Unjudged, judge};
+use super::selection::Selection;
 use super::trial::{self, Obstacle, Plan, Subject, Tested, make_folder};
 use super::{JSON, MARKDOWN, patch, text};
 use crate::harness::folder_lock::FolderLock;
@@ -39,7 +41,8 @@ Examples:
   git bisect run vfio-conform gate --base ~/good-run --head ~/linux
 
 Exit codes: 0 no regression, 1 regression, 125 cannot tell (a patch that does not apply or build, a kernel that does not
-boot, asked to stop by a signal), 2 wrong usage.";
+boot, a side that did not finish, a check that is judged on one side alone and may hide a regression, a signal that asked
+to stop), 2 wrong usage.";
 
 /// What is compared, and how.
 #[derive(Debug, Args)]
@@ -78,10 +81,11 @@ impl GateCommand {
     /// What is wrong with what was asked.
     pub fn run(self) -> Result<Exit, Failure> {
         self.guest.check()?;
+        let selection = Selection::parse(&self.libtest)?;
         let began = Instant::now();
         let (folder, _lock) = folder_of(self.out.as_deref(), "gate")?;
         let progress = Progress::new();
-        let mut report = self.compare(&folder, &mut |step| progress.step(step))?;
+        let mut report = self.compare(&folder, &selection, &mut |step| progress.step(step))?;
         progress.clear();
         report.seconds = began.elapsed().as_secs_f64();
         write(&folder, &report)?;
@@ -89,9 +93,9 @@ impl GateCommand {
         Ok(report.outcome.exit())
     }
 
-    fn compare(&self, folder: &Path, tell: &mut dyn FnMut(&str)) -> Result<GateReport, Failure> {
+    fn compare(&self, folder: &Path, selection: &Selection, tell: &mut dyn FnMut(&str)) -> Result<GateReport, Failure> {
         let patches = patch::keep(&self.guest.core.patch, folder)?;
-        let report = self.compare_with(&patches, folder, tell)?;
+        let report = self.compare_with(&patches, folder, selection, tell)?;
         Ok(GateReport { patches, ..report })
     }
 
@@ -99,6 +103,7 @@ impl GateCommand {
         &self,
         patches: &[Patch],
         folder: &Path,
+        selection: &Selection,
         tell: &mut dyn FnMut(&str),
     ) -> Result<GateReport, Failure> {
         let head = self.head.as_ref().unwrap_or(&self.base);
@@ -107,14 +112,14 @@ impl GateCommand {
         let patch = patches.iter().map(|patch| patch.path.clone()).collect();
         let base = side(&self.base, &self.guest, &core, &folder.join("base-source"))?;
         let head = side(head, &self.guest, &CoreOptions { patch, ..core }, &folder.join("head-source"))?;
-        let plan = Plan { libtest: &self.libtest, repeat: self.repeat, reuse: !self.fresh };
+        let plan = Plan { libtest: &self.libtest, selection, repeat: self.repeat, reuse: !self.fresh };
         let names = (base.name.clone(), head.name.clone());
         let mut phases = Phases::default();
         let blocked = |base: Option<&Tested>, side, obstacle| blocked(names.clone(), base, Blocked { side, obstacle });
         // Before any guest is booted, since a patch that cannot be tested is to be told of at once.
         let built = timed(&mut phases.build, || {
-            let base = base.build(tell).map_err(|obstacle| ("base", obstacle))?;
-            Ok((base, head.build(tell).map_err(|obstacle| ("head", obstacle))?))
+            let base = base.build(tell).map_err(|obstacle| (WhichSide::Base, obstacle))?;
+            Ok((base, head.build(tell).map_err(|obstacle| (WhichSide::Head, obstacle))?))
         });
         let (base, head) = match built {
             Ok(sides) => sides,
@@ -122,11 +127,13 @@ impl GateCommand {
         };
         let base_tested = match timed(&mut phases.base, || base.test(&plan, &folder.join("base"), tell)) {
             Ok(tested) => tested,
-            Err(obstacle) => return Ok(GateReport { phases, ..blocked(None, "base", obstacle) }),
+            Err(obstacle) => return Ok(GateReport { phases, ..blocked(None, WhichSide::Base, obstacle) }),
         };
         let head_tested = match timed(&mut phases.head, || head.test(&plan, &folder.join("head"), tell)) {
             Ok(tested) => tested,
-            Err(obstacle) => return Ok(GateReport { phases, ..blocked(Some(&base_tested), "head", obstacle) }),
+            Err(obstacle) => {
+                return Ok(GateReport { phases, ..blocked(Some(&base_tested), WhichSide::Head, obstacle) });
+            }
         };
         let mut changes = compare(&base_tested.runs, &head_tested.runs);
         if let Ready::Built(subject, _) = &head
@@ -175,7 +182,7 @@ impl Sided {
 impl Ready {
     fn test(&self, plan: &Plan<'_>, folder: &Path, tell: &mut dyn FnMut(&str)) -> Result<Tested, Obstacle> {
         match self {
-            Ready::Finished(path) => trial::read(path),
+            Ready::Finished(path) => trial::read(path, plan.selection),
             Ready::Built(subject, built) => trial::test(subject, built, plan, folder, tell),
         }
     }
@@ -259,6 +266,10 @@ fn confirm(changes: &mut [Change], subject: &Subject, out: &Path, tell: &mut dyn
         Err(_) => return,
     };
     for change in changes.iter_mut().filter(|change| change.kind == Kind::Regression) {
+        // A run that did not reach its end has not shown that nothing goes wrong outside checks.
+        if is_incident(&change.check) && !is_finished(&again) {
+            continue;
+        }
         let Some(verdict) = again.verdict_of(&change.check) else { continue };
         change.is.push(verdict);
         // A loss shows as a skip, in both runs.
@@ -282,15 +293,20 @@ fn blocked(names: (String, String), base: Option<&Tested>, blocked: Blocked) -> 
         obstacle: Some(blocked),
         changes: Vec::new(),
         unchanged: 0,
+        extent: Extent::default(),
+        unjudged: Vec::new(),
+        doubts: Vec::new(),
         seconds: 0.0,
         phases: Phases::default(),
     }
 }
 
 fn judged(names: (String, String), base: &Tested, head: &Tested, mut changes: Vec<Change>) -> GateReport {
-    let outcome = judge(&changes);
+    let doubts = doubts(&base.runs, &head.runs, &changes);
+    let outcome = judge(&changes, &doubts);
+    let (extent, unjudged) = (Extent::of(&changes), Unjudged::of(&changes));
     let unchanged = of_kind(&changes, Kind::Unchanged).count();
-    changes.retain(|change| change.kind != Kind::Unchanged);
+    changes.retain(|change| !matches!(change.kind, Kind::Unchanged | Kind::Unjudged));
     changes.sort_by_key(|change| change.kind);
     GateReport {
         format: FORMAT,
@@ -301,6 +317,9 @@ fn judged(names: (String, String), base: &Tested, head: &Tested, mut changes: Ve
         obstacle: None,
         changes,
         unchanged,
+        extent,
+        unjudged,
+        doubts,
         seconds: 0.0,
         phases: Phases::default(),
     }

@@ -19,20 +19,31 @@ pub enum Kind {
     Fixed,
     /// Runs of the same side disagree, or the head's do when it is asked again.
     Flaky,
-    /// It could be judged on the base, and could not on the head.
+    /// It is judged on one side alone, and what the other side would show decides: it is blocked on the head, or was
+    /// blocked or absent on the base and breaks something on the head.
     Unclear,
-    /// It is judged on the head only.
+    /// It is judged on the head only, and breaks nothing there.
     New,
     /// It was judged on the base only, or does not apply any more where it was broken.
     Gone,
+    /// Judged on neither side, so that nothing can be said of it.
+    Unjudged,
     /// As it was.
     Unchanged,
 }
 
 impl Kind {
     /// All of them, the worst news first.
-    pub const ALL: [Kind; 7] =
-        [Kind::Regression, Kind::Fixed, Kind::Flaky, Kind::Unclear, Kind::New, Kind::Gone, Kind::Unchanged];
+    pub const ALL: [Kind; 8] = [
+        Kind::Regression,
+        Kind::Fixed,
+        Kind::Flaky,
+        Kind::Unclear,
+        Kind::New,
+        Kind::Gone,
+        Kind::Unjudged,
+        Kind::Unchanged,
+    ];
 
     /// The one word for it.
     pub const fn word(self) -> &'static str {
@@ -43,6 +54,7 @@ impl Kind {
             Kind::Unclear => "unclear",
             Kind::New => "new",
             Kind::Gone => "gone",
+            Kind::Unjudged => "not judged",
             Kind::Unchanged => "unchanged",
         }
     }
@@ -65,6 +77,19 @@ pub struct Change {
     pub message: String,
     /// The command that shows it again.
     pub reproduce: String,
+}
+
+impl Change {
+    /// Whether the check was judged on both sides, so that it says what differs between them.
+    pub fn is_compared(&self) -> bool {
+        let judged = |verdicts: &[Verdict]| verdicts.iter().any(|verdict| badness(*verdict).is_some());
+        matches!(self.kind, Kind::Regression | Kind::Fixed) || (judged(&self.was) && judged(&self.is))
+    }
+
+    /// Whether the check applies to neither side: every run skipped it.
+    pub fn is_skipped(&self) -> bool {
+        self.kind == Kind::Unchanged && self.was.iter().chain(&self.is).all(|verdict| *verdict == Verdict::Skip)
+    }
 }
 
 /// A requirement that a change is about.
@@ -151,7 +176,7 @@ fn change(name: &str, was: &Side<'_, '_>, is: &Side<'_, '_>) -> Change {
         was: was.verdicts.clone(),
         is: is.verdicts.clone(),
         requirements: shown.map(|(_, check)| meant(check)).unwrap_or_default(),
-        message: shown.map(|(_, check)| check.outcome.message.clone()).unwrap_or_default(),
+        message: shown.map(|(_, check)| check.outcome.reason()).unwrap_or_default(),
         reproduce: shown.map(|(run, _)| run.reproduce(name)).unwrap_or_default(),
     }
 }
@@ -198,53 +223,74 @@ fn badness(verdict: Verdict) -> Option<u8> {
 }
 
 /// Judges the verdicts of a check on both sides.
+///
+/// A blocked run says nothing of the device. So a check that is blocked in all runs of a side is not judged there, and one
+/// that then breaks something on the head is unclear: the base may break it as well.
 fn judge(was: &[Verdict], is: &[Verdict]) -> Kind {
-    if was.is_empty() {
-        return Kind::New;
-    }
     if is.is_empty() {
-        return Kind::Gone;
+        return if judged(was).is_empty() { Kind::Unjudged } else { Kind::Gone };
     }
-    if was.iter().chain(is).all(|verdict| badness(*verdict).is_some()) {
-        return judge_judged(was, is);
+    let (known, seen) = (judged(was), judged(is));
+    match (known.is_empty(), seen.is_empty()) {
+        (true, true) => Kind::Unjudged,
+        (true, false) => judge_head(was, &seen),
+        (false, true) => Kind::Unclear,
+        (false, false) => judge_both(&known, &seen, known.len() < was.len() || seen.len() < is.len()),
     }
-    match (uniform(was), uniform(is)) {
-        (Some(was), Some(is)) => judge_uniform(was, is),
+}
+
+/// The verdicts that say something: of the device, or that the check does not apply to it.
+fn judged(verdicts: &[Verdict]) -> Vec<Verdict> {
+    verdicts.iter().copied().filter(|verdict| *verdict != Verdict::Blocked).collect()
+}
+
+/// Where the base does not say anything. A check that was blocked there may have been one that the device has and keeps,
+/// so that neither a finding nor a skip on the head is harmless.
+fn judge_head(was: &[Verdict], seen: &[Verdict]) -> Kind {
+    let is_blocked_on_base = !was.is_empty();
+    let is_harmless = |verdict: &Verdict| match verdict {
+        Verdict::Pass => true,
+        Verdict::Skip => !is_blocked_on_base,
+        _ => false,
+    };
+    match seen.iter().all(is_harmless) {
+        true => Kind::New,
+        false => Kind::Unclear,
+    }
+}
+
+/// Where both sides have runs that say something: the sides differ only if each run of one differs so from each of the
+/// other.
+fn judge_both(was: &[Verdict], is: &[Verdict], some_are_blocked: bool) -> Kind {
+    let mut kinds = was.iter().flat_map(|was| is.iter().map(|is| judge_pair(*was, *is)));
+    let first = kinds.next().unwrap_or(Kind::Unjudged);
+    let is_one_kind = kinds.all(|kind| kind == first);
+    let is_steady = uniform(was) && uniform(is) && !some_are_blocked;
+    match first {
+        Kind::Regression if is_one_kind => first,
+        Kind::Fixed if is_one_kind && !some_are_blocked => first,
+        _ if is_one_kind && is_steady => first,
         _ => Kind::Flaky,
     }
 }
 
-/// The one verdict of all runs.
-fn uniform(verdicts: &[Verdict]) -> Option<Verdict> {
-    verdicts.first().copied().filter(|first| verdicts.iter().all(|verdict| verdict == first))
+fn uniform(verdicts: &[Verdict]) -> bool {
+    verdicts.iter().all(|verdict| verdicts.first() == Some(verdict))
 }
 
-/// Where every run judged: the sides differ only if all of one are worse than all of the other.
-fn judge_judged(was: &[Verdict], is: &[Verdict]) -> Kind {
-    let least_and_most = |verdicts: &[Verdict]| {
-        let badness: Vec<u8> = verdicts.iter().filter_map(|verdict| badness(*verdict)).collect();
-        (badness.iter().min().copied().unwrap_or_default(), badness.iter().max().copied().unwrap_or_default())
-    };
-    let (was_least, was_most) = least_and_most(was);
-    let (is_least, is_most) = least_and_most(is);
-    match () {
-        () if is_least > was_most => Kind::Regression,
-        () if is_most == 0 && was_least > 0 => Kind::Fixed,
-        () if was_least == was_most && is_least == is_most => Kind::Unchanged,
-        () => Kind::Flaky,
-    }
-}
-
-/// Where at least one side says nothing of the device.
-fn judge_uniform(was: Verdict, is: Verdict) -> Kind {
+/// Judges one run of each side, neither of which is blocked.
+fn judge_pair(was: Verdict, is: Verdict) -> Kind {
     match (was, is) {
         (was, is) if was == is => Kind::Unchanged,
         // What the device had and has no more is a loss to its user, however orderly.
         (Verdict::Pass, Verdict::Skip) => Kind::Regression,
         (Verdict::Skip, is) if is.is_finding() => Kind::Regression,
-        (_, Verdict::Blocked) => Kind::Unclear,
-        (Verdict::Skip | Verdict::Blocked, _) => Kind::New,
-        _ => Kind::Gone,
+        (Verdict::Skip, _) => Kind::New,
+        (_, Verdict::Skip) => Kind::Gone,
+        (_, Verdict::Pass) => Kind::Fixed,
+        (was, is) if badness(is) > badness(was) => Kind::Regression,
+        // Better than it was, and not kept yet.
+        _ => Kind::Unchanged,
     }
 }
 
@@ -264,7 +310,8 @@ mod tests {
         for (was, is, kind) in [
             (Pass, Pass, Kind::Unchanged),
             (Fail, Fail, Kind::Unchanged),
-            (Blocked, Blocked, Kind::Unchanged),
+            (Skip, Skip, Kind::Unchanged),
+            (Blocked, Blocked, Kind::Unjudged),
             (Pass, Fail, Kind::Regression),
             (Pass, Warn, Kind::Regression),
             (Warn, Fail, Kind::Regression),
@@ -277,7 +324,13 @@ mod tests {
             (Hang, Fail, Kind::Unchanged),
             (Pass, Blocked, Kind::Unclear),
             (Skip, Pass, Kind::New),
-            (Blocked, Fail, Kind::New),
+            (Skip, Blocked, Kind::Unclear),
+            (Fail, Blocked, Kind::Unclear),
+            (Blocked, Pass, Kind::New),
+            (Blocked, Skip, Kind::Unclear),
+            (Blocked, Warn, Kind::Unclear),
+            (Blocked, Fail, Kind::Unclear),
+            (Blocked, Crash, Kind::Unclear),
             (Fail, Skip, Kind::Gone),
         ] {
             assert_eq!(judge(&[was], &[is]), kind, "{was} -> {is}");
@@ -285,9 +338,25 @@ mod tests {
     }
 
     #[test]
-    fn a_check_that_only_one_side_has_is_new_or_gone() {
-        assert_eq!(judge(&[], &[Fail]), Kind::New);
+    fn check_of_one_side_is_new_or_gone_unless_it_breaks_something_or_is_blocked() {
+        assert_eq!(judge(&[], &[Pass]), Kind::New);
+        assert_eq!(judge(&[], &[Skip]), Kind::New);
+        assert_eq!(judge(&[], &[Fail]), Kind::Unclear);
+        assert_eq!(judge(&[], &[Blocked]), Kind::Unjudged);
         assert_eq!(judge(&[Fail], &[]), Kind::Gone);
+        assert_eq!(judge(&[Blocked], &[]), Kind::Unjudged);
+    }
+
+    #[test]
+    fn blocked_runs_of_several_neither_acquit_nor_hide() {
+        assert_eq!(judge(&[Pass, Pass], &[Blocked, Fail]), Kind::Regression);
+        assert_eq!(judge(&[Blocked, Pass], &[Fail, Fail]), Kind::Regression);
+        assert_eq!(judge(&[Pass, Pass], &[Skip, Fail]), Kind::Regression);
+        assert_eq!(judge(&[Pass, Pass], &[Blocked, Blocked]), Kind::Unclear);
+        assert_eq!(judge(&[Blocked, Blocked], &[Blocked, Fail]), Kind::Unclear);
+        assert_eq!(judge(&[Blocked, Blocked], &[Blocked, Pass]), Kind::New);
+        assert_eq!(judge(&[Fail, Fail], &[Pass, Blocked]), Kind::Flaky);
+        assert_eq!(judge(&[Blocked, Blocked], &[Blocked, Blocked]), Kind::Unjudged);
     }
 
     #[test]

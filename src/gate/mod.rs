@@ -6,11 +6,13 @@
 pub mod bisect;
 pub mod command;
 pub mod compare;
+pub mod doubt;
 pub mod mail;
 pub mod patch;
 pub mod reference;
 pub mod report;
 mod search;
+pub mod selection;
 mod store;
 mod text;
 pub mod trial;

@@ -3,10 +3,11 @@
 use serde::Serialize;
 
 use super::compare::{Change, Kind};
+use super::doubt::{Doubt, WhichSide};
 use super::patch::Patch;
 use super::trial::{Obstacle, Tested};
 use crate::harness::verdict::Exit;
-use crate::report::console;
+use crate::report::{console, is_incident};
 
 /// The version of the form of gate.json. It grows when an old reader would misread a new report.
 pub const FORMAT: u32 = 1;
@@ -30,10 +31,60 @@ pub struct GateReport {
     pub changes: Vec<Change>,
     /// How many checks are as they were.
     pub unchanged: usize,
+    /// How many checks each question was answered for.
+    pub extent: Extent,
+    /// Checks that were judged on neither side, by the reason that the head gives.
+    pub unjudged: Vec<Unjudged>,
+    /// Why it cannot tell, or can only tell of a regression.
+    pub doubts: Vec<Doubt>,
     /// How long it took, in seconds.
     pub seconds: f64,
     /// For what.
     pub phases: Phases,
+}
+
+/// How many of the checks were compared. What goes wrong outside checks is not counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Extent {
+    /// All checks that one side or the other planned.
+    pub checks: usize,
+    /// Those that were judged on both sides.
+    pub compared: usize,
+    /// Those that apply to neither side.
+    pub skipped: usize,
+}
+
+impl Extent {
+    /// What these changes cover.
+    pub fn of(changes: &[Change]) -> Extent {
+        let count =
+            |is: fn(&Change) -> bool| changes.iter().filter(|change| !is_incident(&change.check) && is(change)).count();
+        Extent { checks: count(|_| true), compared: count(Change::is_compared), skipped: count(Change::is_skipped) }
+    }
+}
+
+/// Checks that were judged on neither side, for one reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Unjudged {
+    /// The reason, as the head has it.
+    pub why: String,
+    /// Their names.
+    pub checks: Vec<String>,
+}
+
+impl Unjudged {
+    /// Those among these changes, the most frequent reason first.
+    pub fn of(changes: &[Change]) -> Vec<Unjudged> {
+        let mut all: Vec<Unjudged> = Vec::new();
+        for change in changes.iter().filter(|change| change.kind == Kind::Unjudged) {
+            match all.iter_mut().find(|unjudged| unjudged.why == change.message) {
+                Some(unjudged) => unjudged.checks.push(change.check.clone()),
+                None => all.push(Unjudged { why: change.message.clone(), checks: vec![change.check.clone()] }),
+            }
+        }
+        all.sort_by_key(|unjudged| std::cmp::Reverse(unjudged.checks.len()));
+        all
+    }
 }
 
 /// How long the parts of a comparison took, in seconds.
@@ -74,8 +125,8 @@ pub enum Outcome {
 /// A side that could not be tested.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Blocked {
-    /// `base` or `head`.
-    pub side: &'static str,
+    /// Which side.
+    pub side: WhichSide,
     /// What stands in its way.
     #[serde(flatten)]
     pub obstacle: Obstacle,
@@ -110,14 +161,12 @@ impl Side {
     }
 }
 
-/// Judges the changes.
-pub fn judge(changes: &[Change]) -> Outcome {
-    let any = |kind| changes.iter().any(|change| change.kind == kind);
-    let is_compared = |change: &Change| !matches!(change.kind, Kind::New | Kind::Gone);
-    match () {
-        () if any(Kind::Regression) => Outcome::Regression,
-        () if any(Kind::Unclear) || !changes.iter().any(is_compared) => Outcome::CannotTell,
-        () => Outcome::NoRegression,
+/// Judges the changes, as far as the doubts permit.
+pub fn judge(changes: &[Change], doubts: &[Doubt]) -> Outcome {
+    match changes.iter().any(|change| change.kind == Kind::Regression) {
+        true if !doubts.iter().any(Doubt::outweighs_a_regression) => Outcome::Regression,
+        false if doubts.is_empty() => Outcome::NoRegression,
+        _ => Outcome::CannotTell,
     }
 }
 
@@ -125,7 +174,7 @@ impl Blocked {
     /// What it comes to. A kernel that boots and has no device any more, where the base has one, got worse.
     pub fn outcome(&self) -> Outcome {
         match (self.side, &self.obstacle) {
-            ("head", Obstacle::NoDevice(_)) => Outcome::Regression,
+            (WhichSide::Head, Obstacle::NoDevice(_)) => Outcome::Regression,
             _ => Outcome::CannotTell,
         }
     }
@@ -167,20 +216,36 @@ mod tests {
 
     #[test]
     fn exit_codes_are_those_of_git_bisect_run() {
-        let exit = |kinds: &[Kind]| judge(&kinds.iter().copied().map(change).collect::<Vec<_>>()).exit() as u8;
-        assert_eq!(exit(&[Kind::Unchanged, Kind::Fixed, Kind::Flaky, Kind::New]), 0);
-        assert_eq!(exit(&[Kind::Unchanged, Kind::Regression, Kind::Unclear]), 1);
-        assert_eq!(exit(&[Kind::Unchanged, Kind::Unclear]), 125);
-        assert_eq!(exit(&[]), 125);
-        assert_eq!(exit(&[Kind::New, Kind::Gone]), 125, "no check was on both sides");
+        let exit = |kinds: &[Kind], doubts: &[Doubt]| {
+            judge(&kinds.iter().copied().map(change).collect::<Vec<_>>(), doubts).exit() as u8
+        };
+        let unclear = || Doubt::Unclear { checks: vec!["fsm::a".to_owned()] };
+        assert_eq!(exit(&[Kind::Unchanged, Kind::Fixed, Kind::Flaky, Kind::New], &[]), 0);
+        assert_eq!(exit(&[Kind::Unchanged, Kind::Regression, Kind::Unclear], &[unclear()]), 1);
+        assert_eq!(exit(&[Kind::Unchanged, Kind::Unclear], &[unclear()]), 125);
+        assert_eq!(exit(&[], &[Doubt::NothingCompared]), 125);
+    }
+
+    #[test]
+    fn unjudged_checks_stand_together_by_reason() {
+        let because = |check: &str, why: &str| Change {
+            check: check.to_owned(),
+            message: why.to_owned(),
+            ..change(Kind::Unjudged)
+        };
+        let changes = [because("fsm::a", "EIO"), because("fsm::b", "EBUSY"), because("fsm::c", "EBUSY")];
+        let unjudged = Unjudged::of(&changes);
+        assert_eq!(unjudged.iter().map(|one| one.checks.len()).collect::<Vec<_>>(), [2, 1]);
+        assert_eq!(unjudged[0].why, "EBUSY");
+        assert_eq!(Extent::of(&changes), Extent { checks: 3, compared: 0, skipped: 0 });
     }
 
     #[test]
     fn only_a_head_without_a_device_got_worse() {
         let no_device = Obstacle::NoDevice("EBUSY".to_owned());
         let exit = |side, obstacle| Blocked { side, obstacle }.outcome().exit() as u8;
-        assert_eq!(exit("head", no_device.clone()), 1);
-        assert_eq!(exit("base", no_device), 125);
-        assert_eq!(exit("head", Obstacle::DoesNotBoot("silence".to_owned())), 125);
+        assert_eq!(exit(WhichSide::Head, no_device.clone()), 1);
+        assert_eq!(exit(WhichSide::Base, no_device), 125);
+        assert_eq!(exit(WhichSide::Head, Obstacle::DoesNotBoot("silence".to_owned())), 125);
     }
 }

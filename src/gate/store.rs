@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use super::doubt::is_finished;
+use crate::harness::verdict::Verdict;
 use crate::lab::environment;
 use crate::lab::local;
-use crate::report::{JOURNAL, Run};
+use crate::report::{CheckRun, JOURNAL, Run};
 
 /// After this long without a use a run goes away.
 const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -38,7 +40,7 @@ pub fn find(key: &str, into: &Path) -> Option<Run> {
     Some(run)
 }
 
-/// Keeps a run for the next one who needs it. One that was cut off or lost its device for good helps nobody.
+/// Keeps a run for the next comparison, if it judged all that it set out to judge.
 pub fn keep(key: &str, from: &Path) {
     let Some(folder) = folder() else { return };
     if !Run::read(&from.join(JOURNAL)).is_ok_and(|run| is_whole(&run)) {
@@ -49,8 +51,11 @@ pub fn keep(key: &str, from: &Path) {
     let _ = put(&folder, key, from);
 }
 
+/// Whether a run can stand for its kernel. A check that no requirement blocks was blocked by what happened to that one run:
+/// a guest that was killed, a disk that was full. Kept, it would hide a regression for as long as the run is kept.
 fn is_whole(run: &Run) -> bool {
-    !run.cut_off && run.stopped_by.is_none() && run.ready.is_some()
+    let is_an_accident = |check: &CheckRun| check.outcome.blocked_by.is_none();
+    is_finished(run) && run.ready.is_some() && !run.with_verdict(Verdict::Blocked).any(is_an_accident)
 }
 
 fn folder() -> Option<PathBuf> {
@@ -85,5 +90,40 @@ fn forget_old(folder: &Path) {
         if age.is_some_and(|age| age > KEPT) {
             let _ = fs::remove_dir_all(entry.path());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::harness::outcome::Outcome;
+    use crate::harness::verdict::{Exit, RunVerdict};
+    use crate::report::sample::{self, finish, finished, journal, outcome, start};
+
+    const A: &str = "fsm::a";
+    const B: &str = "fsm::b";
+
+    fn run(of_b: Option<Verdict>, ends: bool) -> Run {
+        run_with(of_b.map(|verdict| outcome(verdict, "QEMU was killed")), ends)
+    }
+
+    fn run_with(of_b: Option<Outcome>, ends: bool) -> Run {
+        let pass = [start(A), finish(A, outcome(Verdict::Pass, ""))];
+        let of_b = of_b.into_iter().flat_map(|outcome| [start(B), finish(B, outcome)]);
+        let end = ends.then(|| finished(RunVerdict::Conforms, Exit::Conforms));
+        let events = [sample::began(&[A, B]), sample::ready()].into_iter().chain(pass).chain(of_b).chain(end);
+        Run::of(&journal(events.collect())).unwrap()
+    }
+
+    #[test]
+    fn only_a_run_that_judged_everything_is_kept() {
+        assert!(is_whole(&run(Some(Verdict::Pass), true)));
+        assert!(is_whole(&run(Some(Verdict::Hang), true)));
+        assert!(is_whole(&run(Some(Verdict::Skip), true)));
+        assert!(!is_whole(&run(Some(Verdict::Blocked), true)), "QEMU was killed under it");
+        let by = crate::harness::check::Obstacle::Requirement(&crate::requirement::fsm::ARC);
+        assert!(is_whole(&run_with(Some(Outcome::blocked(by, "EIO")), true)), "the kernel does so each time");
+        assert!(!is_whole(&run(None, true)), "it was stopped");
+        assert!(!is_whole(&run(Some(Verdict::Pass), false)), "it was cut off");
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::compare::{Change, Kind};
 use super::mail::Fate;
 use super::patch::Patch;
-use super::report::{GateReport, Outcome, Side};
+use super::report::{Extent, GateReport, Outcome, Side, Unjudged};
 use super::{JSON, MARKDOWN};
 use crate::harness::verdict::Verdict;
 use crate::report::block::{Block, STRONG, colour, paint};
@@ -17,6 +17,8 @@ const LABELS: usize = 13;
 const INDENT: usize = 2;
 /// How many requirements of a change are shown.
 const REQUIREMENTS: usize = 4;
+/// How many names a list of checks shows.
+const NAMES: usize = 6;
 
 /// The text for a terminal: a block for each change, then what it comes to.
 pub fn to_text(report: &GateReport, folder: &str, width: usize) -> String {
@@ -58,7 +60,7 @@ fn like(kind: Kind) -> Verdict {
         Kind::Regression => Verdict::Fail,
         Kind::Fixed => Verdict::Pass,
         Kind::Flaky | Kind::Unclear => Verdict::Warn,
-        Kind::New | Kind::Gone | Kind::Unchanged => Verdict::Skip,
+        Kind::New | Kind::Gone | Kind::Unjudged | Kind::Unchanged => Verdict::Skip,
     }
 }
 
@@ -87,6 +89,12 @@ fn summary(report: &GateReport, folder: &str, width: usize) -> String {
         block.lines("obstacle", &said.lines().map(clean).collect::<Vec<_>>());
     } else {
         block.paragraph("checks", &counts(report));
+        for unjudged in &report.unjudged {
+            block.paragraph("not judged", &unjudged_in_words(unjudged));
+        }
+    }
+    for doubt in &report.doubts {
+        block.paragraph("doubt", &doubt.to_string());
     }
     let phases: Vec<String> =
         report.phases.named().map(|(name, seconds)| format!("{name} {}", span(seconds))).collect();
@@ -130,6 +138,7 @@ fn side_in_words(side: &Side) -> String {
 }
 
 fn counts(report: &GateReport) -> String {
+    let unjudged: usize = report.unjudged.iter().map(|unjudged| unjudged.checks.len()).sum();
     let counts: Vec<String> = Kind::ALL
         .into_iter()
         .map(|kind| (report.of_kind(kind).count(), kind))
@@ -137,7 +146,18 @@ fn counts(report: &GateReport) -> String {
         .map(|(count, kind)| format!("{count} {}", kind.word()))
         .chain([format!("{} unchanged", report.unchanged)])
         .collect();
-    counts.join(", ")
+    let Extent { checks, compared, skipped } = report.extent;
+    let rest = [(skipped, "skipped on both sides"), (unjudged, "judged on neither side")];
+    let rest = rest.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("; {count} {what}"));
+    format!("{compared} of {checks} compared: {}{}", counts.join(", "), rest.collect::<String>())
+}
+
+fn unjudged_in_words(unjudged: &Unjudged) -> String {
+    let Unjudged { why, checks } = unjudged;
+    let names = checks.iter().take(NAMES).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let more = checks.len().saturating_sub(NAMES);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    format!("{names}{more}: {}", one_line(why))
 }
 
 fn in_words(outcome: Outcome) -> &'static str {
@@ -164,7 +184,13 @@ pub fn to_markdown(report: &GateReport) -> String {
         }
         None => {
             let _ = writeln!(text, "- Checks: {}", counts(report));
+            for unjudged in &report.unjudged {
+                let _ = writeln!(text, "- Not judged: {}", prose(&unjudged_in_words(unjudged)));
+            }
         }
+    }
+    for doubt in &report.doubts {
+        let _ = writeln!(text, "- Doubt: {}", prose(&doubt.to_string()));
     }
     if !report.changes.is_empty() {
         text += "\n| outcome | check | was | is | requirement |\n|---|---|---|---|---|\n";
@@ -190,21 +216,21 @@ pub fn to_markdown(report: &GateReport) -> String {
             fenced(&change.reproduce)
         );
     }
-    let _ =
-        writeln!(text, "\n{} in {}", plural(report.changes.len() + report.unchanged, "check"), span(report.seconds));
+    let _ = writeln!(text, "\n{} in {}", plural(report.extent.checks, "check"), span(report.seconds));
     text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gate::doubt::WhichSide;
     use crate::gate::report::{Blocked, FORMAT, Phases};
     use crate::gate::trial::Obstacle;
 
     #[test]
     fn what_a_compiler_says_cannot_end_its_block() {
         let obstacle = Obstacle::DoesNotBuild("vfio_main.c:1: unknown type `this'\n```\n# not a heading".to_owned());
-        let blocked = Blocked { side: "head", obstacle };
+        let blocked = Blocked { side: WhichSide::Head, obstacle };
         let report = GateReport {
             format: FORMAT,
             outcome: blocked.outcome(),
@@ -214,6 +240,9 @@ mod tests {
             obstacle: Some(blocked),
             changes: Vec::new(),
             unchanged: 0,
+            extent: Extent::default(),
+            unjudged: Vec::new(),
+            doubts: Vec::new(),
             seconds: 1.0,
             phases: Phases::default(),
         };

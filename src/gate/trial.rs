@@ -2,18 +2,20 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 use serde::Serialize;
 
+use super::selection::Selection;
 use super::store;
 use crate::harness::folder_lock::{FolderLock, LockError};
 use crate::harness::verdict::Exit;
 use crate::lab::environment::ModulesError;
 use crate::lab::local;
 use crate::lab::qemu::{Built, QemuLab, QemuOptions};
-use crate::report::{JOURNAL, Run};
+use crate::report::{JOURNAL, LabFailure, Run};
 use crate::uapi::process::die_with_parent;
 use crate::uapi::stop::{self, StopSignal};
 
@@ -60,6 +62,8 @@ pub struct Subject {
 pub struct Plan<'a> {
     /// The checks, as options of libtest.
     pub libtest: &'a [String],
+    /// The same, read: the checks that count of a run that is finished.
+    pub selection: &'a Selection,
     /// How often.
     pub repeat: u32,
     /// Whether a run that is finished already will do.
@@ -175,15 +179,15 @@ pub fn run_once(
     drop(passed_on);
     let said = said.join().unwrap_or_default();
     go_on()?;
-    let run = Run::read(&out.join(JOURNAL)).map_err(|error| match complaint(&said) {
-        Some(complaint) => Obstacle::Environment(complaint),
-        None => Obstacle::Environment(error.to_string()),
+    let complaint = complaint(&said);
+    let run = Run::read(&out.join(JOURNAL)).map_err(|error| {
+        Obstacle::Environment(killed_by(status).or(complaint.clone()).unwrap_or_else(|| error.to_string()))
     })?;
     if status.code() == Some(Exit::Usage as i32) && run.ready.is_some() {
         // It was refused, and the journal is not its own.
-        return Err(Obstacle::Environment(complaint(&said).unwrap_or(said)));
+        return Err(Obstacle::Environment(complaint.unwrap_or(said)));
     }
-    match obstacle(&run, complaint(&said)) {
+    match obstacle(&run, killed_by(status).or(complaint)) {
         Some(obstacle) => Err(obstacle),
         None => Ok(run),
     }
@@ -192,6 +196,12 @@ pub fn run_once(
 /// What was cut short is compared with nothing.
 fn go_on() -> Result<(), Obstacle> {
     stop::requested().map_or(Ok(()), |signal| Err(Obstacle::Stopped(signal)))
+}
+
+/// That a signal ended the process that ran the checks.
+fn killed_by(status: ExitStatus) -> Option<String> {
+    let signal = status.signal()?;
+    Some(format!("the process that ran the checks was killed by signal {signal}; run the gate again"))
 }
 
 /// Says which chapter the trials have come to.
@@ -213,30 +223,39 @@ fn complaint(said: &str) -> Option<String> {
     Some(text.to_owned())
 }
 
-/// Why a run is none, if its guest never could run checks.
+/// Why a run is none, if its guest never could run checks. A guest that was killed, or whose run was cut off before it was
+/// known what became of it, says nothing of its kernel.
 fn obstacle(run: &Run, complaint: Option<String>) -> Option<Obstacle> {
     // A driver that keeps its device from being opened is a result.
     if run.ready.is_some() || run.checks.is_empty() || run.has_incidents() {
         return None;
     }
-    let why = complaint.unwrap_or_else(|| "the run was cut off".to_owned());
+    let Some(LabFailure { reason, killed }) = &run.lab_failure else {
+        let why = complaint.unwrap_or_else(|| "it was cut off".to_owned());
+        return Some(Obstacle::Environment(format!("the run ended before its device was open: {why}")));
+    };
+    let reason = reason.clone();
     Some(match (run.timeline.power_on, run.timeline.guest_up) {
-        (None, _) => Obstacle::Environment(why),
-        (Some(_), None) => Obstacle::DoesNotBoot(why),
-        (Some(_), Some(_)) => Obstacle::NoDevice(why),
+        _ if *killed => {
+            Obstacle::Environment(format!("its guest was killed, which says nothing of its kernel: {reason}"))
+        }
+        (None, _) => Obstacle::Environment(reason),
+        (Some(_), None) => Obstacle::DoesNotBoot(reason),
+        (Some(_), Some(_)) => Obstacle::NoDevice(reason),
     })
 }
 
-/// Reads a finished run.
+/// Reads a finished run, of which the selected checks count.
 ///
 /// # Errors
 /// Why it is none.
-pub fn read(folder: &Path) -> Result<Tested, Obstacle> {
+pub fn read(folder: &Path, selection: &Selection) -> Result<Tested, Obstacle> {
     // What is wrong with a folder that cannot be opened is said when its journal is read.
     if matches!(FolderLock::shared(folder), Err(LockError::InUse)) {
         return Err(Obstacle::Environment(format!("the run in {} is still going on", folder.display())));
     }
-    let run = Run::read(&folder.join(JOURNAL)).map_err(|error| Obstacle::Environment(error.to_string()))?;
+    let mut run = Run::read(&folder.join(JOURNAL)).map_err(|error| Obstacle::Environment(error.to_string()))?;
+    selection.keep_in(&mut run);
     match obstacle(&run, None) {
         Some(obstacle) => Err(obstacle),
         None => Ok(Tested { runs: vec![run], folders: vec![folder.to_owned()], reused: 0 }),
@@ -257,5 +276,38 @@ pub fn make_folder(folder: &Path) -> Result<FolderLock, String> {
     match entries.next() {
         None => Ok(lock),
         Some(_) => Err(failed(&"there is something in it already")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::harness::journal::{Event, Stage};
+    use crate::report::sample::{self, journal};
+
+    fn obstacle_of(stages: &[Stage], failure: Option<bool>) -> Option<Obstacle> {
+        let stages = stages.iter().map(|stage| Event::Stage { stage: *stage });
+        let failure = failure.map(|killed| Event::LabFailed { reason: "QEMU ended".to_owned(), killed });
+        let events = [sample::began(&["fsm::a"])].into_iter().chain(stages).chain(failure);
+        obstacle(&Run::of(&journal(events.collect())).unwrap(), None)
+    }
+
+    #[test]
+    fn kernel_does_not_boot_only_if_nothing_outside_ended_its_guest() {
+        use Stage::{GuestUp, PowerOn};
+        let ended = || "QEMU ended".to_owned();
+        assert_eq!(obstacle_of(&[], Some(false)), Some(Obstacle::Environment(ended())));
+        assert_eq!(obstacle_of(&[PowerOn], Some(false)), Some(Obstacle::DoesNotBoot(ended())));
+        assert_eq!(obstacle_of(&[PowerOn, GuestUp], Some(false)), Some(Obstacle::NoDevice(ended())));
+        for stages in [&[PowerOn][..], &[PowerOn, GuestUp]] {
+            assert!(matches!(obstacle_of(stages, Some(true)), Some(Obstacle::Environment(_))), "killed");
+            assert!(matches!(obstacle_of(stages, None), Some(Obstacle::Environment(_))), "cut off");
+        }
+    }
+
+    #[test]
+    fn signal_that_ended_a_run_is_named() {
+        assert!(killed_by(ExitStatus::from_raw(9)).is_some_and(|why| why.contains("signal 9")));
+        assert_eq!(killed_by(ExitStatus::from_raw(2 << 8)), None);
     }
 }

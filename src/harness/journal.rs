@@ -48,6 +48,13 @@ pub enum Event {
     },
     /// The lab can run checks now; comes again after a restart.
     LabReady(Box<LabReady>),
+    /// The lab could not be started, and the run ends here.
+    LabFailed {
+        /// Why, as it is reported to people.
+        reason: String,
+        /// Whether a signal from outside ended its guest, so that this says nothing of the guest's kernel.
+        killed: bool,
+    },
     /// This check is running from here on.
     CheckStarted {
         /// `chapter::check_name`.

@@ -305,13 +305,22 @@ struct Told<'a> {
     journal: &'a mut Journal,
     broken: &'a mut Option<std::io::Error>,
     progress: Progress,
+    /// Whether the guest that was booted last was killed.
+    killed: bool,
 }
 
 impl Watch for Told<'_> {
     fn stage(&mut self, stage: Stage) {
+        if stage == Stage::PowerOn {
+            self.killed = false;
+        }
         if self.broken.is_none() {
             *self.broken = self.journal.write(Event::Stage { stage }).err();
         }
+    }
+
+    fn guest_killed(&mut self) {
+        self.killed = true;
     }
 
     fn step(&mut self, what: &str) {
@@ -366,8 +375,10 @@ impl Supervisor {
     }
 
     fn open(&mut self) -> Result<Option<LabReady>, LabError> {
-        let mut told = Told { journal: &mut self.journal, broken: &mut self.broken, progress: Progress::new() };
+        let mut told =
+            Told { journal: &mut self.journal, broken: &mut self.broken, progress: Progress::new(), killed: false };
         let ready = self.lab.start(&mut told);
+        let killed = told.killed;
         drop(told);
         self.write_incidents();
         match ready {
@@ -377,7 +388,10 @@ impl Supervisor {
                 Ok(None)
             }
             Err(_) if self.is_stopping() => Ok(None),
-            Err(error) => Err(error),
+            Err(error) => {
+                self.write(Event::LabFailed { reason: error.to_string(), killed });
+                Err(error)
+            }
         }
     }
 
@@ -488,8 +502,12 @@ impl Supervisor {
         self.restarts += 1;
         for _ in 0..RECOVERY_TRIES {
             self.write(Event::LabRestarted { reason: reason.clone() });
-            let mut told =
-                Told { journal: &mut self.journal, broken: &mut self.broken, progress: Progress::between_trials() };
+            let mut told = Told {
+                journal: &mut self.journal,
+                broken: &mut self.broken,
+                progress: Progress::between_trials(),
+                killed: false,
+            };
             let recovered = self.lab.recover(&mut told);
             drop(told);
             self.write_incidents();
@@ -507,7 +525,8 @@ impl Supervisor {
     /// Puts the lab away, ends the journal, and makes the reports of it.
     fn finish(&mut self, strict: bool, folder: &RunFolder) -> Result<report::Run, RunError> {
         self.stage(Stage::ChecksDone);
-        let mut told = Told { journal: &mut self.journal, broken: &mut self.broken, progress: Progress::new() };
+        let mut told =
+            Told { journal: &mut self.journal, broken: &mut self.broken, progress: Progress::new(), killed: false };
         self.lab.stop(&mut told);
         drop(told);
         self.write_incidents();

@@ -95,6 +95,8 @@ pub trait Watch {
     fn stage(&mut self, stage: Stage);
     /// What is being done now, for people.
     fn step(&mut self, what: &str);
+    /// A signal from outside ended the guest before its device was open. That says nothing of the kernel.
+    fn guest_killed(&mut self) {}
 }
 
 /// Why a lab cannot run checks.

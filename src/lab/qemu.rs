@@ -257,13 +257,18 @@ impl QemuLab {
         for _ in 1..BOOTS {
             match self.bring_up_once(watch) {
                 Err(BootError::Killed(LabError(why))) => {
+                    watch.guest_killed();
                     let why = why.lines().next().unwrap_or_default();
                     watch.step(&format!("{why}; booting the guest again"));
                 }
                 up => return Ok(up?),
             }
         }
-        Ok(self.bring_up_once(watch)?)
+        let up = self.bring_up_once(watch);
+        if matches!(up, Err(BootError::Killed(_))) {
+            watch.guest_killed();
+        }
+        Ok(up?)
     }
 
     fn bring_up_once(&mut self, watch: &mut dyn Watch) -> Result<LabReady, BootError> {

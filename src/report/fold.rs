@@ -11,7 +11,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::incident::tests_of;
 use super::journal_error::{Contradiction, JournalFault};
-use super::run::{CheckRun, Remaining, Restart, Run, Timeline};
+use super::run::{CheckRun, LabFailure, Remaining, Restart, Run, Timeline};
 use crate::harness::incident::Incident;
 use crate::harness::journal::{Entry, Event, FORMAT, LabReady, RunStarted, Stage};
 use crate::harness::outcome::Outcome;
@@ -124,6 +124,7 @@ struct Fold {
     kept_shut: bool,
     finished: Option<(RunVerdict, Exit)>,
     stopped_by: Option<StopSignal>,
+    lab_failure: Option<LabFailure>,
     notes: Vec<String>,
     next: u64,
 }
@@ -157,6 +158,7 @@ impl Fold {
             kept_shut: false,
             finished: None,
             stopped_by: None,
+            lab_failure: None,
             notes: Vec::new(),
             next: 1,
         })
@@ -178,6 +180,7 @@ impl Fold {
             Event::RunStarted(_) => return Err(Contradiction::BegunTwice),
             Event::Stage { stage } => self.timeline.reach(stage, t),
             Event::LabReady(ready) => self.lab_ready(t, *ready),
+            Event::LabFailed { reason, killed } => self.lab_failure = Some(LabFailure { reason, killed }),
             Event::CheckStarted { check } => self.check_started(check)?,
             Event::CheckFinished { check, outcome } => self.check_finished(check, outcome)?,
             Event::Incident(incident) => {
@@ -197,6 +200,7 @@ impl Fold {
 
     fn lab_ready(&mut self, t: f64, ready: LabReady) {
         self.kept_shut = false;
+        self.lab_failure = None;
         if let Some(restart) = self.restarts.last_mut() {
             restart.ready.get_or_insert(t);
         }
@@ -334,6 +338,7 @@ impl Fold {
         Run {
             began: self.began,
             ready: self.ready,
+            lab_failure: self.lab_failure,
             timeline: self.timeline,
             restarts: self.restarts,
             checks,

@@ -36,7 +36,7 @@ pub(crate) use fold::{Left, fold_to_go_on};
 pub use incident::tests_of;
 pub use journal_error::{Contradiction, JournalError, JournalFault};
 pub use measure::Figures;
-pub use run::{CheckRun, Counts, Remaining, Restart, Run, Timeline, is_incident};
+pub use run::{CheckRun, Counts, LabFailure, Remaining, Restart, Run, Timeline, is_incident};
 pub use write::{
     HTML, JOURNAL, JSON, JUNIT, MARKDOWN, ReportError, clear_unfinished, make_all, sync_folder, write_all,
     write_reports, write_whole,

@@ -22,6 +22,8 @@ pub struct Run {
     pub began: RunStarted,
     /// What the lab found out when it was ready for the first time; `None` if it never was.
     pub ready: Option<LabReady>,
+    /// Why the lab could not be started; `None` if it was, or if the run was cut off before that was known.
+    pub lab_failure: Option<LabFailure>,
     /// When what was reached.
     pub timeline: Timeline,
     /// Each time that the lab was lost and started again.
@@ -90,6 +92,15 @@ pub struct Timeline {
     pub power_on_to_verdict: Option<f64>,
     /// The last event that the journal holds.
     pub last_event: f64,
+}
+
+/// Why a lab could not be started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LabFailure {
+    /// In words.
+    pub reason: String,
+    /// Whether a signal from outside ended its guest.
+    pub killed: bool,
 }
 
 /// The lab was lost and started again.

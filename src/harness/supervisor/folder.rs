@@ -116,7 +116,9 @@ fn is_of_no_use(journal: &[u8]) -> bool {
     let mut events = events.enumerate();
     events.all(|(number, event)| match event {
         Ok(Event::RunStarted(_)) => number == 0,
-        Ok(Event::Stage { .. } | Event::LabReady(_) | Event::LabRestarted { .. }) => number > 0,
+        Ok(Event::Stage { .. } | Event::LabReady(_) | Event::LabFailed { .. } | Event::LabRestarted { .. }) => {
+            number > 0
+        }
         Ok(Event::RunFinished { exit, .. }) => matches!(exit, Exit::NothingTested | Exit::Unfinished),
         Ok(_) | Err(_) => false,
     })

@@ -4,12 +4,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use libtest_mimic::{Arguments, Trial};
 
 use crate::certificate::digest;
 use crate::device::{DeviceName, Via};
 use crate::harness::journal::{DeviceOptions, ProfileFile};
 use crate::harness::keeper::ExecutorSpec;
 use crate::stimulus::profile::{Profile, ProfileError};
+use crate::suites;
 
 /// What a session may take of each of three batches and of the one before them, of which a tenth may end by a reset.
 const WEAR_OF_A_SESSION: Duration = Duration::from_millis(200);
@@ -193,6 +195,33 @@ pub fn span(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs(u64::from(number) * seconds))
 }
 
+/// Reads the name of a check.
+///
+/// # Errors
+/// That there is none of this name.
+pub fn check(name: &str) -> Result<String, String> {
+    match suites::all().iter().any(|known| known.name() == name) {
+        true => Ok(name.to_owned()),
+        false => Err("there is no check of this name; see `vfio-conform list --checks`".to_owned()),
+    }
+}
+
+/// Adds these checks to those that the options of libtest leave.
+pub fn with_checks(arguments: Arguments, beside: &[String]) -> Arguments {
+    if beside.is_empty() {
+        return arguments;
+    }
+    let is_meant = |name: &str| {
+        let trial = Trial::test(name, || Ok(()));
+        !arguments.is_filtered_out(&trial) || beside.iter().any(|check| check == name)
+    };
+    let all = suites::all();
+    let others = all.iter().map(|check| check.name()).filter(|name| !is_meant(name));
+    let skip = others.map(str::to_owned).collect();
+    // libtest takes one filter; what to leave out may be said for each check.
+    Arguments { filter: None, exact: true, skip, ..arguments }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -227,5 +256,16 @@ mod tests {
         std::fs::write(&profile, "name = \"b\"")?;
         assert!(matches!(nothing.resumed(&stored), Err(OptionsError::ProfileChanged(_))));
         Ok(())
+    }
+
+    #[test]
+    fn checks_beside_are_added_to_what_a_filter_leaves() {
+        let filter = ["", "--exact", "fsm::opens_running"];
+        let arguments = with_checks(Arguments::from_iter(filter), &["reset::from_stop".to_owned()]);
+        let all = suites::all();
+        let names = all.iter().map(|check| check.name());
+        let left: Vec<&str> = names.filter(|name| !arguments.is_filtered_out(&Trial::test(*name, || Ok(())))).collect();
+        assert_eq!(left, ["fsm::opens_running", "reset::from_stop"]);
+        assert!(check("fsm::opens_running").is_ok() && check("fsm::nothing").is_err());
     }
 }

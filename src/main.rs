@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-use vfio_conform::arguments::{Handling, seconds, span};
+use vfio_conform::arguments::{Handling, check as check_name, seconds, span, with_checks};
 use vfio_conform::baseline::BaselineOptions;
 use vfio_conform::catalogue::trace::command::CatalogueCommand;
 use vfio_conform::catalogue::{self, Filter, Format, Show};
@@ -290,6 +290,12 @@ struct QemuCommand {
     replay: Option<PathBuf>,
     #[command(flatten)]
     certify: GuestCertify,
+    /// Also run this check, on a sibling device beside those that the filter leaves
+    #[arg(long, value_name = "CHECK", value_parser = check_name)]
+    beside: Vec<String>,
+    /// Give the driver of the bundled PCI target this fault
+    #[arg(long, hide = true, value_name = "NAME")]
+    driver_fault: Option<String>,
     /// Run no checks but a probe of the bundled PCI target, and print what it saw as JSON
     #[arg(long, hide = true, value_enum)]
     probe: Option<Probe>,
@@ -687,6 +693,7 @@ fn qemu(command: QemuCommand) -> Outcome {
     let Some(arguments) = libtest_arguments(&command.common) else {
         return Ok(Exit::Conforms);
     };
+    let arguments = with_checks(arguments, &command.beside);
     if let Some(folder) = &command.resume {
         return continue_in_guest(&command.common, arguments, folder);
     }
@@ -698,14 +705,17 @@ fn qemu(command: QemuCommand) -> Outcome {
         kernel: Some(command.options.kernel.clone()),
         strict: command.common.strict,
         durable: false,
-        reproduce: command.options.reproduce(),
+        reproduce: with_driver_fault(command.options.reproduce(), command.driver_fault.as_deref()),
         guest: Some(command.options.clone()),
         options: None,
         baseline: command.common.baseline.baseline.clone(),
     };
     let baseline = command.common.baseline.read()?;
     let folder = RunFolder::create(command.common.out.as_deref())?.with_baseline(baseline);
-    let lab = QemuLab::new(command.options, folder.console());
+    let lab = match &command.driver_fault {
+        Some(fault) => QemuLab::with_driver_fault(command.options, folder.console(), fault),
+        None => QemuLab::new(command.options, folder.console()),
+    };
     Ok(supervisor::run(&options, &folder, arguments, Box::new(lab))?)
 }
 
@@ -713,6 +723,14 @@ fn bare(options: &QemuOptions) -> Outcome {
     let bare = vfio_conform::lab::qemu::bare(options)?;
     println!("{bare}");
     Ok(Exit::Conforms)
+}
+
+/// The command that repeats a check on a driver with this fault.
+fn with_driver_fault(reproduce: String, fault: Option<&str>) -> String {
+    match fault {
+        Some(fault) => reproduce.replace(" -- ", &format!(" --driver-fault {fault} -- ")),
+        None => reproduce,
+    }
 }
 
 /// Reads libtest's own options; `None` if they only asked for the list, which is printed then.

@@ -67,6 +67,8 @@ pub enum Need {
     DmaLogging,
     /// The kernel's own look for sleeping where it must not, which debug kernels have.
     AtomicSleepDebugging,
+    /// Two devices that run checks at the same time. Faults are tried on one device, so that another test shows it.
+    TwoDevices,
 }
 
 impl fmt::Display for Need {
@@ -74,6 +76,7 @@ impl fmt::Display for Need {
         f.pad(match self {
             Need::DmaLogging => "DMA logging",
             Need::AtomicSleepDebugging => "CONFIG_DEBUG_ATOMIC_SLEEP",
+            Need::TwoDevices => "a second device",
         })
     }
 }

@@ -245,6 +245,7 @@ impl Lane for GuestLane {
         let option = match need {
             // Shows in the checks.
             Need::DmaLogging => return false,
+            Need::TwoDevices => return true,
             Need::AtomicSleepDebugging => "CONFIG_DEBUG_ATOMIC_SLEEP=y",
         };
         let configuration = self.lab.surroundings().configuration;

@@ -118,6 +118,10 @@ fn result_of(fault: &Fault, tried: Result<Said<'_>, String>) -> TriedResult {
 }
 
 fn left_out(need: Need) -> String {
+    if need == Need::TwoDevices {
+        return "faults are tried on one device; `cargo test --test faults_in_guests -- --ignored sibling` shows it on two"
+            .to_owned();
+    }
     format!("this kernel has no {need}; give --kernel debug-7.3")
 }
 

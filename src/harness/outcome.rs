@@ -1,6 +1,7 @@
 //! What a check leaves behind: a verdict with all that led to it.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +49,34 @@ pub struct Outcome {
     /// Keys of the profile that the check asked for and the profile lacks, whether it was skipped for that or judged less.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub lacked: BTreeSet<ProfileKey>,
+    /// That the result depends on what ran on a sibling device; `None` if it does not, or if nothing ran there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sibling: Option<Sibling>,
+}
+
+/// A check that has another result beside a sibling device in the same machine than alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sibling {
+    /// The checks that ran on the other devices meanwhile, in alphabetical order.
+    pub checks: Vec<String>,
+    /// The verdict beside them.
+    pub beside: Verdict,
+    /// The verdict with nothing beside it.
+    pub alone: Verdict,
+    /// Why, of the verdict that the outcome does not have.
+    pub message: String,
+}
+
+impl fmt::Display for Sibling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Sibling { checks, beside, alone, message } = self;
+        let checks = checks.join(", ");
+        write!(f, "depends on the sibling device: {beside} while {checks} ran there, {alone} alone")?;
+        match message.is_empty() {
+            true => Ok(()),
+            false => write!(f, " ({message})"),
+        }
+    }
 }
 
 /// A requirement that a device broke, in words for someone who does not know the code.
@@ -126,7 +155,26 @@ impl Outcome {
             blocked_by_key: None,
             played: BTreeSet::new(),
             lacked: BTreeSet::new(),
+            sibling: None,
         }
+    }
+
+    /// The result of a check that ran beside others first, and then alone. A finding is never lost; what was only blocked
+    /// beside the others is judged by the run alone.
+    pub fn beside_and_alone(beside: Outcome, alone: Outcome, checks: Vec<String>) -> Outcome {
+        if beside.verdict == alone.verdict || alone.verdict.is_finding() && beside.verdict.is_finding() {
+            return alone;
+        }
+        let mut sibling = Sibling { checks, beside: beside.verdict, alone: alone.verdict, message: String::new() };
+        let mut counts = alone;
+        let mut other = beside;
+        if other.verdict.is_finding() {
+            std::mem::swap(&mut counts, &mut other);
+        }
+        sibling.message = other.message;
+        counts.evidence.notes.insert(0, sibling.to_string());
+        counts.sibling = Some(sibling);
+        counts
     }
 
     /// An outcome of a check that was skipped.
@@ -177,5 +225,28 @@ mod tests {
         outcome.accuse(&health::LOG, "WARNING".to_owned());
         assert_eq!(outcome.proven, [health::TAINT.id]);
         assert_eq!(outcome.broken.iter().map(|broken| &*broken.requirement).collect::<Vec<_>>(), [health::LOG.id]);
+    }
+
+    #[test]
+    fn what_a_sibling_changes_is_named_and_no_finding_is_lost() {
+        use Verdict::*;
+        let of = |verdict: Verdict| Outcome::without_judgement(verdict, verdict.word());
+        let both = |beside, alone| Outcome::beside_and_alone(of(beside), of(alone), vec!["session::x".to_owned()]);
+        for (beside, alone, counts, depends) in [
+            (Fail, Pass, Fail, true),
+            (Warn, Pass, Warn, true),
+            (Fail, Blocked, Fail, true),
+            (Blocked, Pass, Pass, true),
+            (Blocked, Fail, Fail, true),
+            (Blocked, Skip, Skip, true),
+            (Fail, Fail, Fail, false),
+            (Fail, Crash, Crash, false),
+            (Blocked, Blocked, Blocked, false),
+        ] {
+            let outcome = both(beside, alone);
+            assert_eq!((outcome.verdict, outcome.sibling.is_some()), (counts, depends), "{beside}, {alone}");
+        }
+        let note = "depends on the sibling device: blocked while session::x ran there, pass alone (blocked)";
+        assert_eq!(both(Blocked, Pass).evidence.notes, [note]);
     }
 }

@@ -140,6 +140,13 @@ impl QemuLab {
         QemuLab { faulty: true, ..QemuLab::new(options, console) }
     }
 
+    /// A lab whose driver is loaded with this fault.
+    pub fn with_driver_fault(options: QemuOptions, console: PathBuf, fault: &str) -> QemuLab {
+        let words = options.append.iter().cloned().chain([format!("{}.fault={fault}", pci::DRIVER)]);
+        let append = Some(words.collect::<Vec<_>>().join(" "));
+        QemuLab::with_faults(QemuOptions { append, ..options }, console)
+    }
+
     /// Closes the device, sets parameters of the guest's modules, and opens it again.
     ///
     /// # Errors

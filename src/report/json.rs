@@ -7,7 +7,7 @@ use super::run::{CheckRun, Counts, Remaining, Restart, Run, Timeline};
 use crate::baseline::Applied;
 use crate::device::Identity;
 use crate::harness::check::Environment;
-use crate::harness::outcome::{Broken, Evidence};
+use crate::harness::outcome::{Broken, Evidence, Sibling};
 use crate::harness::verdict::{Exit, RunVerdict, Verdict};
 use crate::stimulus::ProfileKey;
 use crate::uapi::stop::StopSignal;
@@ -108,6 +108,8 @@ pub struct Check<'a> {
     pub hindered_by: Option<Environment>,
     /// The key of the profile that blocked it.
     pub blocked_by_key: Option<ProfileKey>,
+    /// What ran on a sibling device, if the result is another one without it.
+    pub sibling: Option<&'a Sibling>,
     /// The command that runs just this check again.
     pub reproduce: String,
     /// The requirements that were judged and kept.
@@ -183,6 +185,7 @@ impl<'a> Check<'a> {
             blocked_by: outcome.blocked_by.as_deref(),
             hindered_by: outcome.hindered_by,
             blocked_by_key: outcome.blocked_by_key,
+            sibling: outcome.sibling.as_ref(),
             reproduce: run.reproduce(&check.name),
             proven: &outcome.proven,
             broken: &outcome.broken,

@@ -190,15 +190,27 @@ impl Run {
         self.began.can_be_resumed().then_some(left)
     }
 
-    /// The command that runs just this check again. A finding that belongs to no check needs any check, since each run
-    /// loads, opens and closes; what was seen between checks needs all of them.
+    /// The command that runs just this check again, beside those on the sibling devices that its result depends on. A
+    /// finding that belongs to no check needs any check, since each run loads, opens and closes; what was seen between checks
+    /// needs all of them.
     pub fn reproduce(&self, check: &str) -> String {
         let command = &self.began.reproduce;
         match (is_incident(check), self.began.planned.first()) {
-            (false, _) => command.replace("{check}", check),
+            (false, _) => self.beside_siblings(check).replace("{check}", check),
             (true, Some(any)) if check != Phase::BetweenChecks.test_name() => command.replace("{check}", &any.name),
             (true, _) => command.replace(" -- --exact {check}", ""),
         }
+    }
+
+    /// The command for a check, with the checks that are to run beside it.
+    fn beside_siblings(&self, check: &str) -> String {
+        let command = self.began.reproduce.clone();
+        let outcome = self.checks.iter().find(|known| known.name == check).map(|known| &known.outcome);
+        let Some(sibling) = outcome.and_then(|outcome| outcome.sibling.as_ref()) else { return command };
+        let has_devices = self.began.guest.as_ref().is_some_and(|guest| guest.devices.is_some());
+        let devices = if has_devices { "" } else { " --devices 2" };
+        let beside: String = sibling.checks.iter().map(|check| format!(" --beside {check}")).collect();
+        command.replace(" -- --exact", &format!("{devices}{beside} -- --exact"))
     }
 
     /// What a check came to, if the run has it. Where nothing went wrong outside checks, that is a pass.

@@ -14,6 +14,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use crate::harness::bench::KernelVersion;
+use crate::harness::outcome::Outcome;
 use crate::harness::stopwatch::Repeats;
 use crate::harness::verdict::Verdict;
 use crate::harness::wire::Done;
@@ -41,6 +42,8 @@ pub struct Schedule {
     suspicions: Vec<Suspicion>,
     /// Checks that run again alone since they measure what belongs to the whole guest, each with its first result.
     measured: HashMap<String, Done>,
+    /// Checks that run again alone since they failed or were blocked beside others: the first result, and what ran beside it.
+    apart: HashMap<String, (Done, Vec<String>)>,
     /// What is known of earlier runs of checks, which do not count.
     earlier: HashMap<String, Earlier>,
 }
@@ -96,6 +99,7 @@ impl Schedule {
             devices: vec![None; devices],
             suspicions: Vec::new(),
             measured: HashMap::new(),
+            apart: HashMap::new(),
             earlier: HashMap::new(),
         }
     }
@@ -183,7 +187,9 @@ impl Schedule {
     }
 
     fn is_suspect(&self, check: &str) -> bool {
-        self.suspicions.iter().any(|suspicion| suspicion.suspects.contains(check)) || self.measured.contains_key(check)
+        self.suspicions.iter().any(|suspicion| suspicion.suspects.contains(check))
+            || self.measured.contains_key(check)
+            || self.apart.contains_key(check)
     }
 
     fn flies(&self, check: &str) -> bool {
@@ -268,6 +274,12 @@ impl Schedule {
             self.measured.insert(flight.check, done);
             return Ok(Landing::Goes);
         }
+        if may_depend_on_siblings(&done) && !flight.company.is_empty() {
+            let mut company: Vec<String> = flight.company.into_iter().collect();
+            company.sort_unstable();
+            self.apart.insert(flight.check, (done, company));
+            return Ok(Landing::Goes);
+        }
         let done = self.clear(&flight.check, done);
         self.over.insert(flight.check, done);
         Ok(Landing::Goes)
@@ -341,6 +353,9 @@ impl Schedule {
         if let Some(first) = self.measured.remove(check) {
             done.outcome.evidence.notes.extend(notes_of_first(&first));
         }
+        if let Some((first, company)) = self.apart.remove(check) {
+            done.outcome = Outcome::beside_and_alone(first.outcome, done.outcome, company);
+        }
         if let Some(Earlier { losses, .. }) = self.earlier.remove(check) {
             let told = losses.into_iter().map(|why| format!("an earlier run of this check does not count: {why}"));
             done.outcome.evidence.notes.extend(told);
@@ -377,6 +392,11 @@ fn is_trouble(done: &Done) -> bool {
         || done.outcome.broken.iter().any(|broken| is_health(&broken.requirement))
 }
 
+/// Whether a sibling device may be the reason: the check failed or could not run, and the lab is whole.
+fn may_depend_on_siblings(done: &Done) -> bool {
+    matches!(done.outcome.verdict, Verdict::Fail | Verdict::Warn | Verdict::Blocked)
+}
+
 /// Whether it accuses the device by a figure of the whole guest, which what ran beside it has a part in.
 fn is_measured_of_all(done: &Done) -> bool {
     done.outcome.broken.iter().any(|broken| is_figure_of_all(&broken.requirement))
@@ -398,7 +418,6 @@ fn notes_of_first(first: &Done) -> impl Iterator<Item = String> {
 mod tests {
     use super::*;
     use crate::harness::bench::Fix;
-    use crate::harness::outcome::Outcome;
 
     const LONG: Duration = Duration::from_secs(60);
 
@@ -434,6 +453,41 @@ mod tests {
         assert_eq!(schedule.land(1, pass()), Ok(Landing::Goes));
         assert_eq!(begun(&mut schedule, "a"), ["1 c"]);
         assert_eq!((schedule.take("a"), schedule.take("b")), (None, Some(pass())));
+    }
+
+    fn with(verdict: Verdict) -> Done {
+        Done { outcome: Outcome::without_judgement(verdict, "EBUSY"), lost: None }
+    }
+
+    #[test]
+    fn check_that_fails_or_is_blocked_beside_another_runs_again_alone() {
+        for (beside, counts) in [(Verdict::Fail, Verdict::Fail), (Verdict::Blocked, Verdict::Pass)] {
+            let mut schedule = schedule(2, &["a", "b", "c"]);
+            assert_eq!(begun(&mut schedule, "a"), ["0 a", "1 b"]);
+            assert_eq!(schedule.land(0, with(beside)), Ok(Landing::Goes));
+            assert_eq!(begun(&mut schedule, "a"), [""; 0], "b still runs");
+            assert_eq!(schedule.land(1, pass()), Ok(Landing::Goes));
+            assert_eq!(begun(&mut schedule, "a"), ["0 a"]);
+            assert_eq!(schedule.land(0, pass()), Ok(Landing::Goes));
+            let outcome = schedule.take("a").unwrap().outcome;
+            let sibling = outcome.sibling.unwrap();
+            assert_eq!((outcome.verdict, sibling.beside, sibling.alone), (counts, beside, Verdict::Pass));
+            assert_eq!(sibling.checks, ["b"]);
+            assert_eq!(schedule.take("b"), Some(pass()), "it is not run again");
+        }
+    }
+
+    #[test]
+    fn check_that_fails_alone_as_well_depends_on_no_sibling() {
+        let mut schedule = schedule(2, &["a", "b"]);
+        assert_eq!(begun(&mut schedule, "a"), ["0 a", "1 b"]);
+        assert_eq!(schedule.land(0, with(Verdict::Fail)), Ok(Landing::Goes));
+        assert_eq!(schedule.land(1, with(Verdict::Fail)), Ok(Landing::Goes));
+        for check in ["a", "b"] {
+            assert_eq!(begun(&mut schedule, check), [format!("0 {check}")]);
+            assert_eq!(schedule.land(0, with(Verdict::Fail)), Ok(Landing::Goes));
+            assert_eq!(schedule.take(check), Some(with(Verdict::Fail)));
+        }
     }
 
     #[test]

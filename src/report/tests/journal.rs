@@ -343,3 +343,15 @@ fn check_that_was_running_at_a_stop_is_left_and_starts_again() {
     let run = fold(&journal(events)).unwrap();
     assert_eq!((run.exit, run.stopped_by, run.left.waiting), (Exit::Conforms, None, 0));
 }
+
+#[test]
+fn command_for_a_check_that_depends_on_a_sibling_names_both_checks() {
+    let beside = outcome(Verdict::Fail, "EBUSY");
+    let depends = Outcome::beside_and_alone(beside, pass(), vec![B.to_owned()]);
+    let run = run_of(vec![ready(), start(A), finish(A, depends), start(B), finish(B, pass())]).unwrap();
+    let again = "./ci/emulated --target mtty --kernel 7.3 --devices 2 --beside fsm::b -- --exact fsm::a";
+    assert_eq!(run.reproduce(A), again);
+    assert_eq!(run.reproduce(B), "./ci/emulated --target mtty --kernel 7.3 -- --exact fsm::b");
+    let text = crate::report::finding::finding_text_of(&run, &run.checks[0]);
+    assert!(text.contains("depends on the sibling device: fail while fsm::b ran there, pass alone"), "{text}");
+}

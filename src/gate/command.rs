@@ -13,6 +13,7 @@ use super::reference::{self, Reference};
 use super::report::{Blocked, Extent, FORMAT, GateReport, Phases, Side, Unjudged, judge};
 use super::selection::Selection;
 use super::trial::{self, Obstacle, Plan, Subject, Tested, make_folder};
+use super::uapi::{UapiChanges, UapiSide};
 use super::{JSON, MARKDOWN, patch, text};
 use crate::harness::folder_lock::FolderLock;
 use crate::harness::supervisor::{new_name, reports_folder};
@@ -72,6 +73,10 @@ pub struct GateCommand {
 /// The more checks differ, the less likely it is an accident; and the longer it takes to ask again.
 const CONFIRMED_AT_MOST: usize = 24;
 
+/// Where the sources of revisions are put.
+const BASE_SOURCE: &str = "base-source";
+const HEAD_SOURCE: &str = "head-source";
+
 type Failure = Box<dyn std::error::Error>;
 
 impl GateCommand {
@@ -96,7 +101,21 @@ impl GateCommand {
     fn compare(&self, folder: &Path, selection: &Selection, tell: &mut dyn FnMut(&str)) -> Result<GateReport, Failure> {
         let patches = patch::keep(&self.guest.core.patch, folder)?;
         let report = self.compare_with(&patches, folder, selection, tell)?;
-        Ok(GateReport { patches, ..report })
+        let uapi = match report.obstacle.as_ref().map(|blocked| &blocked.obstacle) {
+            None | Some(Obstacle::DoesNotBoot(_) | Obstacle::NoDevice(_)) => self.uapi(&patches, folder, tell),
+            // What was not built has no headers to compare.
+            Some(_) => UapiChanges::default(),
+        };
+        Ok(GateReport { patches, uapi, ..report })
+    }
+
+    /// What the two sides say otherwise of the protocol; the sides were built.
+    fn uapi(&self, patches: &[Patch], folder: &Path, tell: &mut dyn FnMut(&str)) -> UapiChanges {
+        let (base, head) = (folder.join(BASE_SOURCE), folder.join(HEAD_SOURCE));
+        let base = UapiSide { reference: &self.base, patches: &[], source: &base };
+        let patches: Vec<PathBuf> = patches.iter().map(|patch| patch.path.clone()).collect();
+        let reference = self.head.as_ref().unwrap_or(&self.base);
+        UapiChanges::between(base, UapiSide { reference, patches: &patches, source: &head }, tell)
     }
 
     fn compare_with(
@@ -110,8 +129,8 @@ impl GateCommand {
         // What the patch changes is to be all that differs.
         let core = CoreOptions { core: !patches.is_empty(), ..CoreOptions::default() };
         let patch = patches.iter().map(|patch| patch.path.clone()).collect();
-        let base = side(&self.base, &self.guest, &core, &folder.join("base-source"))?;
-        let head = side(head, &self.guest, &CoreOptions { patch, ..core }, &folder.join("head-source"))?;
+        let base = side(&self.base, &self.guest, &core, &folder.join(BASE_SOURCE))?;
+        let head = side(head, &self.guest, &CoreOptions { patch, ..core }, &folder.join(HEAD_SOURCE))?;
         let plan = Plan { libtest: &self.libtest, selection, repeat: self.repeat, reuse: !self.fresh };
         let names = (base.name.clone(), head.name.clone());
         let mut phases = Phases::default();
@@ -290,6 +309,7 @@ fn blocked(names: (String, String), base: Option<&Tested>, blocked: Blocked) -> 
         base: Side::new(names.0, base),
         head: Side::new(names.1, None),
         patches: Vec::new(),
+        uapi: UapiChanges::default(),
         obstacle: Some(blocked),
         changes: Vec::new(),
         unchanged: 0,
@@ -314,6 +334,7 @@ fn judged(names: (String, String), base: &Tested, head: &Tested, mut changes: Ve
         base: Side::new(names.0, Some(base)),
         head: Side::new(names.1, Some(head)),
         patches: Vec::new(),
+        uapi: UapiChanges::default(),
         obstacle: None,
         changes,
         unchanged,

@@ -16,6 +16,7 @@ pub mod selection;
 mod store;
 mod text;
 pub mod trial;
+mod uapi;
 
 /// The name of the gate's report for programs.
 pub const JSON: &str = "gate.json";

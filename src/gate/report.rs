@@ -6,6 +6,7 @@ use super::compare::{Change, Kind};
 use super::doubt::{Doubt, WhichSide};
 use super::patch::Patch;
 use super::trial::{Obstacle, Tested};
+use super::uapi::UapiChanges;
 use crate::harness::verdict::Exit;
 use crate::report::{console, is_incident};
 
@@ -25,6 +26,8 @@ pub struct GateReport {
     pub head: Side,
     /// The patches of the head, with the mails that each was made from.
     pub patches: Vec<Patch>,
+    /// What the head says otherwise of the protocol.
+    pub uapi: UapiChanges,
     /// What stands in the way of a comparison, if anything does.
     pub obstacle: Option<Blocked>,
     /// Every check that differs, the worst news first.

@@ -83,6 +83,7 @@ fn summary(report: &GateReport, folder: &str, width: usize) -> String {
     if !mails.is_empty() {
         block.lines("mails", &mails.iter().map(|mail| clean(mail)).collect::<Vec<_>>());
     }
+    block.paragraphs("uAPI text", &report.uapi.lines());
     if let Some(blocked) = &report.obstacle {
         // What a compiler says keeps its lines.
         let said = format!("the {}: {}", blocked.side, blocked.obstacle);
@@ -177,6 +178,9 @@ pub fn to_markdown(report: &GateReport) -> String {
     for mail in report.patches.iter().flat_map(mails_in_words) {
         let _ = writeln!(text, "- Mail {}", prose(&mail));
     }
+    for line in report.uapi.lines() {
+        let _ = writeln!(text, "- uAPI text {}", prose(&line));
+    }
     match &report.obstacle {
         Some(blocked) => {
             let said = quoted(&blocked.obstacle.to_string());
@@ -226,6 +230,7 @@ mod tests {
     use crate::gate::doubt::WhichSide;
     use crate::gate::report::{Blocked, FORMAT, Phases};
     use crate::gate::trial::Obstacle;
+    use crate::gate::uapi::UapiChanges;
 
     #[test]
     fn what_a_compiler_says_cannot_end_its_block() {
@@ -237,6 +242,7 @@ mod tests {
             base: Side::new("7.3".to_owned(), None),
             head: Side::new("7.3 with the patch".to_owned(), None),
             patches: Vec::new(),
+            uapi: UapiChanges::default(),
             obstacle: Some(blocked),
             changes: Vec::new(),
             unchanged: 0,

@@ -178,14 +178,7 @@ impl<'a> Environment<'a> {
         if let Some(driver) = &options.driver {
             words.extend(["--driver".to_owned(), driver.display().to_string()]);
         }
-        let core = &options.core;
-        words.extend(core.core.then(|| "--core".to_owned()));
-        if let Some(source) = &core.core_source {
-            words.extend(["--source".to_owned(), source.display().to_string()]);
-        }
-        for patch in &core.patch {
-            words.extend(["--patch".to_owned(), patch.display().to_string()]);
-        }
+        words.extend(core_words(&options.core));
         for extra in &options.extra {
             words.extend(["--extra".to_owned(), extra.display().to_string()]);
         }
@@ -193,6 +186,15 @@ impl<'a> Environment<'a> {
         let load = folder.join("load");
         let names = fs::read_to_string(&load).map_err(|error| unreadable(&load, &error))?;
         Ok(Modules { files: names.lines().map(|name| folder.join(name)).collect() })
+    }
+
+    /// The uAPI header of VFIO that a kernel's guest modules are built with.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn header(&mut self, spec: &str, core: &CoreOptions) -> Result<PathBuf, ModulesError> {
+        let words = [vec!["header".to_owned(), spec.to_owned()], core_words(core)].concat();
+        Ok(PathBuf::from(self.try_to(&words)?.trim()))
     }
 
     fn ask(&mut self, words: &[String]) -> Result<String, LabError> {
@@ -241,6 +243,18 @@ impl<'a> Environment<'a> {
             _ => ModulesError::Environment(why),
         })
     }
+}
+
+/// The recipe's words for a VFIO core.
+fn core_words(core: &CoreOptions) -> Vec<String> {
+    let mut words: Vec<String> = core.core.then(|| "--core".to_owned()).into_iter().collect();
+    if let Some(source) = &core.core_source {
+        words.extend(["--source".to_owned(), source.display().to_string()]);
+    }
+    for patch in &core.patch {
+        words.extend(["--patch".to_owned(), patch.display().to_string()]);
+    }
+    words
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> LabError {

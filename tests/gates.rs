@@ -56,6 +56,7 @@ fn main() -> ExitCode {
         a_patch_that_breaks_something_is_told_from_a_harmless_one,
         harmless_patches_change_nothing,
         a_patch_that_does_not_apply_or_build_is_no_regression,
+        patch_to_the_uapi_lists_its_sentences,
         a_built_tree_takes_a_patch_and_stays_as_it_is,
         the_first_kernel_that_refuses_the_blocked_arcs_is_found,
     ];
@@ -178,6 +179,32 @@ fn a_patch_that_does_not_apply_or_build_is_no_regression() -> Tested {
         assert_eq!(gate.report["obstacle"]["obstacle"], obstacle, "{}", gate.said);
         assert_eq!(gate.report["obstacle"]["side"], "head", "{}", gate.said);
     }
+    done()
+}
+
+/// The patch has no line of the header as context, of which the repository keeps none.
+fn patch_to_the_uapi_lists_its_sentences() -> Tested {
+    let environment = concat!(env!("CARGO_MANIFEST_DIR"), "/ci/environment");
+    let output = Command::new(environment).args(["header", "7.3", "--core"]).output()?;
+    let header = fs::read_to_string(String::from_utf8_lossy(&output.stdout).trim())?;
+    let last = header.lines().position(|line| line.starts_with("#define VFIO_DEVICE_FEATURE_MIG_DATA_SIZE"));
+    let line = last.ok_or("the header has no such feature")? + 1;
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("uapi.patch");
+    let file = "include/uapi/linux/vfio.h";
+    let text = format!(
+        "diff --git a/{file} b/{file}\n--- a/{file}\n+++ b/{file}\n@@ -{line},0 +{},1 @@\n\
+         +/* VFIO_MIG_GET_PRECOPY_INFO has a rule of ours. */\n",
+        line + 1
+    );
+    fs::write(&path, text)?;
+    let gate = gate(&["--base", "7.3", "--patch", &path.display().to_string()], &["--exact", BLOCKED_ARCS[0]])?;
+    assert_eq!(gate.exit, Some(0), "{}", gate.said);
+    let sentences = gate.report["uapi"]["sentences"].as_array().ok_or("no list of sentences")?;
+    assert_eq!(sentences.len(), 1, "{}", gate.said);
+    assert_eq!((&sentences[0]["kind"], &sentences[0]["line"]), (&Value::from("new"), &Value::from(line + 1)));
+    assert!(gate.said.contains("has a rule of ours."), "{}", gate.said);
+    assert_eq!(sentences[0]["is_known"], false, "{}", gate.said);
     done()
 }
 

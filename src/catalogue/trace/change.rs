@@ -55,7 +55,8 @@ pub struct Change {
 impl Change {
     /// Where it is, for people.
     pub fn place(&self) -> String {
-        let place = format!("{}, sentence {}", self.documents, self.number);
+        let documents = if self.documents.is_empty() { "comment on no declaration" } else { &self.documents };
+        let place = format!("{documents}, sentence {}", self.number);
         self.line.map_or_else(|| place.clone(), |line| format!("line {line} ({place})"))
     }
 
@@ -67,6 +68,7 @@ impl Change {
             (false, false, _) => {
                 format!("not judged by any requirement; the sentence in its place was judged by {ids}")
             }
+            (true, false, _) if self.kind == ChangeKind::Removed => format!("it was judged by {ids}"),
             (true, false, _) => format!("judged by {ids}"),
             (true, true, reason) => format!("not judged: {}", reason.as_deref().unwrap_or("no reason is known")),
         }

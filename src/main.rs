@@ -16,6 +16,7 @@ use vfio_conform::device::{self, DeviceName, Via};
 use vfio_conform::fault::command::FaultsCommand;
 use vfio_conform::gate::bisect::{self, BisectCommand};
 use vfio_conform::gate::command::{self as gate, GateCommand};
+use vfio_conform::harness::coverage::VerdictLevel;
 use vfio_conform::harness::executor::{self, ExecutorArguments};
 use vfio_conform::harness::keeper::ExecutorSpec;
 use vfio_conform::harness::supervisor::{self, Length, RunError, RunFolder, RunOptions, Unfinished, Walk};
@@ -230,7 +231,7 @@ struct RunCommand {
     device: Option<DeviceName>,
     /// Run the checks without a verdict of the run in this folder, which was stopped, cut off or lost its device, with the
     /// options that it was begun with
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "strict"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "strict", "require"])]
     resume: Option<PathBuf>,
     /// With --resume: also the check that was running when the run was cut off
     #[arg(long, requires = "resume")]
@@ -318,6 +319,9 @@ struct Common {
     /// Count a broken should like a broken must
     #[arg(long)]
     strict: bool,
+    /// Exit with 125 if the verdict is of a lower level: the profile lacks what this one needs
+    #[arg(long, value_name = "LEVEL")]
+    require: Option<VerdictLevel>,
     #[command(flatten)]
     baseline: BaselineOptions,
     /// Options of libtest: filters, --exact, --skip, --list, --format pretty|terse|json (-- --help lists them)
@@ -383,6 +387,9 @@ struct Opening {
     /// Seconds that a thousand steps, or a replay, may take
     #[arg(long, default_value_t = walk::DEADLINE.as_secs_f64(), value_parser = seconds)]
     deadline: f64,
+    /// Exit with 125 if the walk could not play what this level needs, since the profile lacks it
+    #[arg(long, value_name = "LEVEL")]
+    require: Option<VerdictLevel>,
     /// Folder of the reports [default: a new one in reports/out, which reports/out/latest points at]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -531,6 +538,7 @@ fn run(command: RunCommand) -> Outcome {
         target: None,
         kernel: None,
         strict: command.common.strict,
+        require: command.common.require,
         durable: !device.is_model(),
         reproduce: command.handling.reproduce(device, command.handling.may_hang),
         guest: None,
@@ -619,6 +627,7 @@ fn open_for_walk(
         target: None,
         kernel: None,
         strict: false,
+        require: opening.require,
         durable: !device.is_model(),
         reproduce,
         guest: None,
@@ -659,6 +668,7 @@ fn walk_in_guest(command: QemuCommand) -> Outcome {
         target: Some(options.target.to_string()),
         kernel: Some(options.kernel.clone()),
         strict: common.strict,
+        require: common.require,
         durable: false,
         reproduce: options.reproduce().replace("-- --exact {check}", &words),
         // Walks are not resumed.
@@ -680,7 +690,13 @@ fn qemu(command: QemuCommand) -> Outcome {
         return bare(&command.options);
     }
     if let (true, Some(out)) = (command.certify.is_asked(), command.common.out.clone()) {
-        return command.certify.run(command.options, out, command.common.strict, command.steps.walk());
+        return command.certify.run(
+            command.options,
+            out,
+            command.common.strict,
+            command.common.require,
+            command.steps.walk(),
+        );
     }
     if command.walk || command.replay.is_some() {
         return walk_in_guest(command);
@@ -704,6 +720,7 @@ fn qemu(command: QemuCommand) -> Outcome {
         target: Some(target.to_string()),
         kernel: Some(command.options.kernel.clone()),
         strict: command.common.strict,
+        require: command.common.require,
         durable: false,
         reproduce: with_driver_fault(command.options.reproduce(), command.driver_fault.as_deref()),
         guest: Some(command.options.clone()),

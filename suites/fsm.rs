@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::fsm::{Refusal, Route, route};
 use crate::harness::bench::{Bench, Fix, Requested, no_session, tell_state};
-use crate::harness::check::{Check, Interruption, Judgement};
+use crate::harness::check::{Check, Interruption, Judgement, Lack, Skip};
 use crate::harness::session::{Direction, Session};
 use crate::requirement::fsm::*;
 use crate::requirement::{Requirement, discover};
@@ -98,6 +98,15 @@ fn one_request(bench: &mut Bench, from: State, to: u32) -> Judgement {
         bench.load(session, &stream)?;
     }
     let requested = bench.request(from, to);
+    // What a request can prove depends on the capability set.
+    let others: &[&Requirement] = match requested.route {
+        Route::Path(_) => &[&NOT_ADVERTISED],
+        Route::Refused(Refusal::NotAdvertised(_)) => &[&ARC, &COMBINATION, &PATH, &BLOCKED],
+        Route::Refused(_) => &[&NOT_ADVERTISED],
+        Route::Stay => &[],
+    };
+    let why = format!("{} is another kind of request with this capability set", requested.asked);
+    bench.leave_out(others, &Skip::DoesNotApply { why });
     match requested.route.clone() {
         Route::Stay => {
             bench.expect_success(&SAME_STATE, &requested)?;
@@ -136,6 +145,8 @@ fn goes_along(bench: &mut Bench, requested: &Requested, path: &[State]) -> Judge
     bench.expect_success(requirement, requested)?;
     bench.expect_state(requirement, &requested.asked, target)?;
     let Some(observed) = observed else {
+        let why = bench.tracing().err().unwrap_or_default();
+        bench.leave_out(&[&PATH], &Skip::Lacks { what: Lack::Tracing { why } });
         return Ok(());
     };
     let (through, expected) = (path_of(&observed), path_of(&path[..path.len() - 1]));

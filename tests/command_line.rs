@@ -3,6 +3,8 @@
 //! A refusal is one clear sentence, what to do next, and exit code 2. What a run printed is kept in snapshots where the
 //! words matter.
 
+#[path = "command_line/levels.rs"]
+mod levels;
 mod program;
 
 use std::fs;

@@ -3,9 +3,10 @@
 use serde::Serialize;
 
 use super::{Baseline, Entry, Version};
+use crate::harness::coverage::judge;
 use crate::harness::journal::LabReady;
 use crate::harness::outcome::Outcome;
-use crate::harness::verdict::{Exit, Verdict, judge_run};
+use crate::harness::verdict::Verdict;
 use crate::report::{CheckRun, Run};
 use crate::requirement::Level;
 
@@ -58,8 +59,7 @@ impl Baseline {
         let applied = self.applied(run);
         let mut verdicts: Vec<Verdict> = run.checks.iter().map(|check| counted(check, &applied)).collect();
         verdicts.extend(applied.gone.iter().map(|_| Verdict::Warn));
-        run.verdict = judge_run(&verdicts, run.began.strict);
-        run.exit = Exit::of_run(&verdicts, run.extent, run.began.strict);
+        (run.verdict, run.exit) = judge(&verdicts, run.extent, run.began.strict, &run.coverage);
         run.baseline = Some(applied);
     }
 

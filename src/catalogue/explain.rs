@@ -31,7 +31,7 @@ pub fn explain(name: &str, width: usize) -> Result<String, CatalogueError> {
 
 fn explain_requirement(requirement: &'static Requirement, checks: &[Check], width: usize) -> String {
     let mut block = Block::new(0, LABELS, width);
-    block.headline(&format!("{} ({})", paint(STRONG, requirement.id), requirement.level));
+    block.headline(&format!("{} ({})", paint(STRONG, requirement.id), requirement.binds()));
     block.paragraph("rule", requirement.statement);
     block.paragraph("source", &requirement.place());
     if let Some(ruling) = requirement.ruling {
@@ -59,7 +59,7 @@ fn explain_check(check: &Check, width: usize) -> String {
     let proves: Vec<String> = check
         .requirements()
         .iter()
-        .map(|requirement| format!("{} ({}): {}", requirement.id, requirement.level, requirement.statement))
+        .map(|requirement| format!("{} ({}): {}", requirement.id, requirement.binds(), requirement.statement))
         .collect();
     block.paragraphs("can prove", &proves);
     block.paragraph(

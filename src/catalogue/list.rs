@@ -8,7 +8,7 @@ use super::{CatalogueError, Filter, chapters, checks_of};
 use crate::harness::check::Check;
 use crate::report::block::Block;
 use crate::report::text::plural;
-use crate::requirement::{self, Level, Requirement, guide};
+use crate::requirement::{self, Basis, Level, Requirement, guide};
 use crate::suites;
 
 /// The version of the form of the list as JSON. It grows when an old reader would misread a new list.
@@ -46,6 +46,7 @@ struct ListedRequirement {
     id: &'static str,
     chapter: &'static str,
     level: Level,
+    basis: Basis,
     statement: &'static str,
     source: &'static str,
     ruling: Option<&'static str>,
@@ -100,13 +101,27 @@ fn requirements_as_text(requirements: &[&'static Requirement], checks: &[Check],
         block.headline(&format!("{chapter}: {}", plural(of_chapter.len(), "requirement")));
         for requirement in of_chapter {
             let proofs = plural(checks_of(requirement, checks).len(), "check");
-            let sentence = format!("{}: {} ({proofs})", requirement.level, requirement.statement);
+            let sentence = format!("{}: {} ({proofs})", requirement.binds(), requirement.statement);
             block.paragraph(requirement.id, &sentence);
         }
         text += &block.into_text();
         text.push('\n');
     }
+    text += &format!("{}\n", totals(requirements));
     text + "`vfio-conform explain ID` says more of each, `vfio-conform list --checks` lists the checks.\n"
+}
+
+/// How many of the listed requirements bind how.
+fn totals(requirements: &[&'static Requirement]) -> String {
+    let musts = |basis: Basis| requirements.iter().filter(|r| r.level == Level::Must && r.basis == basis).count();
+    let others = |level: Level| requirements.iter().filter(|r| r.level == level).count();
+    format!(
+        "{} of the text, {} by ruling; {}; {} advice",
+        plural(musts(Basis::Text), "must"),
+        musts(Basis::Ruling),
+        plural(others(Level::Should), "should"),
+        others(Level::Advice),
+    )
 }
 
 fn checks_as_text(checks: &[&Check]) -> String {
@@ -148,6 +163,7 @@ fn listed_requirement(requirement: &'static Requirement, checks: &[Check]) -> Li
         id: requirement.id,
         chapter: requirement.chapter(),
         level: requirement.level,
+        basis: requirement.basis,
         statement: requirement.statement,
         source: requirement.source,
         ruling: requirement.ruling,

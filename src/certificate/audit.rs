@@ -142,6 +142,8 @@ fn examine(planned: &PlannedCheck, outcome: &Outcome) -> Result<(), Flaw> {
         Verdict::Pass | Verdict::Skip | Verdict::Blocked => !breaks(Level::Must) && !breaks(Level::Should),
         Verdict::Hang | Verdict::Crash => true,
     };
+    // A skip without its reason would hide what was not judged.
+    let follows = follows && (outcome.verdict == Verdict::Skip) == outcome.skip.is_some();
     match follows {
         true => Ok(()),
         false => Err(Flaw::WrongVerdict(name())),

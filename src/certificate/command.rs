@@ -15,6 +15,7 @@ use super::verify::{Verification, verify};
 use super::waiver::Waivers;
 use crate::arguments::{Handling, span};
 use crate::device::{self, DeviceName};
+use crate::harness::coverage::VerdictLevel;
 use crate::harness::keeper::ExecutorSpec;
 use crate::harness::supervisor::{Length, RunFolder, RunOptions, Walk};
 use crate::harness::verdict::Exit;
@@ -93,6 +94,9 @@ pub struct CertifyCommand {
     /// Count a broken should like a broken must
     #[arg(long)]
     strict: bool,
+    /// Exit with 125 if a run of the suite is of a lower level: the profile lacks what this one needs
+    #[arg(long, value_name = "LEVEL")]
+    require: Option<VerdictLevel>,
     #[command(flatten)]
     handling: Handling,
 }
@@ -154,6 +158,7 @@ impl CertifyCommand {
                 target: None,
                 kernel: None,
                 strict: self.strict,
+                require: self.require,
                 durable: !is_model,
                 reproduce: self.handling.reproduce(&self.device, self.handling.may_hang),
                 guest: None,
@@ -212,7 +217,14 @@ impl GuestCertify {
     ///
     /// # Errors
     /// Why there is no certificate.
-    pub fn run(self, guest: QemuOptions, out: PathBuf, strict: bool, walk: Walk) -> Outcome {
+    pub fn run(
+        self,
+        guest: QemuOptions,
+        out: PathBuf,
+        strict: bool,
+        require: Option<VerdictLevel>,
+        walk: Walk,
+    ) -> Outcome {
         let reproduce = guest.reproduce();
         let order = Order {
             suite: RunOptions {
@@ -221,6 +233,7 @@ impl GuestCertify {
                 target: Some(guest.target.to_string()),
                 kernel: Some(guest.kernel.clone()),
                 strict,
+                require,
                 durable: false,
                 reproduce: reproduce.clone(),
                 guest: None,
@@ -283,7 +296,7 @@ impl VerifyCommand {
         };
         let mut lines = vec![
             format!("accepted   {dir}: all of it follows from its journals"),
-            format!("verdict    {} (exit code {})", certificate.verdict, certificate.exit as u8),
+            format!("verdict    {} (exit code {})", certificate.told(), certificate.exit as u8),
             format!("device     {}", one_line(&certificate.device)),
             format!("suite      vfio-conform {}", certificate.suite),
             format!("statement  {}", self.dir.join(STATEMENT).display()),

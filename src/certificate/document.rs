@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::files::digest;
 use crate::device::Hardware;
 use crate::harness::check::Check;
+use crate::harness::coverage::VerdictLevel;
 use crate::harness::supervisor::{Length, Walk};
 use crate::harness::verdict::Exit;
 use crate::lab::surroundings::KernelBuild;
@@ -28,6 +29,12 @@ pub struct Certificate {
     pub device: String,
     /// Whether a broken should counts like a broken must.
     pub strict: bool,
+    /// The level that was asked for; `None` if any would do.
+    #[serde(default)]
+    pub require: Option<VerdictLevel>,
+    /// The level of the verdict: the lowest of all runs of the suite.
+    #[serde(default)]
+    pub level: Option<VerdictLevel>,
     /// How often the whole suite ran.
     pub repetitions: u32,
     /// The walk behind that.
@@ -38,6 +45,23 @@ pub struct Certificate {
     pub exit: Exit,
     /// Every file of the bundle but the checksums.
     pub files: Vec<String>,
+}
+
+impl Certificate {
+    /// The verdict with its level.
+    pub fn told(&self) -> String {
+        match (self.verdict, self.level) {
+            (CertifiedVerdict::Conforms | CertifiedVerdict::ConformsWithWaivers, Some(level)) => {
+                format!("{} at level {level}", self.verdict)
+            }
+            (CertifiedVerdict::BelowLevel, _) => {
+                let name =
+                    |level: Option<VerdictLevel>| level.map_or_else(|| "none".to_owned(), |level| level.to_string());
+                format!("{}: level {}, where {} is required", self.verdict, name(self.level), name(self.require))
+            }
+            _ => self.verdict.to_string(),
+        }
+    }
 }
 
 /// Which checks there were, and what they ask for.
@@ -59,7 +83,7 @@ impl SuiteVersion {
     pub fn current() -> SuiteVersion {
         let checks = suites::all();
         let mut list: Vec<String> = checks.iter().map(line).collect();
-        list.extend(requirement::all().map(|r| format!("{}\t{}\t{}", r.id, r.level, r.statement)));
+        list.extend(requirement::all().map(|r| format!("{}\t{}\t{}", r.id, r.binds(), r.statement)));
         SuiteVersion {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             digest: digest(list.join("\n").as_bytes()),
@@ -132,6 +156,8 @@ pub enum CertifiedVerdict {
     DoesNotConform,
     /// No such finding, but not every check could have its say.
     Incomplete,
+    /// Every run conforms, but one of the suite judged less than the level that was asked for.
+    BelowLevel,
     /// A run, or the walk, tested nothing.
     NothingTested,
 }
@@ -143,6 +169,7 @@ impl fmt::Display for CertifiedVerdict {
             CertifiedVerdict::ConformsWithWaivers => "conforms with waivers",
             CertifiedVerdict::DoesNotConform => "does not conform",
             CertifiedVerdict::Incomplete => "incomplete",
+            CertifiedVerdict::BelowLevel => "below the required level",
             CertifiedVerdict::NothingTested => "nothing tested",
         })
     }

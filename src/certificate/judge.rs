@@ -5,8 +5,9 @@ use std::fmt;
 
 use super::document::{CertifiedVerdict, Environment};
 use super::waiver::{Subject, Waiver};
+use crate::harness::coverage::{self, Coverage};
 use crate::harness::outcome::Broken;
-use crate::harness::verdict::{Exit, Extent, RunVerdict, Verdict, judge_run};
+use crate::harness::verdict::{Exit, Extent, RunVerdict, Verdict};
 use crate::report::{CheckRun, Run};
 use crate::requirement::{self, Level};
 
@@ -98,6 +99,8 @@ pub struct Judgement<'a> {
     pub unsteady: Vec<(&'a str, Seen)>,
     /// The use of each waiver.
     pub uses: Vec<Use>,
+    /// The coverage of the run of the suite that covers least.
+    pub coverage: Option<&'a Coverage>,
     /// The requirements that no check proved and none broke.
     pub untested: Vec<&'static str>,
 }
@@ -122,8 +125,15 @@ pub fn judge<'a>(parts: &'a [Part], waivers: &[Waiver], environment: &'a Environ
         findings,
         unsteady: checks.iter().filter_map(|runs| unsteady(runs)).collect(),
         uses: (0..waivers.len()).map(use_of).collect(),
+        coverage: least(parts),
         untested: untested(parts),
     }
+}
+
+/// What the run of the suite covers that covers least: of the lowest level, and with the most musts that were not judged.
+fn least(parts: &[Part]) -> Option<&Coverage> {
+    let suites = parts.iter().filter(|part| part.name != PartName::Walk).map(|part| &part.run.coverage);
+    suites.min_by_key(|coverage| (coverage.level, std::cmp::Reverse(coverage.not_judged.len())))
 }
 
 /// The waivers that are for this device, firmware and kernel.
@@ -201,22 +211,28 @@ fn verdict(parts: &[Part], waiver_of: &dyn Fn(&str) -> Option<usize>) -> (Certif
                 verdict => verdict,
             })
             .collect();
-        let verdict = match judge_run(&verdicts, strict) {
-            RunVerdict::Conforms => CertifiedVerdict::Conforms,
-            RunVerdict::DoesNotConform => CertifiedVerdict::DoesNotConform,
-            RunVerdict::Incomplete => CertifiedVerdict::Incomplete,
-            RunVerdict::NothingTested => CertifiedVerdict::NothingTested,
-        };
         // Where a run with findings is not finished, not every check had its turn; a waiver does not change that.
         let extent = match (run.verdict, run.exit) {
             (RunVerdict::DoesNotConform, Exit::Unfinished) => Extent::Part,
             _ => Extent::Whole,
         };
-        judged.push((verdict, Exit::of_run(&verdicts, extent, strict)));
+        let (verdict, exit) = coverage::judge(&verdicts, extent, strict, &run.coverage);
+        let verdict = match verdict {
+            RunVerdict::Conforms => CertifiedVerdict::Conforms,
+            RunVerdict::DoesNotConform => CertifiedVerdict::DoesNotConform,
+            RunVerdict::Incomplete => CertifiedVerdict::Incomplete,
+            RunVerdict::BelowLevel => CertifiedVerdict::BelowLevel,
+            RunVerdict::NothingTested => CertifiedVerdict::NothingTested,
+        };
+        judged.push((verdict, exit));
     }
-    let worst = [CertifiedVerdict::DoesNotConform, CertifiedVerdict::Incomplete, CertifiedVerdict::NothingTested]
-        .into_iter()
-        .find(|bad| judged.iter().any(|(verdict, _)| verdict == bad));
+    let bad = [
+        CertifiedVerdict::DoesNotConform,
+        CertifiedVerdict::Incomplete,
+        CertifiedVerdict::NothingTested,
+        CertifiedVerdict::BelowLevel,
+    ];
+    let worst = bad.into_iter().find(|bad| judged.iter().any(|(verdict, _)| verdict == bad));
     let Some(worst) = worst else {
         let verdict = if waives { CertifiedVerdict::ConformsWithWaivers } else { CertifiedVerdict::Conforms };
         return (verdict, Exit::Conforms);

@@ -190,7 +190,8 @@ fn run_walk(order: &Order, folder: &Path, labs: &mut dyn Labs) -> Result<Part, C
     let name = PartName::Walk;
     let run_folder = RunFolder::create(Some(&folder.join(name.folder())))?;
     let lab = labs.lab(name, &run_folder)?;
-    let options = RunOptions { reproduce: order.reproduce_walk.clone(), ..order.suite.clone() };
+    // What a walk plays is chance, so it is asked for no level.
+    let options = RunOptions { reproduce: order.reproduce_walk.clone(), require: None, ..order.suite.clone() };
     let run = walk_silently(&options, &run_folder, order.walk, lab)?;
     Ok(Part { name, run: opened(run, &run_folder)? })
 }
@@ -262,6 +263,8 @@ fn seal(order: &Order, folder: &Path, parts: &[Part], place: Surroundings) -> Re
         suite: SuiteVersion::current(),
         device: order.suite.device.clone(),
         strict: order.suite.strict,
+        require: order.suite.require,
+        level: judgement.coverage.and_then(|coverage| coverage.level),
         repetitions: order.repetitions,
         walk: WalkAsked::from(order.walk),
         verdict: judgement.verdict,

@@ -5,6 +5,7 @@ use super::judge::{Finding, Judgement, Part, Seen, Use};
 use super::waiver::Waiver;
 use crate::harness::verdict::Verdict;
 use crate::report::console::subject;
+use crate::report::coverage;
 use crate::report::text::{clean, one_line, plural, wrap};
 
 /// How wide it is: what fits on a page of paper.
@@ -36,6 +37,7 @@ pub fn statement(facts: &Facts<'_>) -> String {
     page.row("verdict", &verdict(facts));
     what(&mut page, facts);
     place(&mut page, facts.environment);
+    covered(&mut page, facts);
     runs(&mut page, facts);
     findings(&mut page, facts);
     waivers(&mut page, facts);
@@ -45,7 +47,8 @@ pub fn statement(facts: &Facts<'_>) -> String {
 }
 
 fn verdict(facts: &Facts<'_>) -> String {
-    let Certificate { verdict, exit, strict, .. } = facts.certificate;
+    let Certificate { exit, strict, .. } = facts.certificate;
+    let verdict = facts.certificate.told();
     let strict = if *strict { ", strict: a broken should counts like a broken must" } else { "" };
     format!("{verdict}{strict} (exit code {})", *exit as u8)
 }
@@ -123,6 +126,21 @@ fn tool(environment: &Environment) -> String {
     format!("vfio-conform {}, SHA-256 of its file {}", environment.tool.version, environment.tool.digest)
 }
 
+/// How much the run of the suite judged that judged least.
+fn covered(page: &mut Page, facts: &Facts<'_>) {
+    let Some(least) = facts.judgement.coverage else { return };
+    page.heading("What the verdict covers");
+    let level = least.level.map_or_else(|| "none".to_owned(), |level| level.to_string());
+    page.row("level", &format!("{level} (protocol, state or dma; each includes those before it)"));
+    page.row("checks", &coverage::line(least));
+    for musts in coverage::musts(least) {
+        page.row("musts", &musts);
+    }
+    for why in coverage::not_judged(least) {
+        page.row("not judged", &why);
+    }
+}
+
 fn runs(page: &mut Page, facts: &Facts<'_>) {
     page.heading("What each run came to by itself");
     for part in facts.parts {
@@ -133,7 +151,7 @@ fn runs(page: &mut Page, facts: &Facts<'_>) {
             count => format!(", {}", plural(count, "restart")),
         };
         let began = run.began.started.get(..19).unwrap_or(&run.began.started);
-        let text = format!("{}: {}{restarts}; begun {began}Z", run.verdict, counts.join(", "));
+        let text = format!("{}: {}{restarts}; begun {began}Z", coverage::verdict(run), counts.join(", "));
         page.row(&part.name.to_string(), &text);
     }
 }
@@ -166,7 +184,10 @@ fn breaches(finding: &Finding<'_>, waivers: &[Waiver]) -> Vec<String> {
         Some(waiver) => format!("waived until {}: {}", waiver.expires(), one_line(waiver.reason())),
         None => "not waived".to_owned(),
     };
-    finding.broken.iter().map(|(id, level, waiver)| format!("breaks {id} ({level}), {}", tell(*waiver))).collect()
+    let told = |(id, level, waiver): &(&str, _, _)| {
+        format!("breaks {id} ({}), {}", coverage::binds(id, *level), tell(*waiver))
+    };
+    finding.broken.iter().map(told).collect()
 }
 
 /// The verdicts of a check, each with the runs that it came to it in.

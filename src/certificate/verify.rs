@@ -21,6 +21,7 @@ use super::judge::{Part, PartName, judge};
 use super::refusal::Refusal;
 use super::statement::{Facts, statement};
 use super::waiver::Waivers;
+use crate::harness::coverage::VerdictLevel;
 use crate::harness::journal::PlannedCheck;
 use crate::harness::supervisor::plan_of;
 use crate::harness::verdict::Verdict;
@@ -265,11 +266,14 @@ impl Verifier<'_> {
     fn agree(&mut self, part: &Part, certificate: &Certificate, environment: &Environment, first: &Part) {
         let (began, name) = (&part.run.began, part.name);
         let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "none".to_owned());
+        let level = |level: Option<VerdictLevel>| level.map_or_else(|| "none".to_owned(), |level| level.to_string());
+        let required = certificate.require.filter(|_| name != PartName::Walk);
         let mut pairs = vec![
             ("run", began.run.clone(), name.run()),
             ("version of vfio-conform", began.tool.clone(), certificate.suite.version.clone()),
             ("device", began.device.clone(), certificate.device.clone()),
             ("strictness", began.strict.to_string(), certificate.strict.to_string()),
+            ("required level", level(began.require), level(required)),
             ("lab", began.lab.clone(), first.run.began.lab.clone()),
             ("target", text(&began.target), text(&first.run.began.target)),
             ("kernel asked for", text(&began.kernel), text(&first.run.began.kernel)),
@@ -328,12 +332,16 @@ impl Verifier<'_> {
     fn conclude(&mut self, certificate: &Certificate, environment: &Environment, parts: &[Part], waivers: &Waivers) {
         let waivers = &waivers.all;
         let judgement = judge(parts, waivers, environment);
-        if (certificate.verdict, certificate.exit) != (judgement.verdict, judgement.exit) {
-            let tell = |verdict, exit| format!("{verdict} (exit code {})", exit as u8);
-            self.refuse(Refusal::Verdict {
-                written: tell(certificate.verdict, certificate.exit),
-                judged: tell(judgement.verdict, judgement.exit),
-            });
+        let judged = Certificate {
+            verdict: judgement.verdict,
+            exit: judgement.exit,
+            level: judgement.coverage.and_then(|coverage| coverage.level),
+            ..certificate.clone()
+        };
+        if judged != *certificate {
+            let tell =
+                |certificate: &Certificate| format!("{} (exit code {})", certificate.told(), certificate.exit as u8);
+            self.refuse(Refusal::Verdict { written: tell(certificate), judged: tell(&judged) });
         }
         let facts = Facts { certificate, environment, parts, waivers, judgement: &judgement };
         let (made, there) = (statement(&facts), fs::read(self.folder.join(STATEMENT)).unwrap_or_default());
@@ -524,6 +532,8 @@ mod tests {
                 suite: SuiteVersion::current(),
                 device: "model".to_owned(),
                 strict: false,
+                require: None,
+                level: None,
                 repetitions: 1,
                 walk: WalkAsked { seed: 7, length },
                 verdict: CertifiedVerdict::Conforms,

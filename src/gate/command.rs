@@ -15,6 +15,7 @@ use super::selection::Selection;
 use super::trial::{self, Obstacle, Plan, Subject, Tested, make_folder};
 use super::uapi::{UapiChanges, UapiSide};
 use super::{JSON, MARKDOWN, patch, text};
+use crate::harness::coverage::VerdictLevel;
 use crate::harness::folder_lock::FolderLock;
 use crate::harness::supervisor::{new_name, reports_folder};
 use crate::harness::verdict::{Exit, Verdict};
@@ -42,8 +43,8 @@ Examples:
   git bisect run vfio-conform gate --base ~/good-run --head ~/linux
 
 Exit codes: 0 no regression, 1 regression, 125 cannot tell (a patch that does not apply or build, a kernel that does not
-boot, a side that did not finish, a check that is judged on one side alone and may hide a regression, a signal that asked
-to stop), 2 wrong usage.";
+boot, a side that did not finish, a run below --require, a check that is judged on one side alone and may hide a
+regression, a signal that asked to stop), 2 wrong usage.";
 
 /// What is compared, and how.
 #[derive(Debug, Args)]
@@ -62,6 +63,9 @@ pub struct GateCommand {
     fresh: bool,
     #[command(flatten)]
     guest: QemuOptions,
+    /// Exit with 125 if a side reaches a lower level: the profile lacks what this one needs
+    #[arg(long, value_name = "LEVEL")]
+    require: Option<VerdictLevel>,
     /// Folder of the reports and of all runs [default: a new one in reports/out]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -144,16 +148,19 @@ impl GateCommand {
             Ok(sides) => sides,
             Err((side, obstacle)) => return Ok(GateReport { phases, ..blocked(None, side, obstacle) }),
         };
-        let base_tested = match timed(&mut phases.base, || base.test(&plan, &folder.join("base"), tell)) {
-            Ok(tested) => tested,
-            Err(obstacle) => return Ok(GateReport { phases, ..blocked(None, WhichSide::Base, obstacle) }),
-        };
-        let head_tested = match timed(&mut phases.head, || head.test(&plan, &folder.join("head"), tell)) {
-            Ok(tested) => tested,
-            Err(obstacle) => {
-                return Ok(GateReport { phases, ..blocked(Some(&base_tested), WhichSide::Head, obstacle) });
-            }
-        };
+        let reaching = |tested: Tested| tested.reaching(self.require);
+        let base_tested =
+            match timed(&mut phases.base, || base.test(&plan, &folder.join("base"), tell).and_then(reaching)) {
+                Ok(tested) => tested,
+                Err(obstacle) => return Ok(GateReport { phases, ..blocked(None, WhichSide::Base, obstacle) }),
+            };
+        let head_tested =
+            match timed(&mut phases.head, || head.test(&plan, &folder.join("head"), tell).and_then(reaching)) {
+                Ok(tested) => tested,
+                Err(obstacle) => {
+                    return Ok(GateReport { phases, ..blocked(Some(&base_tested), WhichSide::Head, obstacle) });
+                }
+            };
         let mut changes = compare(&base_tested.runs, &head_tested.runs);
         if let Ready::Built(subject, _) = &head
             && self.repeat == 1

@@ -10,12 +10,13 @@ use serde::Serialize;
 
 use super::selection::Selection;
 use super::store;
+use crate::harness::coverage::VerdictLevel;
 use crate::harness::folder_lock::{FolderLock, LockError};
 use crate::harness::verdict::Exit;
 use crate::lab::environment::ModulesError;
 use crate::lab::local;
 use crate::lab::qemu::{Built, QemuLab, QemuOptions};
-use crate::report::{JOURNAL, LabFailure, Run};
+use crate::report::{JOURNAL, LabFailure, Run, coverage};
 use crate::uapi::process::die_with_parent;
 use crate::uapi::stop::{self, StopSignal};
 
@@ -41,6 +42,9 @@ pub enum Obstacle {
     /// The comparison was asked to stop.
     #[error("it was asked to stop ({0})")]
     Stopped(StopSignal),
+    /// A run judged less than was required.
+    #[error("its run {0}")]
+    BelowLevel(String),
     /// Something of this machine stands in the way.
     #[error("{0}")]
     Environment(String),
@@ -79,6 +83,20 @@ pub struct Tested {
     pub folders: Vec<PathBuf>,
     /// How many of them were finished already.
     pub reused: u32,
+}
+
+impl Tested {
+    /// The same, if each run reaches the level that is required.
+    ///
+    /// # Errors
+    /// That one does not, and which keys its profile lacks.
+    pub fn reaching(self, required: Option<VerdictLevel>) -> Result<Tested, Obstacle> {
+        let Some(required) = required else { return Ok(self) };
+        match self.runs.iter().find_map(|run| coverage::below(&run.coverage, required)) {
+            Some(why) => Err(Obstacle::BelowLevel(why)),
+            None => Ok(self),
+        }
+    }
 }
 
 /// Tests a side that was built; the folders of its runs begin with `folder` and end with their number.

@@ -11,6 +11,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::clock::BootMoment;
+use super::coverage::VerdictLevel;
 use super::incident::Incident;
 use super::outcome::Outcome;
 use super::verdict::{Exit, RunVerdict};
@@ -124,6 +125,12 @@ pub struct RunStarted {
     pub kernel: Option<String>,
     /// Whether a broken should counts like a broken must.
     pub strict: bool,
+    /// The level that the verdict was asked for; `None` if any will do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub require: Option<VerdictLevel>,
+    /// How many checks the suite has; `None` for a walk, which is no run of the suite.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suite: Option<usize>,
     /// The command that repeats a check; `{check}` stands for its name.
     pub reproduce: String,
     /// How its device was handled; `None` in a guest, for walks, and in journals of before.

@@ -4,6 +4,7 @@ pub mod bench;
 pub mod beside;
 pub mod check;
 pub mod clock;
+pub mod coverage;
 pub mod executor;
 pub mod folder_lock;
 pub mod incident;

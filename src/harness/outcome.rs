@@ -1,6 +1,6 @@
 //! What a check leaves behind: a verdict with all that led to it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -43,6 +43,9 @@ pub struct Outcome {
     /// The key of the profile that blocked it: it does not do what it is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked_by_key: Option<ProfileKey>,
+    /// Requirements of the check that it did not judge though it ran to its end, each with the reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub left_out: BTreeMap<String, Skip>,
     /// Keys of the profile that the check asked for and played.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub played: BTreeSet<ProfileKey>,
@@ -153,6 +156,7 @@ impl Outcome {
             samples: Vec::new(),
             skip: None,
             blocked_by_key: None,
+            left_out: BTreeMap::new(),
             played: BTreeSet::new(),
             lacked: BTreeSet::new(),
             sibling: None,

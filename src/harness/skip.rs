@@ -67,6 +67,12 @@ pub enum Lack {
         /// The file that could not be written.
         path: String,
     },
+    /// A kernel whose own path of a transition can be seen.
+    #[error("the kernel's own path was not observed: {why}")]
+    Tracing {
+        /// Why it cannot be seen.
+        why: String,
+    },
     /// A method: no profile, kernel or option has the suite judge it on this device.
     #[error("the suite has no method for it: {why}")]
     Method {

@@ -23,9 +23,10 @@ use crate::uapi::stop;
 
 use super::check::Check;
 use super::clock::BootMoment;
+use super::coverage::VerdictLevel;
 use super::journal::{DeviceOptions, Event, FORMAT, Journal, LabReady, PlannedCheck, RunStarted, Stage};
 use super::outcome::Outcome;
-use super::verdict::{Exit, Extent, Verdict, judge_run};
+use super::verdict::{Exit, Verdict};
 use super::wire::Done;
 pub use folder::{RunFolder, new_name, reports_folder};
 pub use resume::{Unfinished, resume};
@@ -45,6 +46,8 @@ pub struct RunOptions {
     pub kernel: Option<String>,
     /// Whether a broken should counts like a broken must.
     pub strict: bool,
+    /// The level that the verdict is asked for; `None` if any will do.
+    pub require: Option<VerdictLevel>,
     /// Whether the machine itself may die under a check, so that the journal must reach the disk.
     pub durable: bool,
     /// The command that repeats a check; `{check}` stands for its name.
@@ -120,18 +123,18 @@ pub fn run(
     arguments.test_threads = Some(1);
     let checks = suites::all();
     let planned = planned(&arguments, &checks);
-    let journal = begin(options, folder, &planned)?;
+    let journal = begin(options, folder, &planned, Some(checks.len()))?;
     let mut supervisor = Supervisor::new(lab, journal, planned.len());
     if planned.is_empty() {
         let supervisor = try_all(supervisor, checks, &planned, &arguments, folder);
-        return conclude(&mut lock(&supervisor), options.strict, folder, &arguments);
+        return conclude(&mut lock(&supervisor), folder, &arguments);
     }
     supervisor.announce(&checks, &planned);
     if supervisor.start()?.is_none() {
-        return conclude(&mut supervisor, options.strict, folder, &arguments);
+        return conclude(&mut supervisor, folder, &arguments);
     }
     let supervisor = try_all(supervisor, checks, &planned, &arguments, folder);
-    conclude(&mut lock(&supervisor), options.strict, folder, &arguments)
+    conclude(&mut lock(&supervisor), folder, &arguments)
 }
 
 /// Runs the checks that the arguments leave, as trials.
@@ -152,13 +155,8 @@ fn try_all(
 }
 
 /// Ends the run, and makes its reports.
-fn conclude(
-    supervisor: &mut Supervisor,
-    strict: bool,
-    folder: &RunFolder,
-    arguments: &Arguments,
-) -> Result<Exit, RunError> {
-    let run = supervisor.finish(strict, folder)?;
+fn conclude(supervisor: &mut Supervisor, folder: &RunFolder, arguments: &Arguments) -> Result<Exit, RunError> {
+    let run = supervisor.finish(folder)?;
     summarize(&run, folder, arguments);
     Ok(run.exit)
 }
@@ -194,7 +192,13 @@ fn plan(check: &Check) -> PlannedCheck {
     }
 }
 
-fn begin(options: &RunOptions, folder: &RunFolder, planned: &[PlannedCheck]) -> Result<Journal, RunError> {
+/// Begins the journal of a run of a suite of so many checks; `None` for what is no run of the suite.
+fn begin(
+    options: &RunOptions,
+    folder: &RunFolder,
+    planned: &[PlannedCheck],
+    suite: Option<usize>,
+) -> Result<Journal, RunError> {
     let failed = |why| RunError::Folder { path: folder.journal(), why };
     // Taken before the journal's own time begins: this moment plus the last line's `t` is never later than the run's end.
     let clock = BootMoment::now();
@@ -213,6 +217,8 @@ fn begin(options: &RunOptions, folder: &RunFolder, planned: &[PlannedCheck]) -> 
         target: options.target.clone(),
         kernel: options.kernel.clone(),
         strict: options.strict,
+        require: options.require,
+        suite,
         reproduce: options.reproduce.clone(),
         options: options.options.clone(),
         planned: planned.to_vec(),
@@ -268,15 +274,12 @@ struct Supervisor {
     planned: usize,
     /// The verdicts of those that have one.
     verdicts: Vec<Verdict>,
-    /// What the incidents come to.
-    incidents: Vec<Verdict>,
     /// Whether an incident keeps the device from being opened.
     kept_shut: bool,
     /// Whether the device was open in this run, also before it was resumed.
     was_open: bool,
     /// How many were not run since the lab was lost for good.
     passed_over: usize,
-    extent: Extent,
     /// Whether people know that the run was asked to stop.
     has_said_stop: bool,
     /// The first error of the journal. Nothing is run any more once what happens cannot be written down.
@@ -338,10 +341,8 @@ impl Supervisor {
             planned,
             verdicts: Vec::new(),
             passed_over: 0,
-            incidents: Vec::new(),
             kept_shut: false,
             was_open: false,
-            extent: Extent::Whole,
             has_said_stop: false,
             broken: None,
         }
@@ -405,7 +406,6 @@ impl Supervisor {
     fn write_incidents(&mut self) {
         for incident in self.lab.incidents() {
             self.kept_shut |= incident.keeps_shut(self.was_open);
-            self.incidents.push(incident.verdict());
             self.write(Event::Incident(Box::new(incident)));
         }
     }
@@ -437,7 +437,6 @@ impl Supervisor {
     /// Has the lab run a check, if there still is one.
     fn attempt(&mut self, check: &str) -> Attempt {
         if let Some(Lost::ForGood(why)) = &self.lost {
-            self.extent = Extent::Part;
             self.passed_over += 1;
             return Attempt::Over(Box::new(Outcome::without_judgement(Verdict::Blocked, why.clone())));
         }
@@ -523,7 +522,7 @@ impl Supervisor {
     }
 
     /// Puts the lab away, ends the journal, and makes the reports of it.
-    fn finish(&mut self, strict: bool, folder: &RunFolder) -> Result<report::Run, RunError> {
+    fn finish(&mut self, folder: &RunFolder) -> Result<report::Run, RunError> {
         self.stage(Stage::ChecksDone);
         let mut told =
             Told { journal: &mut self.journal, broken: &mut self.broken, progress: Progress::new(), killed: false };
@@ -532,15 +531,12 @@ impl Supervisor {
         self.write_incidents();
         let missing = self.planned.saturating_sub(self.verdicts.len());
         let stopped_by = stop::requested().filter(|_| missing > 0);
-        if missing > 0 {
-            self.extent = Extent::Part;
-            self.verdicts.extend(std::iter::repeat_n(Verdict::Blocked, missing));
+        if self.broken.is_none() {
+            // Judged from what is on disk, as every report will be.
+            let report::Run { verdict, exit, .. } =
+                report::Run::read(&folder.journal()).map_err(report::ReportError::Journal)?;
+            self.write(Event::RunFinished { verdict, exit, left: missing + self.passed_over, stopped_by });
         }
-        let verdicts = [self.verdicts.as_slice(), &self.incidents].concat();
-        let extent = if self.kept_shut { Extent::Whole } else { self.extent };
-        let verdict = judge_run(&verdicts, strict);
-        let exit = Exit::of_run(&verdicts, extent, strict);
-        self.write(Event::RunFinished { verdict, exit, left: missing + self.passed_over, stopped_by });
         match self.broken.take() {
             Some(error) => Err(RunError::Folder { path: folder.journal(), why: error }),
             None => folder.report(&self.journal),

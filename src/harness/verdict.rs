@@ -66,6 +66,8 @@ pub enum RunVerdict {
     DoesNotConform,
     /// No finding that decides it, and not every planned check could have its say.
     Incomplete,
+    /// It would conform, but judged less than the level that it was asked for.
+    BelowLevel,
     /// Not one check was executed.
     NothingTested,
 }
@@ -76,6 +78,7 @@ impl fmt::Display for RunVerdict {
             RunVerdict::Conforms => "conforms",
             RunVerdict::DoesNotConform => "does not conform",
             RunVerdict::Incomplete => "incomplete",
+            RunVerdict::BelowLevel => "below the required level",
             RunVerdict::NothingTested => "nothing tested",
         })
     }
@@ -120,7 +123,7 @@ pub enum Exit {
     /// The run could not be finished as planned: checks were not run, or were blocked without a finding that explains it.
     /// Every other command that was asked to stop before it had its result ends so too, but gate and bisect.
     Unfinished = 3,
-    /// Nothing could be tested, as `git bisect run` wants to hear it.
+    /// Nothing could be tested, or less than was required, as `git bisect run` wants to hear it.
     NothingTested = 125,
 }
 
@@ -157,12 +160,13 @@ Exit codes:
   2    wrong usage, or the environment lacks something
   3    the run could not be finished: checks were not run, or were blocked and nothing was found; or it was asked to stop
        (SIGINT, SIGTERM, SIGHUP: the reports are written, and the device is closed; a second signal ends it at once)
-  125  nothing could be tested, or not what it takes to tell (what `git bisect run` expects)";
+  125  nothing could be tested, not what it takes to tell, or less than --require asks for
+       (what `git bisect run` expects)";
 
     /// The exit code of a run.
     pub fn of_run(verdicts: &[Verdict], extent: Extent, strict: bool) -> Exit {
         match (judge_run(verdicts, strict), extent) {
-            (RunVerdict::NothingTested, _) => Exit::NothingTested,
+            (RunVerdict::NothingTested | RunVerdict::BelowLevel, _) => Exit::NothingTested,
             (RunVerdict::Incomplete, _) | (_, Extent::Part) => Exit::Unfinished,
             (RunVerdict::DoesNotConform, Extent::Whole) => Exit::Findings,
             (RunVerdict::Conforms, Extent::Whole) => Exit::Conforms,
@@ -228,10 +232,15 @@ mod tests {
     fn verdicts_have_their_words() {
         let words: Vec<String> = Verdict::ALL.map(|verdict| verdict.to_string()).into();
         assert_eq!(words, ["crash", "hang", "fail", "warn", "blocked", "skip", "pass"]);
-        let of_run =
-            [RunVerdict::Conforms, RunVerdict::DoesNotConform, RunVerdict::Incomplete, RunVerdict::NothingTested];
+        let of_run = [
+            RunVerdict::Conforms,
+            RunVerdict::DoesNotConform,
+            RunVerdict::Incomplete,
+            RunVerdict::BelowLevel,
+            RunVerdict::NothingTested,
+        ];
         let words: Vec<String> = of_run.map(|verdict| verdict.to_string()).into();
-        assert_eq!(words, ["conforms", "does not conform", "incomplete", "nothing tested"]);
+        assert_eq!(words, ["conforms", "does not conform", "incomplete", "below the required level", "nothing tested"]);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use super::block::{Block, STRONG, colour, paint};
+use super::coverage;
 use super::finding::{self, Alike, LABELS};
 use super::measure::Figures;
 use super::run::Run;
@@ -107,6 +108,8 @@ fn summary(run: &Run, folder: &Path, width: usize) -> String {
     if let Some(left) = left(run) {
         block.paragraph("left", &left);
     }
+    block.paragraphs("musts", &coverage::musts(&run.coverage));
+    block.paragraphs("not judged", &coverage::not_judged(&run.coverage));
     block.paragraphs("expected", &expected(run));
     block.paragraphs("gone", &gone(run));
     block.paragraphs("blocked", &reasons(run, Verdict::Blocked));
@@ -232,28 +235,31 @@ fn verdict(run: &Run, width: usize) -> Vec<String> {
     let style = colour(match run.verdict {
         RunVerdict::Conforms => Verdict::Pass,
         RunVerdict::DoesNotConform => Verdict::Fail,
-        RunVerdict::Incomplete | RunVerdict::NothingTested => Verdict::Blocked,
+        RunVerdict::Incomplete | RunVerdict::BelowLevel | RunVerdict::NothingTested => Verdict::Blocked,
     });
-    let verdict = run.verdict.to_string();
+    let verdict = coverage::verdict(run);
     let strict = if run.began.strict { ", strict" } else { "" };
     let cut_off = how_it_ended(run);
     let code = run.exit as u8;
-    let exit = match exit_reason(run.exit) {
+    let exit = match exit_reason(run) {
         Some(reason) => format!("exit code {code}: {reason}"),
         None => format!("exit code {code}"),
     };
     let but = run.but_for();
-    let mut lines = wrap(&format!("{verdict}{but}{strict}{cut_off} ({exit})"), width);
+    let line = coverage::line(&run.coverage);
+    let mut lines = wrap(&format!("{verdict}{but}{strict}{cut_off} ({exit}); {line}"), width);
+    let word = run.verdict.to_string();
     if let Some(first) = lines.first_mut() {
-        *first = first.replacen(&verdict, &paint(style, &verdict), 1);
+        *first = first.replacen(&word, &paint(style, &word), 1);
     }
     lines
 }
 
 /// Why the exit code is what it is, where the verdict does not say so.
-fn exit_reason(exit: Exit) -> Option<&'static str> {
-    match exit {
+fn exit_reason(run: &Run) -> Option<&'static str> {
+    match run.exit {
         Exit::Unfinished => Some("not every check had its say"),
+        Exit::NothingTested if run.verdict == RunVerdict::BelowLevel => None,
         Exit::NothingTested => Some("no check was executed"),
         Exit::Conforms | Exit::Findings | Exit::Usage => None,
     }

@@ -3,6 +3,7 @@
 use anstream::adapter::strip_str;
 
 use super::block::Block;
+use super::coverage;
 use super::evidence;
 use super::run::{CheckRun, Run};
 use super::text::{WIDTH, clean, plural, wrap};
@@ -90,13 +91,14 @@ fn describe_unjudged(block: &mut Block, outcome: &Outcome, requirements: &[Strin
 /// A requirement with its sentence, if the catalogue still has it: the journal of an unjudged check has only its id.
 fn in_words(id: &str) -> String {
     match requirement::find(id) {
-        Some(known) => format!("{id} ({}): {}", known.level, known.statement),
+        Some(known) => format!("{id} ({}): {}", known.binds(), known.statement),
         None => id.to_owned(),
     }
 }
 
 fn describe_broken(block: &mut Block, broken: &Broken) {
-    let text = format!("{} ({}): {}", broken.requirement, broken.level, broken.statement);
+    let binds = coverage::binds(&broken.requirement, broken.level);
+    let text = format!("{} ({binds}): {}", broken.requirement, broken.statement);
     block.paragraph("requirement", &text);
     block.paragraph("asked", &broken.asked);
     block.paragraph("expected", &broken.expected);

@@ -12,10 +12,11 @@ use time::format_description::well_known::Rfc3339;
 use super::incident::tests_of;
 use super::journal_error::{Contradiction, JournalFault};
 use super::run::{CheckRun, LabFailure, Remaining, Restart, Run, Timeline};
+use crate::harness::coverage::{Tally, judge};
 use crate::harness::incident::Incident;
 use crate::harness::journal::{Entry, Event, FORMAT, LabReady, RunStarted, Stage};
 use crate::harness::outcome::Outcome;
-use crate::harness::verdict::{Exit, Extent, RunVerdict, Verdict, judge_run};
+use crate::harness::verdict::{Exit, Extent, RunVerdict, Verdict};
 use crate::requirement::Level;
 use crate::uapi::stop::StopSignal;
 
@@ -321,11 +322,17 @@ impl Fold {
                 outcome: outcome_of(progress, cut_off, &never_ran),
             })
             .collect();
-        checks.extend(tests_of(&self.incidents));
+        let mut tally = Tally::new(self.began.suite, self.began.require);
+        for check in &checks {
+            tally.take(check.requirements.iter().map(String::as_str), &check.outcome);
+        }
+        let incidents = tests_of(&self.incidents);
+        incidents.iter().for_each(|incident| tally.take_incident(&incident.outcome));
+        checks.extend(incidents);
 
         let verdicts: Vec<Verdict> = checks.iter().map(|check| check.outcome.verdict).collect();
-        let verdict = judge_run(&verdicts, self.began.strict);
-        let exit = Exit::of_run(&verdicts, extent, self.began.strict);
+        let coverage = tally.coverage();
+        let (verdict, exit) = judge(&verdicts, extent, self.began.strict, &coverage);
         if let Some(written) = self.finished
             && written != (verdict, exit)
         {
@@ -348,6 +355,7 @@ impl Fold {
             notes: self.notes,
             extent,
             baseline: None,
+            coverage,
             verdict,
             exit,
         }

@@ -1,5 +1,7 @@
 //! `report.json`: the run for programs. `reports/report.schema.json` describes it too.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use super::measure::Figures;
@@ -7,7 +9,9 @@ use super::run::{CheckRun, Counts, Remaining, Restart, Run, Timeline};
 use crate::baseline::Applied;
 use crate::device::Identity;
 use crate::harness::check::Environment;
+use crate::harness::coverage::Coverage;
 use crate::harness::outcome::{Broken, Evidence, Sibling};
+use crate::harness::skip::Skip;
 use crate::harness::verdict::{Exit, RunVerdict, Verdict};
 use crate::stimulus::ProfileKey;
 use crate::uapi::stop::StopSignal;
@@ -68,6 +72,8 @@ pub struct Report<'a> {
     pub restarts: &'a [Restart],
     /// How many checks came to which verdict.
     pub counts: Counts,
+    /// How much of the protocol was judged, and what would have more of it judged.
+    pub coverage: &'a Coverage,
     /// What the device takes for what it does.
     pub figures: Figures,
     /// Remarks about the journal itself.
@@ -116,6 +122,12 @@ pub struct Check<'a> {
     pub proven: &'a [String],
     /// The requirements that were broken.
     pub broken: &'a [Broken],
+    /// Why the check was skipped; `null` if it was not.
+    pub skip: Option<&'a Skip>,
+    /// Keys of the profile that the check asked for and played.
+    pub played: &'a BTreeSet<ProfileKey>,
+    /// Keys of the profile that the check asked for in vain.
+    pub lacked: &'a BTreeSet<ProfileKey>,
     /// What was seen on the way.
     pub evidence: &'a Evidence,
 }
@@ -164,6 +176,7 @@ impl<'a> Report<'a> {
             timeline: &run.timeline,
             restarts: &run.restarts,
             counts: run.counts(),
+            coverage: &run.coverage,
             figures: Figures::of(run),
             notes: &run.notes,
             baseline: run.baseline.as_ref(),
@@ -189,6 +202,9 @@ impl<'a> Check<'a> {
             reproduce: run.reproduce(&check.name),
             proven: &outcome.proven,
             broken: &outcome.broken,
+            skip: outcome.skip.as_ref(),
+            played: &outcome.played,
+            lacked: &outcome.lacked,
             evidence: &outcome.evidence,
         }
     }

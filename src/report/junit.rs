@@ -17,7 +17,7 @@ use time::format_description::well_known::Rfc3339;
 use super::finding::finding_text_of;
 use super::run::{CheckRun, Run};
 use super::text::{clean, one_line};
-use super::{console, evidence};
+use super::{console, coverage, evidence};
 use crate::harness::check::Skip;
 use crate::harness::outcome::Outcome;
 use crate::harness::verdict::Verdict;
@@ -117,7 +117,12 @@ fn system_out(run: &Run, check: &CheckRun) -> String {
 fn broken(outcome: &Outcome) -> Vec<String> {
     let lines = outcome.broken.iter().flat_map(|broken| {
         [
-            format!("{} ({}): {}", broken.requirement, broken.level, broken.statement),
+            format!(
+                "{} ({}): {}",
+                broken.requirement,
+                coverage::binds(&broken.requirement, broken.level),
+                broken.statement
+            ),
             format!("  asked     {}", broken.asked),
             format!("  expected  {}", broken.expected),
             format!("  came      {}", broken.actual),
@@ -131,9 +136,12 @@ fn about(run: &Run) -> String {
     let mut lines = vec![
         console::subject(run),
         format!("run {}, vfio-conform {}", run.began.run, run.began.tool),
-        format!("verdict of the run: {} (exit code {})", run.verdict, run.exit as u8),
+        format!("verdict of the run: {} (exit code {})", coverage::verdict(run), run.exit as u8),
+        format!("coverage: {}", coverage::line(&run.coverage)),
     ];
     lines.extend(console::left(run));
+    lines.extend(coverage::musts(&run.coverage));
+    lines.extend(coverage::not_judged(&run.coverage).iter().map(|why| format!("not judged: {why}")));
     lines.extend(run.notes.iter().map(|note| format!("note: {note}")));
     lines.join("\n")
 }

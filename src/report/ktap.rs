@@ -1,10 +1,10 @@
 //! The run as KTAP, which kernel developers' tools read (`Documentation/dev-tools/ktap.rst`): a test for each chapter,
 //! and in it one for each check.
 
-use super::console;
 use super::finding::finding_text_of;
 use super::run::{CheckRun, Run};
 use super::text::one_line;
+use super::{console, coverage};
 use crate::harness::verdict::Verdict;
 
 /// Makes the text of the run as KTAP. Every line ends in a newline.
@@ -25,7 +25,12 @@ pub fn to_ktap(run: &Run) -> String {
         lines.extend(test_of_chapter(run, chapter, index + 1));
     }
     lines.extend(run.notes.iter().map(|note| format!("# note: {}", one_line(note))));
-    lines.push(format!("# verdict: {} (exit code {})", run.verdict, run.exit as u8));
+    let about = coverage::musts(&run.coverage)
+        .into_iter()
+        .chain(coverage::not_judged(&run.coverage).into_iter().map(|why| format!("not judged: {why}")));
+    lines.extend(about.map(|line| format!("# {}", one_line(&line))));
+    lines.push(format!("# coverage: {}", one_line(&coverage::line(&run.coverage))));
+    lines.push(format!("# verdict: {} (exit code {})", coverage::verdict(run), run.exit as u8));
     lines.into_iter().map(|line| line + "\n").collect()
 }
 

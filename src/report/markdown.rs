@@ -1,10 +1,10 @@
 //! `summary.md`: the run for the conversation of a pull request, and for the summary page of a CI job.
 
-use super::console;
 use super::evidence;
 use super::finding::{self, Problem};
 use super::run::{CheckRun, Run};
 use super::text::{clean, one_line, plural};
+use super::{console, coverage};
 use crate::harness::outcome::{Broken, Outcome};
 use crate::harness::verdict::{RunVerdict, Verdict};
 
@@ -23,12 +23,13 @@ pub fn to_markdown(run: &Run) -> String {
         format!(
             "## {} vfio-conform: {}{}{}",
             sign(run.verdict),
-            run.verdict,
+            coverage::verdict(run),
             run.but_for(),
             console::how_it_ended(run)
         ),
         format!("{} ({})", code(&console::subject(run)), exit(run)),
         counts(run),
+        covered(run),
     ];
     parts.extend(console::left(run).map(|left| prose(&format!("Left: {left}"))));
     let problems = finding::problems(run);
@@ -53,7 +54,7 @@ fn sign(verdict: RunVerdict) -> &'static str {
     match verdict {
         RunVerdict::Conforms => "✅",
         RunVerdict::DoesNotConform => "❌",
-        RunVerdict::Incomplete | RunVerdict::NothingTested => "⚠️",
+        RunVerdict::Incomplete | RunVerdict::BelowLevel | RunVerdict::NothingTested => "⚠️",
     }
 }
 
@@ -77,6 +78,21 @@ fn counts(run: &Run) -> String {
         std::iter::once(run.checks.len().to_string()).chain(counts.iter().map(|(_, count)| count.to_string()));
     let rule = vec!["---:".to_owned(); counts.len() + 1];
     [row(heads.collect()), row(rule), row(numbers.collect())].join("\n")
+}
+
+/// How much was judged, and what would have more of it judged.
+fn covered(run: &Run) -> String {
+    let mut lines = vec![format!("{}.", with_code(&coverage::line(&run.coverage))), String::new()];
+    lines.extend(coverage::musts(&run.coverage).iter().map(|musts| format!("- {musts}")));
+    lines.extend(coverage::not_judged(&run.coverage).iter().map(|why| format!("- not judged: {}", with_code(why))));
+    lines.join("\n")
+}
+
+/// A sentence in which backticks are ours and stay code.
+fn with_code(text: &str) -> String {
+    let text = shortened(text);
+    let parts = text.split('`').enumerate();
+    parts.map(|(index, part)| if index % 2 == 1 { code(part) } else { escaped(part) }).collect()
 }
 
 fn problem_part(run: &Run, problem: &Problem<'_>) -> String {
@@ -110,7 +126,12 @@ fn way(check: &CheckRun) -> String {
 
 fn broken(broken: &Broken) -> Vec<String> {
     vec![
-        format!("- {} ({}): {}", code(&broken.requirement), broken.level, prose(&broken.statement)),
+        format!(
+            "- {} ({}): {}",
+            code(&broken.requirement),
+            coverage::binds(&broken.requirement, broken.level),
+            prose(&broken.statement)
+        ),
         format!("- asked: {}", code(&broken.asked)),
         format!("- expected: {}", code(&broken.expected)),
         format!("- came: {}", code(&broken.actual)),
@@ -180,8 +201,12 @@ fn longest_run_of_backticks(text: &str) -> usize {
 /// Text of any origin as words between others: what Markdown or HTML would take for more is escaped, and `@` does not
 /// mention anyone.
 pub fn prose(text: &str) -> String {
+    escaped(&shortened(text))
+}
+
+fn escaped(text: &str) -> String {
     let mut escaped = String::new();
-    for character in shortened(text).chars() {
+    for character in text.chars() {
         match character {
             '<' => escaped.push_str("&lt;"),
             '&' => escaped.push_str("&amp;"),

@@ -6,6 +6,7 @@
 
 pub mod command;
 pub mod console;
+pub(crate) mod coverage;
 pub mod html;
 pub mod json;
 pub mod junit;

@@ -9,6 +9,7 @@ use super::fold;
 use super::journal_error::{JournalError, JournalFault};
 use super::text::plural;
 use crate::baseline::Applied;
+use crate::harness::coverage::Coverage;
 use crate::harness::incident::Phase;
 use crate::harness::journal::{LabReady, RunStarted};
 use crate::harness::outcome::Outcome;
@@ -42,6 +43,8 @@ pub struct Run {
     pub extent: Extent,
     /// What of it was expected, if a baseline says so.
     pub baseline: Option<Applied>,
+    /// How much of the protocol was judged.
+    pub coverage: Coverage,
     /// What the run came to, judged anew from its checks.
     pub verdict: RunVerdict,
     /// The exit code that goes with it.

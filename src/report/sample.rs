@@ -23,6 +23,8 @@ pub fn began(planned: &[&str]) -> Event {
         target: Some("mtty".to_owned()),
         kernel: Some("7.3".to_owned()),
         strict: false,
+        require: None,
+        suite: None,
         reproduce: "./ci/emulated --target mtty --kernel 7.3 -- --exact {check}".to_owned(),
         options: None,
         planned: planned

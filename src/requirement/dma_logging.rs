@@ -1,7 +1,7 @@
 //! DMA logging: which pages a device has written, said once, exactly and in the form that was asked for.
 
 use super::Level::{Advice, Must};
-use super::Requirement;
+use super::{Basis, Requirement};
 
 const START: &str = "VFIO_DEVICE_FEATURE_DMA_LOGGING_START";
 const STOP: &str = "VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP";
@@ -13,6 +13,7 @@ pub static START_NO_RANGES: Requirement = Requirement {
     level: Must,
     statement: "START without ranges is refused",
     source: START,
+    basis: Basis::Ruling,
     ruling: Some("The text does not say so; the VFIO core does, and a log of nothing would report nothing for ever."),
 };
 
@@ -22,6 +23,7 @@ pub static START_BAD_RANGES: Requirement = Requirement {
     level: Must,
     statement: "START with ranges that are not aligned to the page size, overlap, or run beyond the address space is refused",
     source: START,
+    basis: Basis::Ruling,
     ruling: Some("As the VFIO core has it; the errno is left open."),
 };
 
@@ -31,6 +33,7 @@ pub static START_PAGE_SIZE: Requirement = Requirement {
     level: Advice,
     statement: "START fails with a page size that is 0 or no power of two",
     source: START,
+    basis: Basis::Ruling,
     ruling: Some(
         "The text calls the page size a hint, so a driver may as well select one that it supports. What it selects then is \
          judged as after any START.",
@@ -43,6 +46,7 @@ pub static START_TOO_MANY: Requirement = Requirement {
     level: Must,
     statement: "START with more ranges than the kernel can take answers E2BIG",
     source: START,
+    basis: Basis::Ruling,
     ruling: Some("The text lets users try; E2BIG is how the VFIO core tells them to give up."),
 };
 
@@ -52,6 +56,7 @@ pub static START_MANY: Requirement = Requirement {
     level: Must,
     statement: "START takes as many ranges as fit into a page of memory (256 in 4 KiB), and logs in all of them",
     source: START,
+    basis: Basis::Text,
     ruling: Some("The text guarantees the number; a driver whose device has fewer registers has to combine ranges."),
 };
 
@@ -61,6 +66,7 @@ pub static START_SELECTS: Requirement = Requirement {
     level: Must,
     statement: "START returns the page size that the device has selected, which is a power of two",
     source: START,
+    basis: Basis::Text,
     ruling: Some("The page size that is asked for is a hint, so the one that is selected may be any other."),
 };
 
@@ -70,6 +76,7 @@ pub static START_TWICE: Requirement = Requirement {
     level: Must,
     statement: "a second START without STOP is refused, and the log goes on",
     source: START,
+    basis: Basis::Text,
     ruling: None,
 };
 
@@ -79,6 +86,7 @@ pub static STOP_ENDS: Requirement = Requirement {
     level: Must,
     statement: "after STOP, REPORT is refused, START works again, and the new log is empty",
     source: STOP,
+    basis: Basis::Text,
     ruling: None,
 };
 
@@ -88,6 +96,7 @@ pub static CLOSE_ENDS: Requirement = Requirement {
     level: Must,
     statement: "closing the device ends its log: opened again, REPORT is refused, START works, and the new log is empty",
     source: START,
+    basis: Basis::Ruling,
     ruling: Some("The text is silent; another user, who knows nothing of the log, must not meet it."),
 };
 
@@ -97,6 +106,7 @@ pub static STOP_ALONE: Requirement = Requirement {
     level: Advice,
     statement: "STOP without START answers success",
     source: STOP,
+    basis: Basis::Ruling,
     ruling: Some("The text is silent; a VMM that cleans up after a failure likes to stop whatever there may be."),
 };
 
@@ -106,6 +116,7 @@ pub static REPORT_WITHOUT_START: Requirement = Requirement {
     level: Must,
     statement: "REPORT without START is refused",
     source: REPORT,
+    basis: Basis::Text,
     ruling: None,
 };
 
@@ -116,6 +127,7 @@ pub static REPORT_BAD: Requirement = Requirement {
     statement: "REPORT with a page size that is 0 or no power of two, or with a range beyond the end of the address space, is \
                 refused",
     source: REPORT,
+    basis: Basis::Ruling,
     ruling: Some("The text asks this of START; the core of every kernel that has DMA logging asks it of REPORT, too."),
 };
 
@@ -125,6 +137,7 @@ pub static FAILED_REPORT_RECOVERS: Requirement = Requirement {
     level: Must,
     statement: "after a REPORT that failed, STOP succeeds and a new START gives a log that works",
     source: REPORT,
+    basis: Basis::Text,
     ruling: Some(
         "The text has users take the log for corrupted after any error, and start it again. Nothing else is asked of the old \
          log.",
@@ -137,6 +150,7 @@ pub static ONLY_SETS: Requirement = Requirement {
     level: Must,
     statement: "REPORT sets bits in the bitmap and clears none",
     source: REPORT,
+    basis: Basis::Text,
     ruling: None,
 };
 
@@ -146,6 +160,7 @@ pub static FORGETS: Requirement = Requirement {
     level: Must,
     statement: "REPORT forgets what it has reported: without a new write the next one is empty",
     source: REPORT,
+    basis: Basis::Text,
     ruling: None,
 };
 
@@ -155,6 +170,7 @@ pub static SUB_RANGE: Requirement = Requirement {
     level: Must,
     statement: "REPORT of a part of the log tells of that part and forgets no other",
     source: REPORT,
+    basis: Basis::Text,
     ruling: None,
 };
 
@@ -165,6 +181,7 @@ pub static EXACT: Requirement = Requirement {
     statement: "REPORT tells of every page that was written, the first and the last of a range too, and of no other page \
                 beyond the page size that START has answered",
     source: REPORT,
+    basis: Basis::Text,
     ruling: None,
 };
 
@@ -174,6 +191,7 @@ pub static BIT_OF_PAGE: Requirement = Requirement {
     level: Must,
     statement: "bit n of the bitmap stands for page n from the beginning of the range that is asked for",
     source: REPORT,
+    basis: Basis::Ruling,
     ruling: Some(
         "The formula in the text takes the bit from the address itself, which would make neighbours collide; every \
          implementation counts pages from the range's beginning.",
@@ -186,6 +204,7 @@ pub static LARGE_BITMAP: Requirement = Requirement {
     level: Must,
     statement: "a bitmap that takes more than a page of memory is filled in as a small one is, runs across its pages too",
     source: REPORT,
+    basis: Basis::Text,
     ruling: None,
 };
 
@@ -195,7 +214,8 @@ pub static ANY_ALIGNMENT: Requirement = Requirement {
     level: Must,
     statement: "a bitmap may begin at any u64, may end within one, and nothing is written around it",
     source: REPORT,
-    ruling: None,
+    basis: Basis::Ruling,
+    ruling: Some("The text calls the bitmap an array of u64s, and nothing but that is the kernel's to write."),
 };
 
 /// Pages of any size.
@@ -204,6 +224,7 @@ pub static ANY_PAGE_SIZE: Requirement = Requirement {
     level: Must,
     statement: "REPORT works with any page size that is a power of two, from 4 KiB on, whatever START has answered",
     source: REPORT,
+    basis: Basis::Text,
     ruling: Some("Smaller ones are refused by the VFIO core, since no IOMMU has them."),
 };
 
@@ -213,6 +234,7 @@ pub static UNWRITABLE: Requirement = Requirement {
     level: Must,
     statement: "REPORT of written pages into memory that cannot be written is an error",
     source: REPORT,
+    basis: Basis::Ruling,
     ruling: Some("A success would be a page lost in silence: the log has forgotten it."),
 };
 
@@ -222,6 +244,7 @@ pub static READS: Requirement = Requirement {
     level: Must,
     statement: "what a device reads by DMA is not reported",
     source: START,
+    basis: Basis::Text,
     ruling: None,
 };
 
@@ -231,6 +254,7 @@ pub static ANY_STATE: Requirement = Requirement {
     level: Must,
     statement: "the log works in every state, and transitions neither end it nor make it forget",
     source: START,
+    basis: Basis::Text,
     ruling: None,
 };
 
@@ -240,6 +264,7 @@ pub static ACROSS_RESET: Requirement = Requirement {
     level: Advice,
     statement: "a reset neither ends the log nor makes it forget",
     source: START,
+    basis: Basis::Ruling,
     ruling: Some("The text is silent; what was written before the reset is still in guest memory and has to be sent."),
 };
 

@@ -1,7 +1,7 @@
 //! The state machine: which requests lead where, by which path, and which must fail.
 
 use super::Level::Must;
-use super::Requirement;
+use super::{Basis, Requirement};
 
 const STATES: &str = "enum vfio_device_mig_state";
 const DEVICE_STATE: &str = "VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE";
@@ -12,10 +12,8 @@ pub static OPENS_RUNNING: Requirement = Requirement {
     level: Must,
     statement: "a device is in RUNNING when it is opened, whatever state it was closed in",
     source: STATES,
-    ruling: Some(
-        "The text gives RUNNING as the state of a device that was just opened and says nothing of an earlier user; a \
-         new user must not meet another one's migration.",
-    ),
+    basis: Basis::Ruling,
+    ruling: Some("The text does not say which state an open finds; a new user must not meet another one's migration."),
 };
 
 /// GET only looks.
@@ -24,6 +22,7 @@ pub static GET_ONLY_LOOKS: Requirement = Requirement {
     level: Must,
     statement: "GET of the device state answers the state and data_fd -1, and changes nothing",
     source: DEVICE_STATE,
+    basis: Basis::Text,
     ruling: None,
 };
 
@@ -33,6 +32,7 @@ pub static ARC: Requirement = Requirement {
     level: Must,
     statement: "a direct arc succeeds, and the device is in the state asked for when the ioctl returns",
     source: STATES,
+    basis: Basis::Text,
     ruling: None,
 };
 
@@ -42,6 +42,7 @@ pub static COMBINATION: Requirement = Requirement {
     level: Must,
     statement: "a combination of arcs succeeds, and the device is in the state asked for when the ioctl returns",
     source: STATES,
+    basis: Basis::Text,
     ruling: None,
 };
 
@@ -51,6 +52,7 @@ pub static PATH: Requirement = Requirement {
     level: Must,
     statement: "a request takes the shortest path, with no state of the saving group inside it unless it stays in the group",
     source: STATES,
+    basis: Basis::Text,
     ruling: Some(
         "Judged by the steps of vfio_mig_get_next_state where the kernel can be traced; PRE_COPY -> STOP_COPY goes \
          through PRE_COPY_P2P because every other way would end the session.",
@@ -63,7 +65,8 @@ pub static SAME_STATE: Requirement = Requirement {
     level: Must,
     statement: "asking for the current state succeeds, brings no data_fd and leaves an open session alone",
     source: STATES,
-    ruling: None,
+    basis: Basis::Ruling,
+    ruling: Some("The shortest path to the state that a device is in has no arcs, so nothing is done on it."),
 };
 
 /// The forbidden arcs.
@@ -72,6 +75,7 @@ pub static BLOCKED: Requirement = Requirement {
     level: Must,
     statement: "STOP_COPY -> PRE_COPY and STOP_COPY -> PRE_COPY_P2P are refused with an error",
     source: STATES,
+    basis: Basis::Text,
     ruling: None,
 };
 
@@ -81,6 +85,7 @@ pub static ERROR_AS_TARGET: Requirement = Requirement {
     level: Must,
     statement: "ERROR as the state asked for is refused",
     source: STATES,
+    basis: Basis::Text,
     ruling: None,
 };
 
@@ -90,6 +95,7 @@ pub static NOT_ADVERTISED: Requirement = Requirement {
     level: Must,
     statement: "a state whose capability is not advertised is refused",
     source: STATES,
+    basis: Basis::Text,
     ruling: None,
 };
 
@@ -99,7 +105,8 @@ pub static OUT_OF_RANGE: Requirement = Requirement {
     level: Must,
     statement: "a number that is no state is refused",
     source: DEVICE_STATE,
-    ruling: None,
+    basis: Basis::Ruling,
+    ruling: Some("The text lists the states, and has nothing that a driver could do for another number."),
 };
 
 /// From ERROR only reset helps.
@@ -108,6 +115,7 @@ pub static FROM_ERROR: Requirement = Requirement {
     level: Must,
     statement: "in ERROR every state asked for is refused; only a reset leads out",
     source: STATES,
+    basis: Basis::Text,
     ruling: None,
 };
 
@@ -117,6 +125,7 @@ pub static REFUSAL_KEEPS_STATE: Requirement = Requirement {
     level: Must,
     statement: "a refused request leaves the state as it was",
     source: STATES,
+    basis: Basis::Ruling,
     ruling: Some("A request that is refused because of what it asks never begins, so ERROR is no excuse."),
 };
 
@@ -126,7 +135,8 @@ pub static REFUSAL_KEEPS_SESSION: Requirement = Requirement {
     level: Must,
     statement: "a refused request leaves an open session usable",
     source: STATES,
-    ruling: None,
+    basis: Basis::Ruling,
+    ruling: Some("A request that is refused because of what it asks never begins, so it cannot end a session."),
 };
 
 /// Failures leave the device somewhere sensible.
@@ -136,6 +146,7 @@ pub static FAILURE_LANDS: Requirement = Requirement {
     statement: "a transition that fails leaves the device in its origin, in a state on the path, or in ERROR, and the \
                 way out of that state works",
     source: STATES,
+    basis: Basis::Text,
     ruling: None,
 };
 
@@ -145,6 +156,7 @@ pub static STEADY: Requirement = Requirement {
     level: Must,
     statement: "the state does not change by itself",
     source: STATES,
+    basis: Basis::Text,
     ruling: None,
 };
 

@@ -44,6 +44,25 @@ impl fmt::Display for Level {
     }
 }
 
+/// Where a requirement comes from. Reports count musts of the text and musts by ruling apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Basis {
+    /// The uAPI text states it.
+    Text,
+    /// The text does not state it in so many words; we hold it for necessary, and the entry's ruling says why.
+    Ruling,
+}
+
+impl fmt::Display for Basis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Basis::Text => "text",
+            Basis::Ruling => "ruling",
+        })
+    }
+}
+
 /// One sentence of the protocol.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Requirement {
@@ -55,6 +74,8 @@ pub struct Requirement {
     pub statement: &'static str,
     /// Where the uAPI text says so (comments of include/uapi/linux/vfio.h, by what they document).
     pub source: &'static str,
+    /// Whether the uAPI text states it, or we do.
+    pub basis: Basis,
     /// How the rule is read where the text is silent, and why.
     pub ruling: Option<&'static str>,
 }
@@ -63,6 +84,16 @@ impl Requirement {
     /// The first part of its id.
     pub fn chapter(&self) -> &'static str {
         self.id.split_once('.').map_or(self.id, |(chapter, _)| chapter)
+    }
+
+    /// Its level as reports show it: `must`, `must by ruling`.
+    pub fn binds(&self) -> &'static str {
+        match (self.level, self.basis) {
+            (Level::Must, Basis::Text) => "must",
+            (Level::Must, Basis::Ruling) => "must by ruling",
+            (Level::Should, _) => "should",
+            (Level::Advice, _) => "advice",
+        }
     }
 
     /// Where the rule comes from, with the file that says so if it is the uAPI text.
@@ -82,4 +113,23 @@ pub fn all() -> impl Iterator<Item = &'static Requirement> {
 /// The requirement of that id.
 pub fn find(id: &str) -> Option<&'static Requirement> {
     all().find(|requirement| requirement.id == id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn must_by_ruling_says_why_and_is_told_from_a_must_of_the_text() {
+        let by_ruling = || all().filter(|requirement| requirement.basis == Basis::Ruling);
+        for requirement in by_ruling().filter(|requirement| requirement.level == Level::Must) {
+            assert!(requirement.ruling.is_some(), "{} gives no reason", requirement.id);
+            assert_eq!(requirement.binds(), "must by ruling");
+        }
+        assert!(by_ruling().count() > 50);
+        // A reset by the ioctl leads to RUNNING by the text; what an open finds is by ruling.
+        assert_eq!((reset::RUNNING.binds(), fsm::OPENS_RUNNING.binds()), ("must", "must by ruling"));
+        assert_eq!(precopy::INITIAL_AT_FIRST.binds(), "must by ruling");
+        assert_eq!(precopy::EOS_ENOMSG.binds(), "must by ruling");
+    }
 }

@@ -1,7 +1,7 @@
 //! Quiet states: what a device must not do while it is stopped or P2P quiesced, and that nothing is lost by it.
 
 use super::Level::Must;
-use super::Requirement;
+use super::{Basis, Requirement};
 
 const STATES: &str = "enum vfio_device_mig_state";
 
@@ -11,6 +11,7 @@ pub static OPERATIONAL: Requirement = Requirement {
     level: Must,
     statement: "in RUNNING and in PRE_COPY the device is fully operational: DMA, interrupts and its own work go on",
     source: STATES,
+    basis: Basis::Text,
     ruling: None,
 };
 
@@ -20,6 +21,7 @@ pub static NO_INTERRUPT: Requirement = Requirement {
     level: Must,
     statement: "in STOP, STOP_COPY and RESUMING the device raises no interrupt, even if one was pending",
     source: STATES,
+    basis: Basis::Text,
     ruling: Some("RESUMING counts, since the text calls the device stopped there too."),
 };
 
@@ -29,6 +31,7 @@ pub static NO_DMA: Requirement = Requirement {
     level: Must,
     statement: "in STOP, STOP_COPY and RESUMING the device does no DMA, even if a transfer was pending",
     source: STATES,
+    basis: Basis::Text,
     ruling: Some("RESUMING counts, since the text calls the device stopped there too."),
 };
 
@@ -38,6 +41,7 @@ pub static FROZEN: Requirement = Requirement {
     level: Must,
     statement: "in STOP and STOP_COPY the device does not change its internal state",
     source: STATES,
+    basis: Basis::Text,
     ruling: None,
 };
 
@@ -47,6 +51,7 @@ pub static STOP_WAITS: Requirement = Requirement {
     level: Must,
     statement: "a transition to STOP, STOP_COPY or RESUMING returns once no transfer moves any more",
     source: STATES,
+    basis: Basis::Text,
     ruling: Some(
         "A transfer that moves may be completed first, or suspended; it may not go on behind the user's back.",
     ),
@@ -59,6 +64,7 @@ pub static ANSWERS: Requirement = Requirement {
     statement: "in STOP and STOP_COPY configuration space, region and interrupt information and the setup of interrupts \
                 work as in RUNNING",
     source: STATES,
+    basis: Basis::Text,
     ruling: None,
 };
 
@@ -69,6 +75,7 @@ pub static TOUCH_HARMLESS: Requirement = Requirement {
     statement: "a user who touches the device's regions in STOP or STOP_COPY harms nobody else: the host stays healthy, \
                 and the device can be brought back",
     source: STATES,
+    basis: Basis::Text,
     ruling: Some(
         "Only the user's own state may suffer, so what the access answers, and what the device's state is then, is left \
          open; a reset may be needed.",
@@ -81,6 +88,7 @@ pub static CONTINUES: Requirement = Requirement {
     level: Must,
     statement: "work that was in flight when the device went quiet is complete, or goes on, once it is in RUNNING again",
     source: STATES,
+    basis: Basis::Ruling,
     ruling: Some(
         "The text forbids a stopped device to change its internal state, and a transfer that was begun is a part of that: \
          it must not get lost.",
@@ -93,6 +101,7 @@ pub static INTERRUPT_COMES: Requirement = Requirement {
     level: Must,
     statement: "an interrupt that was pending when the device was stopped comes once it is in RUNNING again",
     source: STATES,
+    basis: Basis::Ruling,
     ruling: Some("As for work: a completion that nobody hears of leaves the guest's driver waiting for ever."),
 };
 
@@ -103,6 +112,7 @@ pub static LOAD_CONTINUES: Requirement = Requirement {
     statement: "transfers, interrupts and work that were in flight when a stream was saved go on in the device that has \
                 loaded it, once that is in RUNNING",
     source: STATES,
+    basis: Basis::Ruling,
     ruling: Some(
         "A stream carries all of the device's internal state, and what is in flight is a part of that. Judged in the device \
          that saved it, with the same memory at the same I/O addresses.",
@@ -115,6 +125,7 @@ pub static P2P_NO_DMA: Requirement = Requirement {
     level: Must,
     statement: "in RUNNING_P2P and PRE_COPY_P2P a device that cannot tell peer-to-peer from other DMA begins none at all",
     source: STATES,
+    basis: Basis::Text,
     ruling: Some(
         "A device that can tell (`distinguishes` in its profile) has to stop peer-to-peer DMA only, which takes a second \
          device to see.",
@@ -127,6 +138,7 @@ pub static P2P_WAITS: Requirement = Requirement {
     level: Must,
     statement: "a transition to RUNNING_P2P or PRE_COPY_P2P returns once transfers that it has to stop move no more",
     source: STATES,
+    basis: Basis::Text,
     ruling: None,
 };
 

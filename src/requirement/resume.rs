@@ -1,7 +1,7 @@
 //! RESUMING: what is written there, what has to be refused, and the way to abort.
 
 use super::Level::{Must, Should};
-use super::Requirement;
+use super::{Basis, Requirement};
 
 const STATES: &str = "enum vfio_device_mig_state";
 const DEVICE_STATE: &str = "VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE";
@@ -13,6 +13,7 @@ pub static RESTORES: Requirement = Requirement {
     statement: "a whole stream of the same device loads: RESUMING -> STOP succeeds, and the device state is the one that \
                 was saved",
     source: STATES,
+    basis: Basis::Text,
     ruling: Some("Compared is what a user can see of the state, as far as the profile says how."),
 };
 
@@ -22,6 +23,7 @@ pub static REPLACES: Requirement = Requirement {
     level: Must,
     statement: "what the device held before it was loaded has no influence on the state that comes of it",
     source: STATES,
+    basis: Basis::Text,
     ruling: Some("The text has a new internal state loaded, and leaves it to the driver to reset the old one first."),
 };
 
@@ -31,6 +33,7 @@ pub static ANY_WRITE: Requirement = Requirement {
     level: Must,
     statement: "a stream loads however it is cut into writes: single bytes, odd sizes, all at once, vectors",
     source: DEVICE_STATE,
+    basis: Basis::Text,
     ruling: Some(
         "Streams can be huge: only the first KiB is written byte by byte, and the first 64 KiB in odd pieces.",
     ),
@@ -42,6 +45,7 @@ pub static EMPTY_WRITE: Requirement = Requirement {
     level: Should,
     statement: "a write of no bytes answers 0 and disturbs nothing",
     source: DEVICE_STATE,
+    basis: Basis::Ruling,
     ruling: Some("The text is silent; a piece of no bytes is a segmentation too, if a strange one."),
 };
 
@@ -51,6 +55,7 @@ pub static EMPTY: Requirement = Requirement {
     level: Must,
     statement: "if nothing was written, RESUMING -> STOP fails",
     source: STATES,
+    basis: Basis::Text,
     ruling: Some("No device state is what nothing can restore, so it counts as incomplete data."),
 };
 
@@ -60,6 +65,7 @@ pub static TRUNCATED: Requirement = Requirement {
     level: Must,
     statement: "a stream that lacks its end, wherever it was cut off, is refused by RESUMING -> STOP",
     source: STATES,
+    basis: Basis::Text,
     ruling: Some(
         "Where the pieces of a stream begin and end is the driver's secret, so it is cut behind its first bytes, at \
          thirds and before its last bytes. A profile can say that the device cannot tell.",
@@ -73,6 +79,7 @@ pub static FOREIGN: Requirement = Requirement {
     statement: "a stream whose first bytes are not the ones of this device's streams is refused, by write or by RESUMING \
                 -> STOP",
     source: STATES,
+    basis: Basis::Text,
     ruling: Some(
         "Streams begin with what says which device and which version they are for, or nobody could refuse those of \
          another one. A profile can say that the device cannot tell.",
@@ -85,6 +92,7 @@ pub static TRAILING: Requirement = Requirement {
     level: Must,
     statement: "data behind the end of a stream is refused, by write or by RESUMING -> STOP",
     source: STATES,
+    basis: Basis::Ruling,
     ruling: Some(
         "What is longer than the stream of one session is not the stream of one session. A profile can say that the \
          device cannot tell.",
@@ -97,6 +105,7 @@ pub static FAILURE_STICKS: Requirement = Requirement {
     level: Must,
     statement: "once a write was refused for what was in it, RESUMING -> STOP fails too, whatever was written later",
     source: STATES,
+    basis: Basis::Ruling,
     ruling: Some(
         "The text has the transition fail if data is found to be invalid, and a write that refuses data has found it so. \
          A driver that forgets would run a device on a stream with a hole.",
@@ -109,6 +118,7 @@ pub static REFUSED_LANDS: Requirement = Requirement {
     level: Must,
     statement: "a RESUMING -> STOP that was refused leaves the device in RESUMING or in ERROR",
     source: STATES,
+    basis: Basis::Text,
     ruling: None,
 };
 
@@ -118,6 +128,7 @@ pub static FLIPS: Requirement = Requirement {
     level: Must,
     statement: "whatever is wrong in a stream, a reset leads back to RUNNING and a good stream loads",
     source: STATES,
+    basis: Basis::Ruling,
     ruling: Some(
         "Users are not trusted, and neither is the network that a stream came over. Whether a wrong stream is refused is \
          not judged here: many a bit of it may mean nothing.",
@@ -131,6 +142,7 @@ pub static ABORT_RESET: Requirement = Requirement {
     statement: "a reset aborts RESUMING at any point, and nothing of what was written is left: a good stream loads \
                 afterwards",
     source: STATES,
+    basis: Basis::Text,
     ruling: None,
 };
 
@@ -141,9 +153,9 @@ pub static ABORT_REOPEN: Requirement = Requirement {
     statement: "a device that is closed in RESUMING, half loaded, is in RUNNING when it is opened again, and a good stream \
                 loads",
     source: STATES,
+    basis: Basis::Ruling,
     ruling: Some(
-        "The text gives RUNNING as the state of a device that was just opened; a new user must not meet another one's \
-         half of a stream.",
+        "The text does not say which state an open finds; a new user must not meet another one's half of a stream.",
     ),
 };
 
@@ -154,6 +166,7 @@ pub static TWO_WRITERS: Requirement = Requirement {
     statement: "two threads that write to one session at once do no harm: their writes come back, and after a reset a good \
                 stream loads",
     source: DEVICE_STATE,
+    basis: Basis::Ruling,
     ruling: Some("The order of what they wrote is nobody's promise, so whether it loads is not judged."),
 };
 
@@ -164,6 +177,7 @@ pub static HUGE_WRITE: Requirement = Requirement {
     statement: "a write of the largest length that the kernel lets through is not taken for a stream: the write or RESUMING -> \
                 STOP fails, and a reset leads back to RUNNING",
     source: STATES,
+    basis: Basis::Ruling,
     ruling: Some(
         "All of it is zeroes. Lengths like this one are where a sum overflows or a sign is lost. Which of the two fails is open. \
          A profile can say that the device cannot tell such a stream.",

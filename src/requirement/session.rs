@@ -1,7 +1,7 @@
 //! The data transfer session: when its data_fd comes, how long it lives, and what it can do.
 
 use super::Level::{Must, Should};
-use super::Requirement;
+use super::{Basis, Requirement};
 
 const STATES: &str = "enum vfio_device_mig_state";
 const DEVICE_STATE: &str = "VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE";
@@ -12,6 +12,7 @@ pub static FD_COMES: Requirement = Requirement {
     level: Must,
     statement: "entering the saving group from outside, and STOP -> RESUMING, bring a new data_fd",
     source: STATES,
+    basis: Basis::Text,
     ruling: None,
 };
 
@@ -21,7 +22,11 @@ pub static FD_ABSENT: Requirement = Requirement {
     level: Must,
     statement: "every other successful transition answers data_fd -1",
     source: DEVICE_STATE,
-    ruling: None,
+    basis: Basis::Ruling,
+    ruling: Some(
+        "The text has data_fd carry the descriptor of a new session; a user that closes what it is given must not \
+         be given another one's.",
+    ),
 };
 
 /// Inside the saving group the session goes on.
@@ -30,6 +35,7 @@ pub static SAME_SESSION: Requirement = Requirement {
     level: Must,
     statement: "moving inside the saving group keeps the data_fd working",
     source: STATES,
+    basis: Basis::Text,
     ruling: None,
 };
 
@@ -39,6 +45,7 @@ pub static ENDED: Requirement = Requirement {
     level: Must,
     statement: "once the session has ended, read or write on its data_fd fails and moves no data",
     source: STATES,
+    basis: Basis::Text,
     ruling: Some("An end of stream (0) from a dead session could be taken for a complete one, so it counts as data."),
 };
 
@@ -48,6 +55,7 @@ pub static ENDED_ENODEV: Requirement = Requirement {
     level: Should,
     statement: "the errno of a dead session is ENODEV",
     source: "custom of the drivers in the kernel; the text names none",
+    basis: Basis::Ruling,
     ruling: None,
 };
 
@@ -57,6 +65,7 @@ pub static STAYS_DEAD: Requirement = Requirement {
     level: Must,
     statement: "a new session does not bring the data_fd of an earlier one back to life",
     source: STATES,
+    basis: Basis::Text,
     ruling: None,
 };
 
@@ -66,7 +75,8 @@ pub static NEW_WORKS: Requirement = Requirement {
     level: Must,
     statement: "a new session works while the data_fd of an earlier one is still open",
     source: STATES,
-    ruling: None,
+    basis: Basis::Ruling,
+    ruling: Some("Each session is a transfer of its own in the text, and users may be slow to close what they have."),
 };
 
 /// The user may close early.
@@ -75,7 +85,8 @@ pub static EARLY_CLOSE: Requirement = Requirement {
     level: Must,
     statement: "closing the data_fd before the session ends does no harm: the device can be brought to RUNNING",
     source: DEVICE_STATE,
-    ruling: None,
+    basis: Basis::Ruling,
+    ruling: Some("The text makes closing the user's business and sets no time for it."),
 };
 
 /// Descriptors are not inherited.
@@ -84,6 +95,7 @@ pub static CLOSE_ON_EXEC: Requirement = Requirement {
     level: Should,
     statement: "the data_fd is close-on-exec",
     source: "custom of the VFIO core; the text is silent",
+    basis: Basis::Ruling,
     ruling: None,
 };
 
@@ -93,6 +105,7 @@ pub static ONE_DIRECTION: Requirement = Requirement {
     level: Should,
     statement: "the data_fd of a saving session cannot be written, that of a resuming session cannot be read",
     source: DEVICE_STATE,
+    basis: Basis::Ruling,
     ruling: None,
 };
 
@@ -102,6 +115,7 @@ pub static BAD_BUFFER: Requirement = Requirement {
     level: Must,
     statement: "read() into memory that cannot be written and write() from memory that cannot be read fail with EFAULT",
     source: "rules of the kernel for every driver; the text is silent",
+    basis: Basis::Ruling,
     ruling: Some("A success would be data that is lost, or data that was never given."),
 };
 
@@ -111,6 +125,7 @@ pub static AFTER_EFAULT: Requirement = Requirement {
     level: Should,
     statement: "after a read() that failed with EFAULT the next read() continues where the stream was",
     source: "custom of the drivers in the kernel; the text is silent",
+    basis: Basis::Ruling,
     ruling: Some("mlx5 counts what it copied before a later page faulted, so a user cannot rely on it."),
 };
 
@@ -120,7 +135,11 @@ pub static LOST_FD: Requirement = Requirement {
     level: Must,
     statement: "a SET whose answer cannot be written fails with EFAULT, and the device can be brought back to RUNNING",
     source: DEVICE_STATE,
-    ruling: None,
+    basis: Basis::Ruling,
+    ruling: Some(
+        "A session whose descriptor the user never got could not be ended by the user, so the device must not be \
+         stuck in it.",
+    ),
 };
 
 /// Or that finds no place.
@@ -130,7 +149,11 @@ pub static NONE_FREE: Requirement = Requirement {
     statement: "a SET whose data_fd finds no free descriptor fails with EMFILE, and the device can be brought back to \
                 RUNNING",
     source: DEVICE_STATE,
-    ruling: None,
+    basis: Basis::Ruling,
+    ruling: Some(
+        "A session whose descriptor the user never got could not be ended by the user, so the device must not be \
+         stuck in it.",
+    ),
 };
 
 /// Either way nothing is left of it.
@@ -139,7 +162,8 @@ pub static LOST_LEAVES_NOTHING: Requirement = Requirement {
     level: Must,
     statement: "a data_fd that could not be handed over leaves no descriptor behind, however often that happens",
     source: DEVICE_STATE,
-    ruling: None,
+    basis: Basis::Ruling,
+    ruling: Some("The user can close only what it was given, so the kernel has to close the rest."),
 };
 
 /// A stream has no places to go to.
@@ -148,6 +172,7 @@ pub static NO_SEEK: Requirement = Requirement {
     level: Should,
     statement: "lseek, pread and pwrite on a data_fd fail",
     source: "custom of the drivers in the kernel; the text is silent",
+    basis: Basis::Ruling,
     ruling: Some("What was read is gone, so a place in the stream means nothing; drivers have met bugs in trying."),
 };
 
@@ -158,6 +183,7 @@ pub static DUPLICATE: Requirement = Requirement {
     statement: "of two descriptors of one session each works while the session goes on, also after the other one was \
                 closed, and none after it has ended",
     source: DEVICE_STATE,
+    basis: Basis::Ruling,
     ruling: Some("The text speaks of a file descriptor, and this is what users can do with any."),
 };
 
@@ -167,6 +193,7 @@ pub static OTHER_PROCESS: Requirement = Requirement {
     level: Must,
     statement: "another process that was given the data_fd can read it, and the stream goes on where it stopped",
     source: DEVICE_STATE,
+    basis: Basis::Ruling,
     ruling: Some("The text speaks of a file descriptor, and this is what users can do with any."),
 };
 
@@ -176,7 +203,8 @@ pub static WAKES_READER: Requirement = Requirement {
     level: Must,
     statement: "a read that is going on when the session ends comes back",
     source: STATES,
-    ruling: None,
+    basis: Basis::Ruling,
+    ruling: Some("The text ends the session; a reader that waits for it would wait for ever."),
 };
 
 /// Nor in a poll.
@@ -185,6 +213,7 @@ pub static WAKES_POLLER: Requirement = Requirement {
     level: Must,
     statement: "whatever waits in poll or epoll when the session ends comes back",
     source: STATES,
+    basis: Basis::Ruling,
     ruling: Some("Nothing will ever come, and a read would say so at once."),
 };
 
@@ -195,6 +224,7 @@ pub static DEVICE_CLOSED: Requirement = Requirement {
     statement: "closing the device ends its session: the data_fd, still open, fails and moves no data, and after opening \
                 the device again there can be a new one",
     source: STATES,
+    basis: Basis::Ruling,
     ruling: Some(
         "A device that is opened is in RUNNING, which has no session; drivers have used a device that was gone through a \
          data_fd that was left open.",

@@ -1,7 +1,7 @@
 //! STOP_COPY: what is streamed there, and how it ends.
 
 use super::Level::{Advice, Must};
-use super::Requirement;
+use super::{Basis, Requirement};
 
 const STATES: &str = "enum vfio_device_mig_state";
 const PRECOPY_INFO: &str = "VFIO_MIG_GET_PRECOPY_INFO";
@@ -13,6 +13,7 @@ pub static END_PERMANENT: Requirement = Requirement {
     level: Must,
     statement: "once read has returned 0 in STOP_COPY, every later read returns 0",
     source: PRECOPY_INFO,
+    basis: Basis::Text,
     ruling: None,
 };
 
@@ -22,6 +23,7 @@ pub static NO_ENOMSG: Requirement = Requirement {
     level: Must,
     statement: "in STOP_COPY read never answers ENOMSG",
     source: PRECOPY_INFO,
+    basis: Basis::Text,
     ruling: None,
 };
 
@@ -31,6 +33,7 @@ pub static END_READABLE: Requirement = Requirement {
     level: Must,
     statement: "at the permanent end poll says readable, however often it is asked",
     source: PRECOPY_INFO,
+    basis: Basis::Text,
     ruling: None,
 };
 
@@ -41,6 +44,7 @@ pub static COMPLETE: Requirement = Requirement {
     statement: "what was read until the end in STOP_COPY is the entire device state: loaded into the device after a \
                 reset, it gives the state that was saved",
     source: STATES,
+    basis: Basis::Text,
     ruling: Some(
         "What a user can see of the state is compared, as far as the profile says how; where it says nothing, that the \
          device takes its own stream is all that can be judged. Whether saving or loading lost something cannot be \
@@ -55,6 +59,7 @@ pub static ANY_READ: Requirement = Requirement {
     statement: "the size of the reads makes no difference to the stream: single bytes, odd sizes, one read that asks \
                 for more than there is, and vectors deliver what large reads deliver",
     source: "VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE",
+    basis: Basis::Ruling,
     ruling: Some(
         "The text only says that the stream's order matters and its segmentation does not. A device may word the same \
          state differently each time, so a stream with other bytes is good if the same state comes of it. Streams can \
@@ -68,6 +73,7 @@ pub static EMPTY_READ: Requirement = Requirement {
     level: Must,
     statement: "a read of no bytes answers 0, and takes nothing out of the stream",
     source: STATES,
+    basis: Basis::Ruling,
     ruling: Some("The text is silent; this is what read of no bytes means everywhere, and nobody may lose data by it."),
 };
 
@@ -78,6 +84,7 @@ pub static AGAIN: Requirement = Requirement {
     statement: "after STOP_COPY -> STOP -> STOP_COPY the new session streams the whole state from its beginning, \
                 however far the last one was read",
     source: STATES,
+    basis: Basis::Ruling,
     ruling: Some(
         "Each session is a transfer of its own, and the text says that the stream of a single one is to be loaded.",
     ),
@@ -89,6 +96,7 @@ pub static SAME_BYTES: Requirement = Requirement {
     level: Advice,
     statement: "two sessions without a change between them stream the same bytes",
     source: STATES,
+    basis: Basis::Ruling,
     ruling: Some(
         "No rule says so. Bytes that differ where nothing has changed are often memory of the kernel that was never \
          written, which leaks what is none of the user's business.",
@@ -101,6 +109,7 @@ pub static SIZE_ANY_STATE: Requirement = Requirement {
     level: Must,
     statement: "MIG_DATA_SIZE answers in every state",
     source: DATA_SIZE,
+    basis: Basis::Text,
     ruling: Some("In ERROR there is nothing left to stream, so an errno will do there too."),
 };
 
@@ -110,6 +119,7 @@ pub static SIZE_SANE: Requirement = Requirement {
     level: Must,
     statement: "MIG_DATA_SIZE never answers more than a file can hold (2^63 - 1)",
     source: DATA_SIZE,
+    basis: Basis::Ruling,
     ruling: Some("The text calls it an estimate of a length; a number above that is a negative one, or none."),
 };
 
@@ -120,6 +130,7 @@ pub static SIZE_ESTIMATE: Requirement = Requirement {
     statement: "what MIG_DATA_SIZE answers at the beginning of a session in STOP_COPY is between half and twice what is \
                 then streamed",
     source: DATA_SIZE,
+    basis: Basis::Ruling,
     ruling: Some(
         "It is an estimate, and the text gives no bound. Users compute the time that a migration will take from it, \
          and one that is off by more than a factor of two misleads them.",

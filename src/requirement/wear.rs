@@ -1,7 +1,7 @@
 //! Wear: what is left of many sessions, and of opening the device many times.
 
 use super::Level::Must;
-use super::Requirement;
+use super::{Basis, Requirement};
 
 const CUSTOM: &str = "rules of the kernel for every driver; the text says nothing of resources";
 
@@ -11,6 +11,7 @@ pub static DESCRIPTORS: Requirement = Requirement {
     level: Must,
     statement: "sessions that have ended and were closed, and devices that were closed or bound again, leave no file descriptor",
     source: "VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE",
+    basis: Basis::Ruling,
     ruling: Some("The text makes the user close each data_fd, which only works for those that the user is told of."),
 };
 
@@ -20,6 +21,7 @@ pub static MEMORY: Requirement = Requirement {
     level: Must,
     statement: "sessions that have ended, and devices that were closed or bound again, leave no kernel memory",
     source: CUSTOM,
+    basis: Basis::Ruling,
     ruling: Some(
         "Other things on the machine take and give memory too. So only a steady growth is judged, in each of three \
          batches, that is still there when all that was freed is given back, and that is not there while nothing is done: \
@@ -39,6 +41,7 @@ pub static MODULE: Requirement = Requirement {
     statement: "sessions that have ended and were closed, and devices that were closed or bound again, leave no reference to \
                 the driver's module",
     source: CUSTOM,
+    basis: Basis::Ruling,
     ruling: Some(
         "A module that is referred to for ever cannot be unloaded until the machine is rebooted. Other devices of the \
          driver come and go meanwhile, so what is judged is one reference or more for each session, in each of three \
@@ -52,6 +55,7 @@ pub static REBIND: Requirement = Requirement {
     level: Must,
     statement: "a device that its driver has given up and taken again is in RUNNING when it is opened, and can be saved",
     source: CUSTOM,
+    basis: Basis::Ruling,
     ruling: Some("Hosts bind functions to VFIO and back for each guest, without a reboot in between."),
 };
 
@@ -61,6 +65,7 @@ pub static BEGINS_AGAIN: Requirement = Requirement {
     level: Must,
     statement: "a device opens and begins a session as at first, however many sessions have ended before",
     source: CUSTOM,
+    basis: Basis::Ruling,
     ruling: Some(
         "The text sets no limit to how often a device migrates. A device has a limit to how many sessions go on at once, \
          which a session that has ended does not count against.",

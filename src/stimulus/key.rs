@@ -1,10 +1,11 @@
 //! The keys of a profile that make a device do something, or show what it did.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{DmaDirection, Observation, Stimulus};
+use super::{DmaDirection, Observation, Stimulus, StimulusError};
 
 /// A key of a profile whose steps a check plays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -105,6 +106,32 @@ impl From<Observation> for ProfileKey {
             Observation::State => ProfileKey::Compare,
             Observation::Progress => ProfileKey::Progress,
         }
+    }
+}
+
+/// Which keys something asked a profile for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeyUse {
+    /// The profile had them, and their steps were played.
+    pub played: BTreeSet<ProfileKey>,
+    /// The profile lacks them, or their program declined.
+    pub lacked: BTreeSet<ProfileKey>,
+}
+
+impl KeyUse {
+    /// Takes down what came of asking for a key.
+    pub fn note<T>(&mut self, key: ProfileKey, result: &Result<T, StimulusError>) {
+        match result {
+            Err(StimulusError::Lacking(_) | StimulusError::Declined(_)) => self.lacked.insert(key),
+            Err(StimulusError::Failed { .. }) | Ok(_) => self.played.insert(key),
+            Err(StimulusError::Unproven { .. }) => false,
+        };
+    }
+
+    /// Takes over what another use was.
+    pub fn extend(&mut self, other: KeyUse) {
+        self.played.extend(other.played);
+        self.lacked.extend(other.lacked);
     }
 }
 

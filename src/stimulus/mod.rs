@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use key::ProfileKey;
+pub use key::{KeyUse, ProfileKey};
 
 /// Something that a device can be made to do. What says `after` is begun now and happens then, by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

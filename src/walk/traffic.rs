@@ -7,7 +7,7 @@ use super::{Answer, Symptom, Violation};
 use crate::device::Device;
 use crate::harness::bench::{Interrupts, tell_return};
 use crate::requirement::{Requirement, dma_logging, quiesce};
-use crate::stimulus::{DmaDirection, Stimulus, StimulusError};
+use crate::stimulus::{DmaDirection, KeyUse, Stimulus, StimulusError};
 use crate::uapi::Errno;
 use crate::uapi::dma_logging::{IovaRange, LoggingReport, LoggingStart};
 use crate::uapi::state::State;
@@ -35,6 +35,8 @@ pub struct Traffic {
     /// Whether the device has moved anything. The log of one that does no DMA, as an mdev without hardware, is for its own
     /// chapter to judge.
     has_moved: bool,
+    /// Which keys of the profile were asked for.
+    keys: KeyUse,
 }
 
 type Judged = Result<Answer, Box<Violation>>;
@@ -72,6 +74,11 @@ impl Traffic {
     /// With this around the device.
     pub fn new(has_memory: bool, interrupts: Option<Interrupts>) -> Traffic {
         Traffic { has_memory, interrupts, ..Traffic::default() }
+    }
+
+    /// Which keys of the profile were asked for.
+    pub fn into_keys(self) -> KeyUse {
+        self.keys
     }
 
     /// Whether a log may be going on.
@@ -112,10 +119,14 @@ impl Traffic {
         if !self.has_memory {
             return Ok(Answer::Nothing);
         }
-        if device.stimulate(begin).is_err() {
+        let begun = device.stimulate(begin);
+        self.keys.note(begin.into(), &begun);
+        if begun.is_err() {
             return Ok(Answer::Done(false));
         }
-        if let Err(error @ StimulusError::Failed { .. }) = device.stimulate(Stimulus::FinishDma) {
+        let finished = device.stimulate(Stimulus::FinishDma);
+        self.keys.note(Stimulus::FinishDma.into(), &finished);
+        if let Err(error @ StimulusError::Failed { .. }) = finished {
             let asked = format!("{direction} a page by DMA");
             let (requirement, symptom) = (&quiesce::OPERATIONAL, Symptom::Failed);
             return Err(violation(requirement, symptom, asked, "the transfer to complete", error.to_string()));
@@ -128,13 +139,16 @@ impl Traffic {
     }
 
     /// Raises an interrupt, where the device is fully operational.
-    pub(super) fn interrupt(&self, device: &dyn Device) -> Judged {
+    pub(super) fn interrupt(&mut self, device: &dyn Device) -> Judged {
         let Some(interrupts) = &self.interrupts else {
             return Ok(Answer::Nothing);
         };
         // One that was late is not taken for this one.
         interrupts.came(Duration::ZERO);
-        if device.stimulate(Stimulus::Interrupt { after: Duration::ZERO }).is_err() {
+        let raise = Stimulus::Interrupt { after: Duration::ZERO };
+        let raised = device.stimulate(raise);
+        self.keys.note(raise.into(), &raised);
+        if raised.is_err() {
             return Ok(Answer::Done(false));
         }
         if interrupts.came(interrupts.line().within) {
@@ -267,7 +281,7 @@ mod tests {
 
     /// With a log in this state, on a device that has moved pages and logged before.
     fn traffic(log: Log) -> Traffic {
-        Traffic { log, has_logged: true, has_moved: true, has_memory: true, interrupts: None }
+        Traffic { log, has_logged: true, has_moved: true, has_memory: true, ..Traffic::default() }
     }
 
     fn on() -> Log {

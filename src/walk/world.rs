@@ -15,7 +15,7 @@ use crate::fsm::{Arc, Refusal, Route, route};
 use crate::harness::bench::{tell_return, tell_state};
 use crate::requirement::{Requirement, discover, fsm, reset, session};
 use crate::stimulus::nature::{Corruption, Nature};
-use crate::stimulus::{ProfileKey, Stimulus};
+use crate::stimulus::{KeyUse, ProfileKey, Stimulus};
 use crate::uapi::Errno;
 use crate::uapi::feature::{Feature, FeatureCall, MigState, Placement, Verb, u64_from_bytes};
 use crate::uapi::precopy::PrecopyInfoCall;
@@ -51,6 +51,9 @@ pub struct World<'a> {
     has_opted_in: bool,
     /// What the device can tell of bad streams.
     nature: Nature,
+    /// Which keys of the profile the walk asked for.
+    keys: KeyUse,
+    has_pre_copy: bool,
     /// Whether nothing happened since the state was last asked for.
     just_looked: bool,
     buffer: Vec<u8>,
@@ -78,6 +81,8 @@ impl<'a> World<'a> {
     ) -> World<'a> {
         World {
             nature: device.nature(),
+            keys: KeyUse::default(),
+            has_pre_copy: capabilities.pre_copy,
             device,
             routes: Routes::of(capabilities),
             may_ask_blocked,
@@ -103,6 +108,12 @@ impl<'a> World<'a> {
     /// The same device with this around it.
     pub fn with_traffic(self, traffic: Traffic) -> World<'a> {
         World { traffic, ..self }
+    }
+
+    /// Which keys of the profile the walk asked for.
+    pub fn into_keys(mut self) -> KeyUse {
+        self.keys.extend(self.traffic.into_keys());
+        self.keys
     }
 
     /// Whether a log of DMA may be going on.
@@ -189,7 +200,12 @@ impl<'a> World<'a> {
         if !self.is_running() {
             return Answer::Nothing;
         }
-        let is_done = self.device.stimulate(stimulus).is_ok();
+        let answer = self.device.stimulate(stimulus);
+        // Nothing is reconfigured for a user that has no PRE_COPY to see it.
+        if stimulus != Stimulus::Reconfigure || self.has_pre_copy {
+            self.keys.note(stimulus.into(), &answer);
+        }
+        let is_done = answer.is_ok();
         match (stimulus, &mut self.sessions.live) {
             (Stimulus::EnterError, _) => self.is_doomed |= is_done,
             // What was promised is to be read anew.

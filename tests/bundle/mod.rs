@@ -135,6 +135,7 @@ pub fn order(repetitions: u32, waivers: Option<Waivers>) -> Order {
             target: None,
             kernel: None,
             strict: false,
+            require: None,
             durable: false,
             reproduce: "vfio-conform run 0000:65:00.1 -- --exact {check}".to_owned(),
             guest: None,

@@ -17,7 +17,7 @@ mod transfer;
 mod waiting;
 mod walk;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ use crate::device::migration::Transition;
 use crate::device::{Device, Identity};
 use crate::fsm::Route;
 use crate::requirement::{Level, Requirement, discover, fsm, reset};
-use crate::stimulus::ProfileKey;
+use crate::stimulus::KeyUse;
 use crate::uapi::Errno;
 use crate::uapi::state::{Capabilities, State};
 
@@ -88,10 +88,10 @@ pub struct Bench {
     asked: Option<State>,
     notes: Vec<String>,
     samples: Vec<Sample>,
-    /// Keys of the profile that the check asked for and played.
-    played: BTreeSet<ProfileKey>,
-    /// Keys of the profile that the check asked for in vain.
-    lacked: BTreeSet<ProfileKey>,
+    /// Requirements of the check that it does not judge, though it goes to its end.
+    left_out: BTreeMap<String, Skip>,
+    /// Which keys of the profile the check asked for.
+    keys: KeyUse,
     saved: Option<Arc<Saved>>,
     calibration: Calibration,
     stirred: Stirred,
@@ -235,8 +235,8 @@ impl Bench {
             asked: None,
             notes: Vec::new(),
             samples: Vec::new(),
-            played: BTreeSet::new(),
-            lacked: BTreeSet::new(),
+            left_out: BTreeMap::new(),
+            keys: KeyUse::default(),
             saved: None,
             calibration: Calibration::default(),
             stirred: Stirred::default(),
@@ -380,6 +380,11 @@ impl Bench {
         self.host.wear
     }
 
+    /// Says why requirements of the check are not judged although it runs to its end.
+    pub fn leave_out(&mut self, requirements: &[&'static Requirement], why: &Skip) {
+        self.left_out.extend(requirements.iter().map(|requirement| (requirement.id.to_owned(), why.clone())));
+    }
+
     /// Runs one check from RUNNING, and puts the device back to RUNNING.
     pub fn run(&mut self, check: &Check) -> Ran {
         let began = Instant::now();
@@ -424,8 +429,8 @@ impl Bench {
         self.asked = None;
         self.notes.clear();
         self.samples.clear();
-        self.played.clear();
-        self.lacked.clear();
+        self.left_out.clear();
+        self.keys = KeyUse::default();
     }
 
     /// A check that uses a key of the profile before anything is known of it is run again once something is.
@@ -497,8 +502,9 @@ impl Bench {
         };
         outcome.proven = self.proven.iter().map(|r| r.id.to_owned()).collect();
         outcome.broken = std::mem::take(&mut self.broken);
-        outcome.played = std::mem::take(&mut self.played);
-        outcome.lacked = std::mem::take(&mut self.lacked);
+        outcome.left_out = std::mem::take(&mut self.left_out);
+        outcome.played = std::mem::take(&mut self.keys.played);
+        outcome.lacked = std::mem::take(&mut self.keys.lacked);
         outcome.samples = std::mem::take(&mut self.samples);
         outcome.evidence.paths = self.take_paths(outcome.verdict);
         outcome.evidence.notes = std::mem::take(&mut self.notes);

@@ -106,7 +106,7 @@ impl Bench {
         let what = format!("{key}: {stimulus}");
         let result = self.recorder.operation(what, || device.stimulate(stimulus), tell);
         self.end_trace(key);
-        self.asked_for(stimulus.into(), result.as_ref().err());
+        self.keys.note(key, &result);
         match (stimulus, &result) {
             (Stimulus::StartWork, Ok(())) => self.stirred.working = true,
             (Stimulus::StopWork, Ok(())) => self.stirred.working = false,
@@ -151,15 +151,15 @@ impl Bench {
             },
         );
         self.end_trace(key);
-        self.asked_for(key, seen.as_ref().err());
+        self.keys.note(key, &seen);
         seen
     }
 
     /// A key may be played, and its steps are written down where that is of interest.
     fn require_known(&mut self, key: ProfileKey) -> Result<(), StimulusError> {
         let known = self.require(key);
-        if let Err(error) = &known {
-            self.asked_for(key, Some(error));
+        if known.is_err() {
+            self.keys.note(key, &known);
         }
         if self.calibration.is_on() {
             self.device.trace_steps(true);
@@ -172,15 +172,6 @@ impl Bench {
             let steps = self.device.trace_steps(false);
             self.calibration.played(key, steps);
         }
-    }
-
-    /// Writes down that the check asked for a key of the profile, and whether the profile has it.
-    fn asked_for(&mut self, key: ProfileKey, error: Option<&StimulusError>) {
-        match error {
-            Some(StimulusError::Lacking(_) | StimulusError::Declined(_)) => self.lacked.insert(key),
-            Some(StimulusError::Failed { .. }) | None => self.played.insert(key),
-            Some(StimulusError::Unproven { .. }) => false,
-        };
     }
 
     /// Lets the device reach so much memory, rounded up, from an I/O address on, until the check is over. It is filled
@@ -214,7 +205,7 @@ impl Bench {
     /// The skip of a device without the stimulus, or what went wrong.
     pub fn listen(&mut self) -> Judgement<Interrupts> {
         let Some(line) = self.nature().interrupt else {
-            self.lacked.insert(ProfileKey::Interrupt);
+            self.keys.lacked.insert(ProfileKey::Interrupt);
             return Err(Interruption::Skip(Skip::without_key(ProfileKey::Interrupt)));
         };
         self.require(ProfileKey::Interrupt)?;

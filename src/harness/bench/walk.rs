@@ -77,6 +77,8 @@ impl Bench {
             }
         }
         self.stirred.logging |= world.may_log();
+        let keys = world.into_keys();
+        self.keys.extend(keys);
         Ok(walked)
     }
 

@@ -17,7 +17,7 @@ use crate::device::DeviceName;
 use crate::harness::clock::BootMoment;
 use crate::harness::folder_lock::{FolderLock, LockError};
 use crate::harness::journal::{Continuation, DeviceOptions, Event, Journal, LabReady, PlannedCheck};
-use crate::harness::verdict::{Exit, Extent, Verdict};
+use crate::harness::verdict::{Exit, Verdict};
 use crate::lab::Lab;
 use crate::lab::qemu::QemuOptions;
 use crate::report::{self, JOURNAL, JournalError, Left, Run};
@@ -175,8 +175,6 @@ pub fn resume(
     }
     say(&format!("going on with {} of {} checks", turns.len(), unfinished.run.began.planned.len()));
     let verdicts = unfinished.verdicts(&turns);
-    let strict = unfinished.run.began.strict;
-    let leaves_some = !retry && !unfinished.left.interrupted.is_empty();
     let failed = |why| RunError::Folder { path: folder.journal(), why };
     let (clock, wall) = (BootMoment::now(), OffsetDateTime::now_utc());
     let from = unfinished.continuation(clock.as_ref(), wall);
@@ -188,16 +186,13 @@ pub fn resume(
     journal.write(Event::RunResumed { tool: THIS_TOOL.to_owned(), resumed, clock }).map_err(failed)?;
 
     let mut supervisor = Supervisor::new(lab, journal, run.checks.len());
-    if leaves_some {
-        supervisor.extent = Extent::Part;
-    }
     let mut checks = suites::all();
     checks.retain(|check| turns.iter().any(|turn| turn.name == check.name()));
     supervisor.announce(&checks, &turns);
     supervisor.was_open = run.ready.is_some();
     let Some(ready) = supervisor.open()? else {
         supervisor.verdicts.extend(verdicts);
-        return conclude(&mut supervisor, strict, &folder, &arguments);
+        return conclude(&mut supervisor, &folder, &arguments);
     };
     if let Some(difference) = run.ready.as_ref().and_then(|before| difference(before, &ready)) {
         let why = format!("{difference}\n    make it as it was, or begin a new run");
@@ -208,7 +203,7 @@ pub fn resume(
     let shared = try_all(supervisor, checks, &turns, &arguments, &folder);
     let mut supervisor = super::lock(&shared);
     supervisor.verdicts.extend(verdicts);
-    conclude(&mut supervisor, strict, &folder, &arguments)
+    conclude(&mut supervisor, &folder, &arguments)
 }
 
 /// What is not as it was when the run began.

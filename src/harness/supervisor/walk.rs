@@ -12,6 +12,7 @@ use crate::harness::verdict::{Exit, Verdict};
 use crate::lab::Lab;
 use crate::report::{self, Run};
 use crate::requirement::walk::ALLOWED;
+use crate::stimulus::KeyUse;
 use crate::suites::walk::Order;
 use crate::uapi::state::Capabilities;
 use crate::walk::{Operation, SEGMENT, Tried, WalkList, plan, shorten};
@@ -116,16 +117,16 @@ fn run_one(
     go: impl FnOnce(&mut Supervisor, Option<Capabilities>) -> Option<Outcome>,
 ) -> Result<Run, RunError> {
     let planned = [PlannedCheck { name: name.to_owned(), requirements: vec![ALLOWED.id.to_owned()] }];
-    let journal = begin(options, folder, &planned)?;
+    let journal = begin(options, folder, &planned, None)?;
     let mut supervisor = Supervisor::new(lab, journal, planned.len());
     let Some(ready) = supervisor.start()? else {
-        return supervisor.finish(options.strict, folder);
+        return supervisor.finish(folder);
     };
     supervisor.write(Event::CheckStarted { check: name.to_owned() });
     if let Some(outcome) = go(&mut supervisor, ready.capabilities) {
         supervisor.conclude(name, &outcome);
     }
-    supervisor.finish(options.strict, folder)
+    supervisor.finish(folder)
 }
 
 struct Walker<'a> {
@@ -143,12 +144,14 @@ impl Walker<'_> {
     fn go(&mut self, length: Length) -> Option<Outcome> {
         let began = Instant::now();
         let (mut taken, mut segment, mut told) = (0, 0, Instant::now());
+        let mut keys = KeyUse::default();
         while let Some(steps) = length.next(taken, began) {
             let order = Order::Segment { seed: self.seed, segment, steps };
             let Some(outcome) = self.supervisor.outcome_of(&order.to_string()) else {
                 say(&format!("{taken} steps with seed {} until then, nothing found", self.seed));
                 return None;
             };
+            keys.extend(KeyUse { played: outcome.played.clone(), lacked: outcome.lacked.clone() });
             match outcome.verdict {
                 Verdict::Pass => {}
                 Verdict::Hang | Verdict::Crash => return Some(self.shorten(outcome, segment, steps)),
@@ -167,6 +170,7 @@ impl Walker<'_> {
         let seconds = began.elapsed().as_secs_f64();
         let mut outcome = Outcome::without_judgement(Verdict::Pass, "");
         outcome.seconds = seconds;
+        (outcome.played, outcome.lacked) = (keys.played, keys.lacked);
         outcome.proven.push(ALLOWED.id.to_owned());
         let speed = taken as f64 / seconds;
         let note =

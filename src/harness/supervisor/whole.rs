@@ -26,7 +26,7 @@ pub fn whole(
     tell: &mut dyn FnMut(usize, &str),
 ) -> Result<Whole, RunError> {
     let planned = plan_of(&suites::all());
-    let journal = begin(options, folder, &planned)?;
+    let journal = begin(options, folder, &planned, Some(planned.len()))?;
     let mut supervisor = Supervisor::new(lab, journal, planned.len());
     let is_open = supervisor.start()?.is_some();
     let surroundings = supervisor.lab.surroundings();
@@ -36,5 +36,5 @@ pub fn whole(
             break;
         }
     }
-    Ok(Whole { run: supervisor.finish(options.strict, folder)?, surroundings })
+    Ok(Whole { run: supervisor.finish(folder)?, surroundings })
 }

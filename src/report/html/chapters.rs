@@ -98,7 +98,7 @@ fn requirements_table(chapter: &str, requirements: &[Judged<'_>]) -> Markup {
                         }
                         td {
                             @match requirement::find(judged.id) {
-                                Some(known) => { (known.statement) " (" (known.level) ")" },
+                                Some(known) => { (known.statement) " (" (known.binds()) ")" },
                                 None => "not in the catalogue of this version",
                             }
                         }

@@ -5,6 +5,7 @@ use maud::{Markup, html};
 use super::part;
 use crate::harness::outcome::{Broken, Evidence, ObservedPath, Outcome};
 use crate::harness::verdict::Verdict;
+use crate::report::coverage;
 use crate::report::evidence::{self, NEVER_CAME_BACK};
 use crate::report::finding::{Alike, Problem};
 use crate::report::run::{CheckRun, Run};
@@ -127,7 +128,7 @@ fn rule(broken: &Broken, told: Rule) -> Markup {
         dl.rule {
             dt { "Requirement" }
             dd {
-                code { (one_line(&broken.requirement)) } " (" (broken.level) ")"
+                code { (one_line(&broken.requirement)) } " (" (coverage::binds(&broken.requirement, broken.level)) ")"
                 @if told == Rule::InWords { ": " (one_line(&broken.statement)) }
                 @if let Some(known) = known { span.source { "Source: " (known.place()) } }
             }
@@ -156,7 +157,7 @@ fn unjudged(outcome: &Outcome, requirements: &[String]) -> Markup {
                 @for (index, id) in requirements.iter().enumerate() {
                     @if index > 0 { br; }
                     code { (one_line(id)) }
-                    @if let Some(known) = requirement::find(id) { " (" (known.level) "): " (known.statement) }
+                    @if let Some(known) = requirement::find(id) { " (" (known.binds()) "): " (known.statement) }
                 }
             }
             @if let Some(last) = outcome.evidence.operations.last() { dt { "Asked" } dd { (one_line(&last.what)) } }

@@ -14,12 +14,12 @@ mod plot;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::console;
 use super::finding::{self, Problem};
 use super::measure::Figures;
 use super::run::Run;
 use super::text::{one_line, plural};
 use super::transitions::Transitions;
+use super::{console, coverage};
 use crate::harness::verdict::{RunVerdict, Verdict};
 
 const STYLE: &str = include_str!("../../../reports/templates/report.css");
@@ -72,6 +72,7 @@ fn head(run: &Run, problems: &[Problem<'_>]) -> Markup {
             h1 { span.sign aria-hidden="true" { (sign_of(run.verdict)) } " " (sentence(run)) }
             p.subject { (console::subject(run)) }
             (counts(run))
+            (covered(run))
             @if problems.is_empty() {
                 p { (nothing_broken(run)) }
             } @else {
@@ -123,7 +124,7 @@ fn sentence(run: &Run) -> String {
         None => one_line(&run.began.device),
     };
     let sentence = match run.verdict {
-        RunVerdict::Conforms => format!("{who} conforms"),
+        RunVerdict::Conforms | RunVerdict::BelowLevel => format!("{who} {}", coverage::verdict(run)),
         RunVerdict::DoesNotConform => format!("{who} does not conform"),
         RunVerdict::Incomplete => format!("{who}: incomplete, no verdict yet"),
         RunVerdict::NothingTested => format!("{who}: nothing was tested"),
@@ -164,6 +165,27 @@ fn counts(run: &Run) -> Markup {
     }
 }
 
+/// How much was judged, and what would have more of it judged.
+fn covered(run: &Run) -> Markup {
+    let not_judged = coverage::not_judged(&run.coverage);
+    html! {
+        p.coverage { (with_code(&coverage::line(&run.coverage))) "." }
+        ul.coverage {
+            @for musts in coverage::musts(&run.coverage) { li { (musts) } }
+            @for why in not_judged { li { "not judged: " (with_code(&why)) } }
+        }
+    }
+}
+
+/// A sentence whose backticks mark code.
+fn with_code(text: &str) -> Markup {
+    html! {
+        @for (index, part) in one_line(text).split('`').enumerate() {
+            @if index % 2 == 1 { code { (part) } } @else { (part) }
+        }
+    }
+}
+
 fn machine(transitions: Option<&Transitions<'_>>, problems: &[Problem<'_>]) -> Markup {
     html! {
         section #machine aria-labelledby="machine-h" {
@@ -188,7 +210,7 @@ fn class_of(verdict: RunVerdict) -> &'static str {
     match verdict {
         RunVerdict::Conforms => "pass",
         RunVerdict::DoesNotConform => "fail",
-        RunVerdict::Incomplete | RunVerdict::NothingTested => "blocked",
+        RunVerdict::Incomplete | RunVerdict::BelowLevel | RunVerdict::NothingTested => "blocked",
     }
 }
 
@@ -196,6 +218,6 @@ fn sign_of(verdict: RunVerdict) -> &'static str {
     match verdict {
         RunVerdict::Conforms => part::mark(Verdict::Pass),
         RunVerdict::DoesNotConform => part::mark(Verdict::Fail),
-        RunVerdict::Incomplete | RunVerdict::NothingTested => part::mark(Verdict::Blocked),
+        RunVerdict::Incomplete | RunVerdict::BelowLevel | RunVerdict::NothingTested => part::mark(Verdict::Blocked),
     }
 }

@@ -33,7 +33,11 @@ fn matches(root: &Value, schema: &Value, value: &Value, place: &str) {
         assert!(values.contains(value), "{place} is {value}");
     }
     if let Some(choices) = schema["anyOf"].as_array() {
-        let choice = choices.iter().find(|choice| (choice["type"] == "null") == value.is_null());
+        let resolved = |choice: &Value| {
+            let target = choice["$ref"].as_str().and_then(|reference| root.pointer(reference.trim_start_matches('#')));
+            target.unwrap_or(choice)["type"].clone()
+        };
+        let choice = choices.iter().find(|choice| allowed(&resolved(choice)));
         matches(root, choice.unwrap(), value, place);
     }
     for (index, item) in value.as_array().into_iter().flatten().enumerate() {

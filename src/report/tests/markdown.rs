@@ -66,6 +66,6 @@ fn a_run_that_conforms_is_told_in_a_few_lines() {
         sample::finished(crate::harness::verdict::RunVerdict::Conforms, crate::harness::verdict::Exit::Conforms),
     ];
     let text = markdown(events);
-    assert!(text.starts_with("## ✅ vfio-conform: conforms\n"), "{text}");
-    assert!(text.lines().count() < 12 && !text.contains("Findings"), "{text}");
+    assert!(text.starts_with("## ✅ vfio-conform: conforms at level protocol\n"), "{text}");
+    assert!(text.lines().count() < 14 && !text.contains("Findings"), "{text}");
 }

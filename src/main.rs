@@ -82,7 +82,7 @@ enum Command {
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(ExplainCommand),
     /// Compare the catalogue of requirements with the text of a kernel; needs no device.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = CATALOGUE_EXAMPLES)]
     Catalogue(CatalogueCommand),
     /// Print what the protocol says about every pair of states.
     #[command(after_help = FSM_EXAMPLES)]
@@ -219,6 +219,10 @@ const PROFILE_EXAMPLES: &str = "\
 Examples:
   vfio-conform profile check fixtures/profiles/example.toml
   sudo vfio-conform profile try 0000:65:00.1 --profile my.toml";
+
+const CATALOGUE_EXAMPLES: &str = "\
+Example:
+  vfio-conform catalogue trace --header include/uapi/linux/vfio.h";
 
 const SCHEMA_EXAMPLES: &str = "\
 Example:

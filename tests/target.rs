@@ -3,6 +3,7 @@
 //! Like the tests in `emulated.rs` these need the environment of the qemu lab; `./ci/test` runs them. `VFIO_CONFORM` names
 //! the program to test, which is otherwise the one that cargo has just built.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::fs;
 use std::io::Write;
@@ -106,7 +107,7 @@ fn a_reset_in_the_middle_of_dma_ends_it() -> Tested {
 
 #[test]
 #[ignore = "boots guests: ./ci/test runs it"]
-fn a_device_process_that_dies_costs_one_check_and_is_named() -> Tested {
+fn a_device_process_that_is_killed_costs_a_restart_and_is_named() -> Tested {
     let folder = tempfile::tempdir()?;
     let mut command = program();
     command.arg("--out").arg(folder.path()).args(["--", "fsm::"]).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -117,14 +118,14 @@ fn a_device_process_that_dies_costs_one_check_and_is_named() -> Tested {
     assert!(Command::new("kill").args(["-KILL", device]).status()?.success());
     let output = output_of(run)?;
     let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert_eq!(output.status.code(), Some(0), "{said}");
     let report: Value = serde_json::from_slice(&fs::read(folder.path().join("report.json"))?)?;
-    let with = |verdict: &str| -> Vec<&Value> {
-        report["checks"].as_array().into_iter().flatten().filter(|check| check["verdict"] == verdict).collect()
-    };
-    assert_eq!(with("blocked").len(), 1, "{said}");
-    assert!(with("blocked")[0].to_string().contains("the emulated device ended (signal: 9"), "{said}");
-    assert_eq!(with("fail").len() + with("crash").len() + with("hang").len(), 0, "{said}");
+    // The check that ran runs again, and its second result counts: the driver did not end the device.
+    let verdicts: BTreeSet<&str> =
+        report["checks"].as_array().into_iter().flatten().filter_map(|check| check["verdict"].as_str()).collect();
+    assert!(verdicts.is_subset(&BTreeSet::from(["pass", "skip"])), "{said}");
+    let reason = report["restarts"][0]["reason"].as_str().unwrap_or_default();
+    assert!(reason.contains("emulated device ended (signal: 9"), "{reason}: {said}");
     Ok(())
 }
 

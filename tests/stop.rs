@@ -34,8 +34,11 @@ struct Running {
 impl Running {
     fn start(arguments: &[&str]) -> Running {
         let folder = TempDir::new().expect("a temporary folder");
-        let mut command = program::vfio_conform(folder.path());
-        command.args(arguments);
+        let program = program::vfio_conform(folder.path());
+        // A CI system may start the tests with SIGINT or SIGHUP ignored, which a child inherits.
+        let mut command = Command::new("/usr/bin/env");
+        command.arg("--default-signal=INT,HUP,TERM").arg(program.get_program()).args(arguments);
+        command.env_clear().current_dir(folder.path());
         Running::spawn(folder, command)
     }
 

@@ -97,7 +97,10 @@ fn a_certificate_of_the_model_is_accepted() -> Tested {
         certify.args(["certify", "model", "--out", "made", "--repeat", "1", "--walk", "500", "--strict"]).output()?;
     let statement = String::from_utf8(made.stdout)?;
     assert_eq!(made.status.code(), Some(0), "{statement}{}", String::from_utf8_lossy(&made.stderr));
-    assert!(statement.contains("No driver was tested") && statement.contains("conforms at level dma, strict"), "{statement}");
+    assert!(
+        statement.contains("No driver was tested") && statement.contains("conforms at level dma, strict"),
+        "{statement}"
+    );
     let (code, said) = verify(folder.path(), &["made"])?;
     assert_eq!(code, Some(0), "{said}");
     assert!(!said.contains("another build"), "{said}");

@@ -242,8 +242,8 @@ fn the_kernels_own_path_is_evidence() -> Tested {
 /// other things to do, what counts is the processors' time, of which any program takes more there.
 #[test]
 #[ignore = "boots guests: ./ci/test runs it"]
-fn all_of_mtty_costs_at_most_twice_a_bare_boot() -> Tested {
-    COSTS.run("all_of_mtty_costs_at_most_twice_a_bare_boot", || {
+fn all_of_mtty_costs_at_most_two_and_a_half_bare_boots() -> Tested {
+    COSTS.run("all_of_mtty_costs_at_most_two_and_a_half_bare_boots", || {
         let floor = cost_of(bare_boot)?;
         let whole = cost_of(|| {
             let run = run("7.3", &[], &[])?;
@@ -252,7 +252,7 @@ fn all_of_mtty_costs_at_most_twice_a_bare_boot() -> Tested {
         })?;
         let told = format!("power-on to verdict {whole:.2?}, bare boot {floor:.2?}");
         let is_busy = whole.others + floor.others > (whole.own + floor.own) / 4.0;
-        let is_cheap = whole.seconds <= 2.0 * floor.seconds || (is_busy && whole.own <= 2.5 * floor.own);
+        let is_cheap = whole.seconds <= 2.5 * floor.seconds || (is_busy && whole.own <= 3.0 * floor.own);
         println!("{told}");
         Ok(if is_cheap { Try::Right(()) } else { Try::Missed(told) })
     })
@@ -262,7 +262,7 @@ fn all_of_mtty_costs_at_most_twice_a_bare_boot() -> Tested {
 const COSTS: Retries = Retries {
     tries: 6,
     since: "a machine may do something else during one of the two boots",
-    a_miss_means: "a run costs more than twice a bare boot",
+    a_miss_means: "a run costs more than two and a half bare boots",
 };
 
 /// What something costs, in seconds.
@@ -398,7 +398,7 @@ fn a_crash_that_takes_the_guest_with_it_shows_what_was_done() -> Tested {
     let done: Vec<(&str, bool)> =
         operations.iter().map(|it| (it["what"].as_str().unwrap_or_default(), it["result"].is_null())).collect();
     assert!(done.contains(&("close, open", false)), "{done:?}");
-    assert_eq!(done.last(), Some(&("SET RUNNING_P2P", true)), "{done:?}");
+    assert_eq!(done.last(), Some(&("SET RUNNING", true)), "{done:?}");
     Ok(())
 }
 

@@ -4,12 +4,12 @@
 //! Each trial runs all checks on one fault of the model, in this process. `cargo test --test faults` runs only the checks
 //! that should notice a fault.
 
+mod devices;
 mod in_process;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -17,18 +17,17 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use vfio_conform::device::model::{self, ModelSpec};
 use vfio_conform::fault::catalogue::{Catalogue, Fault, Place};
 use vfio_conform::harness::check::{Check, Environment};
-use vfio_conform::harness::executor;
 use vfio_conform::harness::outcome::Outcome;
 use vfio_conform::harness::verdict::Verdict;
 use vfio_conform::suites;
+
+use devices::outcomes_on;
 
 /// A sleeper that nothing wakes is abandoned after this: the model wakes one within a millisecond.
 const PATIENCE: Duration = Duration::from_millis(400);
 /// So often a fault is tried of which something is complained. On a busy machine a thread of one check may live into the
 /// next one, which never happens twice; what is complained of each time is a defect.
 const TRIES: usize = 2;
-/// How many devices the checks of one fault share.
-const DEVICES: usize = 10;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
@@ -67,7 +66,7 @@ fn blocks_rightly(fault: &Fault, checks: &[Check]) -> Result<(), Failed> {
 /// Each complaint, with the checks and what they said.
 fn complaints_on(spec: ModelSpec, fault: &Fault, checks: &[Check]) -> BTreeMap<String, Vec<String>> {
     let mut complaints: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (check, outcome) in outcomes_on(spec, checks) {
+    for (check, outcome) in outcomes_on(spec, PATIENCE, &checks.iter().collect::<Vec<_>>()) {
         for complaint in complaints_about(fault, check, &outcome) {
             complaints.entry(complaint).or_default().push(format!("{}: {}", check.name(), outcome.message));
         }
@@ -98,19 +97,4 @@ fn complaints_about(fault: &Fault, check: &Check, outcome: &Outcome) -> Vec<Stri
         _ => complaints.push("a blocked check names nothing".to_owned()),
     }
     complaints
-}
-
-/// Runs checks on a few devices at once: a check that waits for what never comes holds up few others.
-fn outcomes_on(spec: ModelSpec, checks: &[Check]) -> Vec<(&Check, Outcome)> {
-    thread::scope(|scope| {
-        let parts = checks.chunks(checks.len().div_ceil(DEVICES).max(1));
-        let running: Vec<_> = parts.map(|part| scope.spawn(move || outcomes_on_one(spec, part))).collect();
-        running.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
-    })
-}
-
-/// Runs checks in their order, as an executor does.
-fn outcomes_on_one(spec: ModelSpec, checks: &[Check]) -> Vec<(&Check, Outcome)> {
-    let mut bench = in_process::bench(spec, PATIENCE);
-    checks.iter().map(|check| (check, executor::run(&mut bench, Some(check)).outcome)).collect()
 }

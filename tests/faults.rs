@@ -4,13 +4,13 @@
 //! else. That a device which conforms is never accused is what the chapters show. `vfio-conform faults run` does the same
 //! for all other places, and with `--full` with all checks.
 
+mod devices;
 mod in_process;
 mod program;
 mod trials;
 
 use std::process::{ExitCode, Stdio};
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -19,10 +19,9 @@ use vfio_conform::device::model::{self, ModelSpec};
 use vfio_conform::fault::catalogue::{Catalogue, Fault, Place};
 use vfio_conform::fault::judge::judge;
 use vfio_conform::harness::check::Check;
-use vfio_conform::harness::executor;
-use vfio_conform::harness::outcome::Outcome;
 use vfio_conform::suites;
 
+use devices::outcomes_on;
 use trials::{Retries, Try};
 
 /// A sleeper that nobody wakes is given up after this: the model wakes one within a millisecond.
@@ -33,8 +32,6 @@ const RETRIES: Retries = Retries {
     since: "a machine that is busy may hide a race",
     a_miss_means: "the checks do not find this fault",
 };
-/// How many devices the checks of one fault share.
-const DEVICES: usize = 10;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
@@ -64,7 +61,7 @@ fn is_found(fault: &Fault, checks: &[Check]) -> Result<(), Failed> {
     let known = model::Fault::from_name(&fault.name).ok_or("the model does not have it")?;
     let spec = ModelSpec { capabilities: fault.capabilities(), ..ModelSpec::faulty(known) };
     let found = RETRIES.run(&fault.name, || {
-        let finding = judge(fault, &outcomes_on(spec, &fault.noticed_by(checks)), &[]);
+        let finding = judge(fault, &outcomes_on(spec, PATIENCE, &fault.noticed_by(checks)), &[]);
         let told = || format!("missed {:?}, blamed without cause {:?}", finding.missed, finding.blamed);
         Ok(match (finding.is_right(), finding.blamed.is_empty()) {
             (true, _) => Try::Right(()),
@@ -82,21 +79,6 @@ fn is_found_by_the_program(fault: &Fault) -> Result<(), Failed> {
     command.args(["faults", "run", "--only", &fault.id(), "--out", "out"]).stderr(Stdio::null());
     let output = command.output()?;
     require(output.status.success(), || String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-/// Runs checks on a few devices at once: a check that waits for what never comes holds up few others.
-fn outcomes_on<'a>(spec: ModelSpec, checks: &[&'a Check]) -> Vec<(&'a Check, Outcome)> {
-    thread::scope(|scope| {
-        let parts = checks.chunks(checks.len().div_ceil(DEVICES).max(1));
-        let running: Vec<_> = parts.map(|part| scope.spawn(move || outcomes_on_one(spec, part))).collect();
-        running.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
-    })
-}
-
-/// Runs checks in their order, as an executor does.
-fn outcomes_on_one<'a>(spec: ModelSpec, checks: &[&'a Check]) -> Vec<(&'a Check, Outcome)> {
-    let mut bench = in_process::bench(spec, PATIENCE);
-    checks.iter().map(|check| (*check, executor::run(&mut bench, Some(check)).outcome)).collect()
 }
 
 fn require(kept: bool, complaint: impl FnOnce() -> String) -> Result<(), Failed> {

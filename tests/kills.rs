@@ -2,6 +2,7 @@
 //!
 //! The moments are random and spread over a whole run. The seed is printed; `VFIO_CONFORM_SEED` repeats it.
 
+mod processes;
 mod program;
 
 use std::collections::BTreeMap;
@@ -13,7 +14,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::Value;
@@ -21,6 +21,8 @@ use tempfile::TempDir;
 
 use vfio_conform::harness::verdict::Exit;
 use vfio_conform::report::{JOURNAL, JSON};
+
+use processes::executors_of;
 
 /// How many supervisors are killed, each at a moment of its own.
 const SUPERVISORS: u32 = 8;
@@ -184,20 +186,6 @@ fn in_parallel(count: u32, action: impl Fn(u32) + Sync) {
             scope.spawn(move || (first..count).step_by(AT_ONCE as usize).for_each(action));
         }
     });
-}
-
-/// The executors that a supervisor has started, whoever is their parent by now: each is told of its record there.
-fn executors_of(supervisor: u32) -> Vec<Pid> {
-    let record = format!("/proc/{supervisor}/fd/");
-    let processes = fs::read_dir("/proc").expect("/proc").flatten();
-    let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    ids.filter(|id| {
-        // A process that is gone, or only waits for its parent to hear of that, has no words.
-        let words = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
-        words.split(|byte| *byte == 0).any(|word| word.starts_with(record.as_bytes()))
-    })
-    .map(Pid::from_raw)
-    .collect()
 }
 
 fn no_executor_is_left(supervisor: u32) {

@@ -1,5 +1,6 @@
 //! What a signal makes of a run: it ends in order, with every report, and can be resumed.
 
+mod processes;
 mod program;
 
 use std::fs;
@@ -16,6 +17,8 @@ use tempfile::TempDir;
 
 use vfio_conform::harness::verdict::{Exit, Verdict};
 use vfio_conform::report::{HTML, JOURNAL, JSON, JUNIT, MARKDOWN, Run};
+
+use processes::executors_of;
 
 /// A device with a call that does not come back, and the check that makes it.
 const HANGING: &str = "model:fault=blocked-arc-hangs";
@@ -146,7 +149,7 @@ fn run_that_is_stopped_writes_its_reports_and_is_resumed() {
         let finished = running.finished("out");
         assert_eq!((&finished["event"], &finished["exit"]), (&Value::from("run_finished"), &Value::from(3)));
         assert_eq!(finished["left"], run.left.waiting);
-        assert_eq!(executors_of(running.child.id()), [0u32; 0]);
+        assert_eq!(executors_of(running.child.id()), []);
 
         let mut resumed = program::vfio_conform(running.folder.path());
         let output = resumed.args(["run", "--resume", "out"]).output().expect("started");
@@ -171,7 +174,7 @@ fn check_that_would_not_end_is_ended_and_not_accused() {
     assert_eq!(outcome.message, "was running when the run was asked to stop (SIGTERM)");
     assert_eq!((run.left.waiting, run.left.interrupted), (1, 0));
     running.has_reports("out", &run);
-    assert_eq!(executors_of(running.child.id()), [0u32; 0]);
+    assert_eq!(executors_of(running.child.id()), []);
 }
 
 #[test]
@@ -279,18 +282,6 @@ fn executor_holds_no_channel_of_whoever_called() {
     child.wait().expect("a status");
 }
 
-fn link(process: u32, descriptor: u32) -> Option<PathBuf> {
+fn link(process: impl std::fmt::Display, descriptor: u32) -> Option<PathBuf> {
     fs::read_link(Path::new("/proc").join(process.to_string()).join("fd").join(descriptor.to_string())).ok()
-}
-
-/// The executors that a supervisor has started: the path of their record names it.
-fn executors_of(supervisor: u32) -> Vec<u32> {
-    let record = format!("/proc/{supervisor}/fd/");
-    let processes = fs::read_dir("/proc").expect("/proc").flatten();
-    let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    ids.filter(|id| {
-        let words = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
-        words.split(|byte| *byte == 0).any(|word| word.starts_with(record.as_bytes()))
-    })
-    .collect()
 }

@@ -2,6 +2,7 @@
 //!
 //! The moments are random. The seed is printed; `VFIO_CONFORM_SEED` repeats it.
 
+mod processes;
 mod program;
 
 use std::fs;
@@ -20,6 +21,8 @@ use tempfile::TempDir;
 
 use vfio_conform::harness::verdict::Exit;
 use vfio_conform::report::{JOURNAL, JSON};
+
+use processes::executors_of;
 
 /// How many stops there are in a run.
 const STOPS: usize = 5;
@@ -112,19 +115,6 @@ fn stop_for(time: Duration, whom: Whom, run: &Child) -> bool {
         signal(Signal::SIGCONT);
     }
     is_stopped
-}
-
-/// The executors that a supervisor has started: each is told of its record there.
-fn executors_of(supervisor: u32) -> Vec<Pid> {
-    let record = format!("/proc/{supervisor}/fd/");
-    let processes = fs::read_dir("/proc").expect("/proc").flatten();
-    let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    ids.filter(|id| {
-        let words = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
-        words.split(|byte| *byte == 0).any(|word| word.starts_with(record.as_bytes()))
-    })
-    .map(Pid::from_raw)
-    .collect()
 }
 
 fn journal(folder: &Path) -> String {

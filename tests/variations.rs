@@ -1,11 +1,11 @@
 //! The proof that no check accuses what the protocol permits, as far as the model has the differences: all checks on a model with
 //! each variation have no other findings than those that `fixtures/variations/model.toml` lists, and all of those.
 
+mod devices;
 mod in_process;
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -14,14 +14,13 @@ use vfio_conform::device::model::{self, ModelSpec};
 use vfio_conform::fault::variations::Variation;
 use vfio_conform::harness::check::Check;
 use vfio_conform::harness::executor;
-use vfio_conform::harness::outcome::Outcome;
 use vfio_conform::harness::verdict::Verdict;
 use vfio_conform::suites;
 
+use devices::outcomes_on;
+
 /// Waiters that are not woken are waited for as long as in a run.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How many devices the checks of one variation share.
-const DEVICES: usize = 10;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
@@ -43,7 +42,7 @@ fn main() -> ExitCode {
 fn trial_of(variation: Variation, checks: Arc<Vec<Check>>) -> Trial {
     Trial::test(variation.name.clone(), move || {
         let known = model::Variation::from_name(&variation.name).ok_or("the model does not have it")?;
-        let outcomes = outcomes_on(ModelSpec::varying(known), &checks);
+        let outcomes = outcomes_on(ModelSpec::varying(known), PATIENCE, &checks.iter().collect::<Vec<_>>());
         let accusations = variation.accusations(&outcomes);
         require(accusations.is_empty(), || format!("accused of what is permitted: {accusations:#?}"))?;
         let missing = variation.missing(&outcomes);
@@ -60,21 +59,6 @@ fn memory_that_others_take_once_is_a_note() -> Result<(), Failed> {
     require(outcome.verdict == Verdict::Pass, || format!("{}: {}", outcome.verdict, outcome.message))?;
     let notes = outcome.evidence.notes;
     require(notes.iter().any(|note| note.starts_with("measured twice: first ")), || format!("{notes:?}"))
-}
-
-/// Runs checks on a few devices at once: a check that waits holds up few others.
-fn outcomes_on(spec: ModelSpec, checks: &[Check]) -> Vec<(&Check, Outcome)> {
-    thread::scope(|scope| {
-        let parts = checks.chunks(checks.len().div_ceil(DEVICES).max(1));
-        let running: Vec<_> = parts.map(|part| scope.spawn(move || outcomes_on_one(spec, part))).collect();
-        running.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
-    })
-}
-
-/// Runs checks in their order, as an executor does.
-fn outcomes_on_one(spec: ModelSpec, checks: &[Check]) -> Vec<(&Check, Outcome)> {
-    let mut bench = in_process::bench(spec, PATIENCE);
-    checks.iter().map(|check| (check, executor::run(&mut bench, Some(check)).outcome)).collect()
 }
 
 fn require(kept: bool, complaint: impl FnOnce() -> String) -> Result<(), Failed> {

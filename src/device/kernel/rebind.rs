@@ -106,6 +106,24 @@ mod tests {
     use crate::device::KernelName;
     use crate::device::kernel::sysfs;
 
+    const DEVICE: &str = "sys/bus/pci/devices/0000:01:00.0";
+    const DRIVER: &str = "sys/bus/pci/drivers/some_vfio_pci";
+
+    /// A PCI function that a driver has.
+    fn bound_function() -> Result<(tempfile::TempDir, Found), Box<dyn std::error::Error>> {
+        let root = tempfile::tempdir()?;
+        let (device, folder) = (root.path().join(DEVICE), root.path().join(DRIVER));
+        fs::create_dir_all(&device)?;
+        fs::create_dir_all(&folder)?;
+        fs::write(device.join("vendor"), "0x1234\n")?;
+        symlink("../../drivers/some_vfio_pci", device.join("driver"))?;
+        for attribute in ["unbind", "bind"] {
+            fs::write(folder.join(attribute), "")?;
+        }
+        let found = sysfs::find_in(root.path(), &KernelName::Pci("0000:01:00.0".to_owned()))?;
+        Ok((root, found))
+    }
+
     #[test]
     fn the_driver_is_the_one_that_has_the_device() -> Result<(), Box<dyn std::error::Error>> {
         let root = tempfile::tempdir()?;
@@ -144,17 +162,9 @@ mod tests {
 
     #[test]
     fn function_left_without_a_driver_by_a_killed_run_is_given_back() -> Result<(), Box<dyn std::error::Error>> {
-        let root = tempfile::tempdir()?;
-        let device = root.path().join("sys/bus/pci/devices/0000:01:00.0");
-        let folder = root.path().join("sys/bus/pci/drivers/some_vfio_pci");
-        fs::create_dir_all(&device)?;
-        fs::create_dir_all(&folder)?;
-        fs::write(device.join("vendor"), "0x1234\n")?;
-        symlink("../../drivers/some_vfio_pci", device.join("driver"))?;
-        for attribute in ["unbind", "bind"] {
-            fs::write(folder.join(attribute), "")?;
-        }
-        let found = sysfs::find_in(root.path(), &KernelName::Pci("0000:01:00.0".to_owned()))?;
+        let (root, found) = bound_function()?;
+        let device = root.path().join(DEVICE);
+        let folder = root.path().join(DRIVER);
         Driver::of(&found)?.take_away(&found)?;
         // Killed here: the kernel has taken it away.
         fs::remove_file(device.join("driver"))?;
@@ -170,17 +180,7 @@ mod tests {
 
     #[test]
     fn what_bind_wrote_down_outlives_the_checks_that_unbind() -> Result<(), Box<dyn std::error::Error>> {
-        let root = tempfile::tempdir()?;
-        let device = root.path().join("sys/bus/pci/devices/0000:01:00.0");
-        let folder = root.path().join("sys/bus/pci/drivers/some_vfio_pci");
-        fs::create_dir_all(&device)?;
-        fs::create_dir_all(&folder)?;
-        fs::write(device.join("vendor"), "0x1234\n")?;
-        symlink("../../drivers/some_vfio_pci", device.join("driver"))?;
-        for attribute in ["unbind", "bind"] {
-            fs::write(folder.join(attribute), "")?;
-        }
-        let found = sysfs::find_in(root.path(), &KernelName::Pci("0000:01:00.0".to_owned()))?;
+        let (_root, found) = bound_function()?;
         let native = Before { driver: Some("native".to_owned()), ..Before::of(&found, By::Bind) };
         StateFolder::of(&found).keep(&native)?;
         let driver = Driver::of(&found)?;
